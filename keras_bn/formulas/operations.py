@@ -22,11 +22,11 @@ class Operations(Protocol):
     def share(self) -> Value:
         """w / Σ w, an element's share in the statistics; without weights, 1 / m."""
 
-    def square(self, value: Value) -> Value:
-        """value²."""
+    def squared_difference(self, a: Value, b: Value) -> Value:
+        """(a − b)²."""
 
     def rsqrt(self, value: Value) -> Value:
         """value^(−1/2)."""
 
     def constant(self, value: Value) -> Value:
-        """The same value, held constant by differentiation."""
+        """A constant near the value. Formulas use it only where they hold for every constant."""

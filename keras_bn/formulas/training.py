@@ -2,6 +2,10 @@
 
 Index legend: k runs over the elements that share statistics, one channel at a time; every formula is the same for each
 channel. μ mean, v variance (biased), s = (v + ε)^(−1/2) inverse standard deviation, z = (x − μ)·s, δ = ∂L/∂y.
+
+The mean is kept as an unevaluated pair, μ = center + shift: one float cannot hold it to better than ulp(μ), which is
+0.4 % of a standard deviation at mean/std = 10⁵ in float32. Only ``center`` is ever subtracted from the elements;
+``shift``, which is small, is folded into vectors of one value a channel.
 """
 
 from typing import NamedTuple
@@ -10,11 +14,7 @@ from keras_bn.formulas.operations import Operations, Value
 
 
 class Moments(NamedTuple):
-    """Mean and variance of a batch; the mean is the unevaluated pair ``center + shift``.
-
-    One float of the input's precision cannot hold the mean to better than ulp(mean), which is 0.4 % of a standard
-    deviation at mean/std = 10⁵ in float32. The pair can, for one vector more.
-    """
+    """Mean, as the pair ``center + shift``, and biased variance of a batch."""
 
     center: Value
     shift: Value
@@ -28,8 +28,8 @@ class Moments(NamedTuple):
 class Saved(NamedTuple):
     """What backward needs besides x and γ: vectors of one value a channel.
 
-    x_hat is recomputed from x; keeping it would cost another copy of the input, and recomputing costs two operations in
-    a pass that reads x anyway.
+    z is recomputed from x: keeping it would cost another copy of the input, recomputing it costs one pass over x, which
+    backward reads anyway.
     """
 
     center: Value
@@ -52,45 +52,36 @@ def moments(ops: Operations, x: Value) -> Moments:
     center = ops.constant(ops.mean(x))
     residual = x - center
     shift = ops.mean(residual)
-    return Moments(center, shift, ops.mean(ops.square(residual - shift)))
+    return Moments(center, shift, ops.mean(ops.squared_difference(residual, shift)))
 
 
-def centered(x: Value, statistics: Moments | Saved) -> Value:
-    """x − μ, the two parts of the mean subtracted one after the other."""
-    return (x - statistics.center) - statistics.shift
-
-
-def forward(
-    ops: Operations, x: Value, gamma: Value, beta: Value, epsilon: Value
-) -> tuple[Value, Moments, Saved]:
+def forward(ops: Operations, x: Value, gamma: Value, beta: Value, epsilon: Value) -> tuple[Value, Moments, Saved]:
     """y = γ·z + β (equation 1).
 
     Source: Ioffe and Szegedy, "Batch Normalization" (2015), Algorithm 1.
     """
-    statistics = moments(ops, x)
-    inv_std = ops.rsqrt(statistics.variance + epsilon)
-    y = centered(x, statistics) * (inv_std * gamma) + beta
-    return y, statistics, Saved(statistics.center, statistics.shift, inv_std)
+    center, shift, variance = statistics = moments(ops, x)
+    inv_std = ops.rsqrt(variance + epsilon)
+    scale = inv_std * gamma
+    y = (x - center) * scale + (beta - shift * scale)
+    return y, statistics, Saved(center, shift, inv_std)
 
 
 def backward(
-    ops: Operations,
-    dy: Value,
-    d_mean: Value,
-    d_variance: Value,
-    x: Value,
-    gamma: Value,
-    saved: Saved,
+    ops: Operations, dy: Value, d_mean: Value, d_variance: Value, x: Value, gamma: Value, saved: Saved
 ) -> Gradients:
     """Gradients for the cotangents δ of y (equations 1 and 4), g_μ of the mean and g_v of the variance (equation 2).
 
-    ∂β = Σδ,  ∂γ = Σδz,  ∂x = γs[δ − (w/W)(∂β + z·∂γ)] + (w/W)(g_μ + 2·g_v·(x − μ)), where w/W is 1/m without weights.
+    ∂β = Σδ,  ∂γ = Σδz,  ∂x = γs·δ − (w/W)·(γs·(∂β + z·∂γ) − g_μ − 2·g_v·(x − μ)); w/W is 1/m without weights.
+    The bracket is an affine function of x, so its coefficients are formed once a channel.
     """
-    x_centered = centered(x, saved)
-    x_hat = x_centered * saved.inv_std
-    share = ops.share()
+    center, shift, inv_std = saved
+    residual = x - center
     d_beta = ops.sum(dy)
-    d_gamma = ops.sum(dy * x_hat)
-    through_y = (gamma * saved.inv_std) * (dy - share * (d_beta + x_hat * d_gamma))
-    through_statistics = share * (d_mean + 2 * d_variance * x_centered)
-    return Gradients(through_y + through_statistics, d_gamma, d_beta)
+    d_gamma = inv_std * (ops.sum(dy * residual) - shift * d_beta)
+    scale = gamma * inv_std
+    slope = scale * inv_std * d_gamma - 2 * d_variance
+    offset = scale * d_beta - d_mean - shift * slope
+    share = ops.share()
+    dx = scale * dy - (share * offset + (share * slope) * residual)
+    return Gradients(dx, d_gamma, d_beta)

@@ -1,0 +1,1 @@
+"""Interchangeable ways to evaluate the same formulas on tensors."""

@@ -1,0 +1,1 @@
+"""Verification of keras_bn and derivations; ``python -m tests.benchmarks`` measures."""

@@ -1,0 +1,20 @@
+"""Settings that every test shares."""
+
+import os
+
+# Before TensorFlow is imported by any test: its start-up messages would bury pytest's own.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import hypothesis
+import keras
+import pytest
+
+# Deterministic examples: a red build is red again when it is looked into.
+hypothesis.settings.register_profile("keras_bn", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("keras_bn")
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds() -> None:
+    """The same initial weights and shuffles in every run, whatever ran before."""
+    keras.utils.set_random_seed(0)
