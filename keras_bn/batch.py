@@ -1,116 +1,232 @@
 """Which elements of a tensor share statistics, and how they are summed.
 
-A tensor of any rank is viewed, without copying, as ``[M, C]`` where the channel axis is the last one and as
-``[A, C, B]`` elsewhere; vectors of one value a channel then have the shape ``[C]`` or ``[C, 1]`` and broadcast.
+Adjacent axes that are both kept, or both reduced, act as one: any tensor is viewed, without copying, as alternating runs
+of axes, such as [M, C] where the channels come last and [N, C, H·W] where they come second. A value per channel has the
+size 1 along the reduced runs, and broadcasts.
 """
 
+import itertools
 from typing import Any
 
 import tensorflow as tf
 
 # How many numbers are added one after the other before their mean joins the next stage of a sum.
 BLOCK = 64
-# Lengths up to which a sum down the columns, or along a row, needs no stages. TensorFlow adds along a row pairwise, and
-# cutting a row that is no multiple of a block copies it; so that only rows are staged which are long for XLA.
-SERIAL = (BLOCK, 1024)
+# Length up to which a sum along the last axis needs no stages. TensorFlow adds there pairwise, and cutting a row that is
+# no multiple of a block copies it; so that only rows are staged which are long for XLA, which adds serially.
+SERIAL_ROW = 1024
 
 
 class TensorBatch:
-    """The batch of a tensor ``x`` with channel axis ``axis``: the ``Operations`` of the formulas on tensors.
+    """The batch that a tensor ``x`` is to be normalized over: the ``Operations`` of the formulas on tensors.
 
-    Statistics and sums have the dtype of ``x``, or float32 where that is narrower.
+    Args:
+        x: Floating-point tensor of known rank.
+        axis: The kept axes, those of the channels, in the order of the axes of γ and β.
+        channels: The shape of γ and β.
+        weights: None, or a boolean or floating-point tensor of the rank of x, each of whose sizes is 1 or that of x.
+
+    Statistics and sums have the dtype of x, or float32 where that is narrower.
     """
 
-    def __init__(self, x: tf.Tensor, axis: int, channels: int) -> None:
-        self.dtype = tf.float32 if x.dtype.size < 4 else x.dtype
-        self._original = x.dtype
-        self._static_shape = x.shape
-        self._shape = tf.shape(x)
+    def __init__(
+        self, x: tf.Tensor, axis: tuple[int, ...], channels: tuple[int, ...], weights: tf.Tensor | None = None
+    ) -> None:
+        rank = x.shape.rank
+        kept = [a % rank for a in axis]
+        self.dtype = statistics_dtype(x.dtype)
+        self._like = x.dtype, x.shape
+        sizes = sizes_of(x)
+        self._shape = list(sizes)
+        for position, size in zip(kept, channels, strict=True):
+            sizes[position] = size
+        runs = [(is_kept, list(run)) for is_kept, run in itertools.groupby(range(rank), lambda i: i in kept)]
+        self._view = [_product([sizes[i] for i in run]) for _, run in runs]
+        self._reduced = [number for number, (is_kept, _) in enumerate(runs) if not is_kept]
+        self._per_channel = [size if is_kept else 1 for (is_kept, _), size in zip(runs, self._view, strict=True)]
         self._channels = channels
-        self._channels_last = axis == -1 or (x.shape.rank is not None and axis % x.shape.rank == x.shape.rank - 1)
-        if self._channels_last:
-            self._view = [-1, channels]
+        self._order = [sorted(kept).index(position) for position in kept]
+        count = _product([self._view[number] for number in self._reduced])
+        self._weights = None if weights is None else self._weights_view(weights, sizes, runs)
+        if self._weights is None:
+            self._total = tf.cast(count, self.dtype)
         else:
-            # Explicit sizes: a -1 could not be inferred where another axis is empty.
-            before = _size(x.shape[:axis], self._shape[:axis])
-            after = _size(x.shape[axis:][1:], self._shape[axis:][1:])
-            self._view = [before, channels, after]
-        size = _size(x.shape, self._shape)
-        self._count = tf.cast(size // channels, self.dtype)
+            self._total = self._reduce(tf.cast(self._weights, self.dtype))
+        # None where it is known that elements count.
+        self._populated = None if weights is None and isinstance(count, int) and count > 0 else self._total > 0
+        # Where nothing counts every sum is 0, and so are the quotients, instead of 0/0.
+        self._divisor = self.or_else(self._total, 1)
+
+    def _weights_view(self, weights: tf.Tensor, sizes: list[Any], runs: list[tuple[bool, list[int]]]) -> tf.Tensor:
+        full, view = [], []
+        for is_kept, run in runs:
+            single = is_kept and all(weights.shape[i] == 1 for i in run)
+            full += [1 if single else sizes[i] for i in run]
+            view.append(1 if single else _product([sizes[i] for i in run]))
+        weights = tf.reshape(tf.broadcast_to(weights, full), view)
+        return weights if weights.dtype == tf.bool else tf.nn.relu(tf.cast(weights, self.dtype))
 
     def elements(self, value: tf.Tensor) -> tf.Tensor:
-        """A tensor shaped like ``x``, as one value an element: [M, C] or [A, C, B]."""
-        return tf.reshape(tf.cast(value, self.dtype), self._view)
+        """A tensor shaped like x, as this batch views it."""
+        value = tf.cast(value, self.dtype)
+        return value if value.shape.rank == len(self._view) else tf.reshape(value, self._view)
 
     def like_input(self, value: tf.Tensor) -> tf.Tensor:
-        """The inverse of ``elements``: shape and dtype of ``x``."""
-        value = tf.cast(tf.reshape(value, self._shape), self._original)
-        value.set_shape(self._static_shape)
+        """The inverse of ``elements``: shape and dtype of x."""
+        dtype, static_shape = self._like
+        value = tf.cast(value, dtype)
+        value = value if static_shape.rank == len(self._view) else tf.reshape(value, self._shape)
+        value.set_shape(static_shape)
         return value
 
     def channel(self, value: tf.Tensor) -> tf.Tensor:
-        """A vector [C], as one value a channel: [C] or [C, 1]."""
-        return value if self._channels_last else value[:, tf.newaxis]
+        """A value per channel in the shape of γ, as this batch views it."""
+        if self._order != sorted(self._order):
+            value = tf.transpose(value, sorted(range(len(self._order)), key=self._order.__getitem__))
+        return tf.reshape(tf.cast(value, self.dtype), self._per_channel)
 
     def vector(self, value: tf.Tensor) -> tf.Tensor:
-        """The inverse of ``channel``: [C]."""
-        return tf.reshape(value, [self._channels])
+        """The inverse of ``channel``: the shape of γ."""
+        value = tf.broadcast_to(value, self._per_channel)
+        if self._order == sorted(self._order):
+            return tf.reshape(value, self._channels)
+        ascending = sorted(range(len(self._order)), key=self._order.__getitem__)
+        return tf.transpose(tf.reshape(value, [self._channels[i] for i in ascending]), self._order)
+
+    def has_elements(self) -> tf.Tensor | bool:
+        """Whether an element counts, in the shape of γ; True where that is known."""
+        return True if self._populated is None else self.vector(self._populated)
+
+    def is_empty(self) -> tf.Tensor | bool:
+        """Whether no element counts in any channel; False where that is known not to be so."""
+        return False if self._populated is None else tf.logical_not(tf.reduce_any(self._populated))
+
+    def count(self) -> tf.Tensor:
+        """Σ w, in the shape of γ; m without weights."""
+        return self.vector(self._total)
+
+    def bessel(self) -> tf.Tensor:
+        """W / (W − Σw² / W), in the shape of γ: the unbiased variance in units of the biased one; m / (m − 1) without weights.
+
+        Not finite, or negative by rounding, where there is no unbiased variance.
+        """
+        if self._weights is None:
+            squares = self._total
+        else:
+            squares = self._reduce(tf.square(tf.cast(self._weights, self.dtype)))
+        return self.vector(self._total / (self._total - squares / self._divisor))
+
+    def _reduce(self, value: tf.Tensor) -> tf.Tensor:
+        per_channel = [1 if number in self._reduced else size for number, size in enumerate(sizes_of(value))]
+        for number in reversed(self._reduced):
+            value = _staged_sum(value, number)
+        return tf.reshape(value, per_channel)
+
+    # What the formulas use.
 
     def sum(self, value: tf.Tensor) -> tf.Tensor:
-        """Σ over the elements of a channel, in stages: a long serial sum would lose digits."""
-        if not self._channels_last:
-            before, channels, after = self._view
-            value = _staged_sum(tf.reshape(value, [before * channels, after]), axis=1)
-        return self.channel(_staged_sum(tf.reshape(value, [-1, self._channels]), axis=0))
+        """Σ over every element, whatever its weight."""
+        return self._reduce(value)
 
     def mean(self, value: tf.Tensor) -> tf.Tensor:
-        """Σ value / m."""
-        return self.sum(value) / self._count
+        """Σ w·value / Σ w, or 0 where nothing counts. An element of weight 0 is left out, NaN or not."""
+        if self._weights is None:
+            return self._reduce(value) / self._divisor
+        if self._weights.dtype != tf.bool:
+            value = self._weights * value
+        return self._reduce(tf.where(self._counts(), value, tf.zeros_like(value))) / self._divisor
 
     def share(self) -> tf.Tensor:
-        """1 / m."""
-        return 1 / self._count
+        """w / Σ w; 1 / m without weights."""
+        return (1 if self._weights is None else tf.cast(self._weights, self.dtype)) / self._divisor
+
+    def _counts(self) -> tf.Tensor:
+        return self._weights if self._weights.dtype == tf.bool else self._weights > 0
+
+    def finite(self, value: tf.Tensor, otherwise: tf.Tensor) -> tf.Tensor:
+        """The value; ``otherwise`` where an element of weight 0 is not finite."""
+        if self._weights is None:
+            return value
+        return tf.where(tf.math.is_finite(value) | self._counts(), value, otherwise)
+
+    def or_else(self, value: tf.Tensor, fallback: tf.Tensor) -> tf.Tensor:
+        """The value per channel; ``fallback`` where no element counts."""
+        if self._populated is None:
+            return value
+        return tf.where(self._populated, value, tf.cast(fallback, self.dtype))
 
     def squared_difference(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         """(a − b)², in one pass."""
         return tf.math.squared_difference(a, b)
 
-    def rsqrt(self, value: tf.Tensor) -> tf.Tensor:
-        """value^(−1/2)."""
-        return tf.math.rsqrt(value)
+    def inverse_root(self, value: tf.Tensor) -> tf.Tensor:
+        """value^(−1/2), and 0 where the value is 0 (equation 14)."""
+        return tf.math.divide_no_nan(tf.ones_like(value), tf.sqrt(value))
+
+    def clip(self, value: tf.Tensor, low: float | None, high: float | None) -> tf.Tensor:
+        """The value, no less than ``low`` and no more than ``high``; None is no bound."""
+        value = value if low is None else tf.maximum(value, tf.cast(low, self.dtype))
+        return value if high is None else tf.minimum(value, tf.cast(high, self.dtype))
+
+    def scaled(self, value: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+        """value · factor, and 0 where the factor is 0, even if the value overflowed."""
+        return tf.math.multiply_no_nan(value, factor)
+
+    def regular(self, value: tf.Tensor) -> tf.Tensor:
+        """The value per channel; 0 where it is not finite."""
+        return tf.where(tf.math.is_finite(value), value, tf.zeros_like(value))
 
     def constant(self, value: tf.Tensor) -> tf.Tensor:
-        """The same value, or 0 where it is not finite, held constant by differentiation.
+        """``regular``, held constant by differentiation.
 
-        Without the selection XLA's compiler would fuse the division that ends a mean into every subtraction of it, as a
-        multiply-add that does not round the quotient: each use would see another constant.
+        Without that selection XLA's compiler would fuse the division that ends a mean into every subtraction of it, as
+        a multiply-add that does not round the quotient: each use would see another constant.
         """
-        return tf.stop_gradient(tf.where(tf.math.is_finite(value), value, tf.zeros_like(value)))
+        return tf.stop_gradient(self.regular(value))
 
 
-def _size(static: tf.TensorShape, dynamic: tf.Tensor) -> Any:
-    """Product of sizes, as an int where it is known."""
-    known = static.num_elements()
-    return tf.reduce_prod(dynamic) if known is None else known
+def statistics_dtype(dtype: tf.DType) -> tf.DType:
+    """The dtype of the statistics of inputs of ``dtype``: at least float32."""
+    return tf.float32 if dtype.size < 4 else dtype
 
 
-def _staged_sum(matrix: tf.Tensor, axis: int, stages: int = 2) -> tf.Tensor:
-    """Σ over the rows (axis 0) or within each row (axis 1) of a matrix.
+def _product(sizes: list[Any]) -> Any:
+    """Product of sizes, as an int where all are known."""
+    known = [size for size in sizes if not tf.is_tensor(size)]
+    product = 1
+    for size in known:
+        product *= size
+    for size in sizes:
+        if tf.is_tensor(size):
+            product = size if isinstance(product, int) and product == 1 else product * size
+    return product
 
-    XLA adds serially along either axis, and TensorFlow down the columns: 4·10⁵ float32 numbers cost a relative 10⁻⁵.
+
+def sizes_of(value: tf.Tensor) -> list[Any]:
+    """Sizes of a tensor, as ints where they are known."""
+    if value.shape.is_fully_defined():
+        return list(value.shape)
+    dynamic = tf.shape(value)
+    return [dynamic[i] if size is None else size for i, size in enumerate(value.shape)]
+
+
+def _staged_sum(value: tf.Tensor, axis: int, stages: int = 2) -> tf.Tensor:
+    """Σ along one axis, in stages.
+
+    XLA adds serially, and TensorFlow too but along the last axis: 4·10⁵ float32 numbers cost them a relative 10⁻⁵.
     Blocks are summed first, which is also faster, since a block stays in the cache. The *means* of the blocks go to the
     next stage, because XLA folds a sum of sums back into one serial sum; a division between them prevents that.
     """
-    length = matrix.shape[axis]
-    if stages == 0 or (length is not None and length <= SERIAL[axis]):
-        return tf.reduce_sum(matrix, axis)
-    length = tf.shape(matrix)[axis] if length is None else length
-    blocks = length // BLOCK
+    rank = value.shape.rank
+    length = value.shape[axis]
+    if stages == 0 or (length is not None and length <= (SERIAL_ROW if axis == rank - 1 else BLOCK)):
+        return tf.reduce_sum(value, axis)
+    sizes = sizes_of(value)
+    blocks = sizes[axis] // BLOCK
     whole = blocks * BLOCK
-    if axis == 0:
-        head, rest, shape = matrix[:whole], matrix[whole:], [blocks, BLOCK, matrix.shape[1]]
-    else:
-        rows = _size(matrix.shape[:1], tf.shape(matrix)[:1])
-        head, rest, shape = matrix[:, :whole], matrix[:, whole:], [rows, blocks, BLOCK]
-    means = tf.reduce_mean(tf.reshape(head, shape), axis + 1)
-    return BLOCK * _staged_sum(means, axis, stages - 1) + tf.reduce_sum(rest, axis)
+    before = (slice(None),) * axis
+    head = tf.reshape(value[(*before, slice(None, whole))], [*sizes[:axis], blocks, BLOCK, *sizes[axis + 1 :]])
+    total = BLOCK * _staged_sum(tf.reduce_mean(head, axis + 1), axis, stages - 1)
+    if not tf.is_tensor(whole) and whole == length:
+        return total
+    return total + tf.reduce_sum(value[(*before, slice(whole, None))], axis)

@@ -4,7 +4,11 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from keras_bn import masking
+from keras_bn.batch import TensorBatch, statistics_dtype
 from keras_bn.engines import closed_form
+from keras_bn.engines.closed_form import Fallback
+from keras_bn.formulas.renormalization import Reference
 
 
 class BatchNormOutput(NamedTuple):
@@ -13,32 +17,38 @@ class BatchNormOutput(NamedTuple):
     y: tf.Tensor
     """Like x."""
     mean: tf.Tensor
-    """[C], mean of the batch."""
+    """Mean of the batch, shaped like gamma."""
     variance: tf.Tensor
-    """[C], biased variance of the batch."""
+    """Biased variance of the batch, shaped like gamma."""
 
 
-def batch_norm(x: Any, gamma: Any, beta: Any, *, axis: int = -1, epsilon: float = 1e-3) -> BatchNormOutput:
+def batch_norm(
+    x: Any, gamma: Any, beta: Any, *, axis: int | tuple[int, ...] = -1, epsilon: float = 1e-3, mask: Any = None
+) -> BatchNormOutput:
     """Normalize ``x`` with the mean and variance of its own batch, then scale and shift.
 
     y = gamma · (x − mean) / √(variance + epsilon) + beta, with mean and variance over all axes but ``axis``. Gradients
-    of any order follow the closed form (equations 1 and 2) instead of the graph of the forward pass; between the passes
-    only x and three vectors of C values are kept. Works eagerly, in ``tf.function`` and with ``jit_compile=True``.
+    of any order follow the closed form (equations 1, 2 and 4) instead of the graph of the forward pass; between the
+    passes only x and a few vectors of the size of gamma are kept. Works eagerly, in ``tf.function`` and with
+    ``jit_compile=True``.
 
     Args:
-        x: Floating-point tensor of rank 2 or more; sizes may be unknown, except that of ``axis`` or of ``gamma``.
-        gamma: [C], the scale.
-        beta: [C], the shift.
-        axis: The channel axis.
+        x: Floating-point tensor of rank 2 or more; sizes may be unknown, but for those of ``axis`` or of ``gamma``.
+        gamma: [C], the scale; with several axes, of the shape that x has along them.
+        beta: Like gamma, the shift.
+        axis: The channel axis, or several: then every combination of channels has statistics of its own.
         epsilon: Added to the variance; not negative.
+        mask: None, or which elements count in mean and variance: boolean, or weights of 0 and more, shaped like x
+            without ``axis``, or with ones there; a lower rank broadcasts over the last axes. Every element is
+            normalized. Not differentiated.
 
     Returns:
-        ``(y, mean, variance)``. y has the shape and dtype of x; mean and variance are [C], in the dtype of x or
-        float32 where that is narrower.
+        ``(y, mean, variance)``. y has the shape and dtype of x; mean and variance those of gamma, at least float32.
+        Where no element counts, mean and variance are 0.
 
     Raises:
         TypeError: x is not floating-point.
-        ValueError: rank, axis, gamma, beta or epsilon do not fit.
+        ValueError: rank, axis, gamma, beta, epsilon or mask do not fit.
 
     Source: Ioffe and Szegedy, "Batch Normalization" (2015), Algorithm 1.
 
@@ -47,48 +57,65 @@ def batch_norm(x: Any, gamma: Any, beta: Any, *, axis: int = -1, epsilon: float 
     ([1.0, 3.0], [1.0, 4.0])
     """
     x = tf.convert_to_tensor(x)
-    check_input(x, axis)
+    if not x.dtype.is_floating:
+        raise TypeError(
+            "batch normalization needs floating-point inputs. "
+            f"Received: dtype={x.dtype.name}. Convert them with tf.cast."
+        )
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    check_shape(x.shape, axes)
     if not epsilon >= 0:
+        raise ValueError(f"epsilon must not be negative. Received: epsilon={epsilon}. A typical value is 1e-3.")
+    gamma, beta = (tf.cast(tf.convert_to_tensor(value), statistics_dtype(x.dtype)) for value in (gamma, beta))
+    sizes = tf.TensorShape([x.shape[a] for a in axes])
+    if not (gamma.shape.is_fully_defined() and gamma.shape == beta.shape and sizes.is_compatible_with(gamma.shape)):
         raise ValueError(
-            f"epsilon must not be negative. Received: epsilon={epsilon}. Typical values are 1e-3 and 1e-5."
+            f"gamma and beta must have the known shape that x has along axis={axis}. "
+            f"Received: gamma.shape={gamma.shape}, beta.shape={beta.shape}, x.shape={x.shape}."
         )
-    statistics_dtype = tf.float32 if x.dtype.size < 4 else x.dtype
-    gamma, beta = _vector(gamma, "gamma", statistics_dtype), _vector(beta, "beta", statistics_dtype)
-    channels = None if x.shape.rank is None else x.shape[axis]
-    if gamma.shape != beta.shape or channels not in (None, gamma.shape[0]):
-        raise ValueError(
-            "gamma and beta must have one value for each channel. "
-            f"Received: gamma.shape={gamma.shape}, beta.shape={beta.shape}, x.shape={x.shape} with axis={axis}, "
-            f"that is {channels} channels."
-        )
+    weights = None if mask is None else masking.explicit(tf.convert_to_tensor(mask), x, axes)
+    batch = TensorBatch(x, axes, tuple(gamma.shape), weights)
+    return train(batch, x, gamma, beta, epsilon=epsilon)
+
+
+def train(
+    batch: TensorBatch,
+    x: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    *,
+    epsilon: float,
+    fallback: Fallback | None = None,
+    reference: Reference | None = None,
+) -> BatchNormOutput:
+    """``batch_norm`` of checked arguments; ``fallback`` and ``reference`` as in ``engines.closed_form.training``."""
 
     @tf.custom_gradient
     def differentiable(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:
-        return closed_form.training(x, gamma, beta, axis=axis, epsilon=epsilon)
+        return closed_form.training(batch, x, gamma, beta, epsilon=epsilon, fallback=fallback, reference=reference)
 
     return BatchNormOutput(*differentiable(x, gamma, beta))
 
 
-def check_input(x: tf.Tensor, axis: int) -> None:
-    """Raise unless ``x`` is a floating-point tensor of rank 2 or more (or of unknown rank) that has ``axis``."""
-    if not x.dtype.is_floating:
-        raise TypeError(
-            f"batch normalization needs floating-point inputs. Received: dtype={x.dtype.name}. Convert them with tf.cast."
-        )
-    rank = x.shape.rank
+def check_shape(shape: tf.TensorShape, axes: tuple[int, ...]) -> None:
+    """Raise ValueError unless a tensor of this shape has rank 2 or more and the distinct ``axes``."""
+    rank = shape.rank
     if rank is None:
-        return
+        raise ValueError(
+            "batch normalization needs inputs of known rank. Received: a tensor of unknown rank. "
+            "State its rank with tf.ensure_shape."
+        )
     if rank < 2:
         raise ValueError(
-            f"batch normalization needs inputs of rank 2 or more, (batch, ..., channels). Received: shape={x.shape}. "
+            f"batch normalization needs inputs of rank 2 or more, (batch, ..., channels). Received: shape={shape}. "
             "A batch of scalars has the shape (batch, 1)."
         )
-    if not -rank <= axis < rank:
-        raise ValueError(f"axis must be in [{-rank}, {rank}) for inputs of shape {x.shape}. Received: axis={axis}.")
-
-
-def _vector(value: Any, name: str, dtype: tf.DType) -> tf.Tensor:
-    value = tf.cast(tf.convert_to_tensor(value), dtype)
-    if value.shape.rank != 1 or value.shape[0] is None:
-        raise ValueError(f"{name} must be a vector of known size, one value a channel. Received: shape={value.shape}.")
-    return value
+    if any(not -rank <= a < rank for a in axes) or len({a % rank for a in axes}) != len(axes):
+        raise ValueError(
+            f"axis must name distinct axes in [{-rank}, {rank}) for inputs of shape {shape}. "
+            f"Received: axis={axes[0] if len(axes) == 1 else axes}."
+        )
+    if len(axes) == rank:
+        raise ValueError(
+            f"axis must leave at least one axis to take statistics over. Received: axis={axes} for shape {shape}."
+        )

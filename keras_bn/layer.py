@@ -1,13 +1,17 @@
 """``BatchNormalization``, the Keras layer."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_bn import functional
-from keras_bn.engines import closed_form
-from keras_bn.formulas import moving_statistics
+from keras_bn import arguments, functional, ghost_batches, masking
+from keras_bn.batch import TensorBatch
+from keras_bn.engines import selection
+from keras_bn.engines.closed_form import Fallback
+from keras_bn.formulas import moving_statistics, renormalization
+from keras_bn.formulas.renormalization import Reference
 
 
 @keras.saving.register_keras_serializable(package="keras_bn", name="BatchNormalization")
@@ -18,23 +22,46 @@ class BatchNormalization(keras.layers.BatchNormalization):
     that weights files exchange in both directions.
 
     In training, y = gamma · (x − mean) / √(variance + epsilon) + beta with the mean and variance of the batch over all
-    axes but ``axis`` (equation 1), and the moving statistics follow them (equation 11). In inference, and wherever the
-    layer is frozen by ``trainable = False``, the moving statistics take their place (equation 5).
+    axes but ``axis`` (equations 1 and 4), and the moving statistics follow them (equation 11). In inference, and
+    wherever the layer is frozen by ``trainable = False``, the moving statistics take their place (equation 5). A batch
+    in which nothing counts is normalized with the moving statistics; they never take in a value that is not finite.
+
+    Statistics and weights are float32 or wider under every dtype policy; a float32 input of a 16-bit layer is
+    normalized as it is, and only the output is rounded.
 
     Args:
-        axis: The channel axis.
-        momentum: Weight of the old value in the moving statistics.
-        epsilon: Added to the variance.
+        axis: The channel axis, or a tuple of several: then every combination of channels has statistics and weights of
+            its own, in the order given.
+        momentum: Weight of the old value in the moving statistics, in [0, 1]; None makes them the average of all
+            batches, for which the layer keeps their count as one more weight.
+        epsilon: Added to the variance, not negative. With 0 a constant batch gives beta (equation 14).
         center: Whether to add ``beta``.
         scale: Whether to multiply by ``gamma``.
-        **kwargs: As in ``keras.layers.BatchNormalization``: initializers, regularizers and constraints of the weights,
-            ``name``, ``dtype``, ``trainable``. ``renorm`` and ``synchronized`` are not supported yet.
+        beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer: As in Keras.
+        beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint: As in Keras.
+        renorm: Whether to correct the batch's statistics towards those of earlier batches (equation 8).
+        renorm_clipping: Bounds of that correction, any of ``rmin``, ``rmax`` and ``dmax``.
+        renorm_momentum: Weight of the old value in the statistics of earlier batches, in [0, 1].
+        synchronized: Whether replicas share statistics; supported on one replica so far.
+        unbiased_variance: Whether the moving variance follows the unbiased variance, PyTorch's convention.
+        virtual_batch_size: In training, normalize groups of this many samples separately (ghost batches); the last
+            group may be smaller. The moving statistics are those of the whole batch.
+        engine: How to compute: "auto", "closed_form", or "fused".
+        **kwargs: ``name``, ``dtype``, ``trainable``.
 
     Call arguments:
-        inputs: Floating-point tensor of rank 2 or more.
+        inputs: Tensor of rank 2 or more.
         training: Whether to normalize with the statistics of the batch.
+        mask: Which elements count in the statistics; every element is normalized. Boolean, or weights of 0 and more,
+            shaped like the inputs without ``axis``, or with ones there; a lower rank broadcasts over the last axes. A
+            mask that Keras propagates with the inputs covers their leading axes instead. The value of an element that
+            does not count, NaN and infinity included, influences nothing but its own output, and its own term in the
+            gradient of gamma.
 
-    Source: Ioffe and Szegedy, "Batch Normalization" (2015), Algorithms 1 and 2.
+    Raises:
+        ValueError, TypeError: an argument is outside of its range, or options exclude each other.
+
+    Source: Ioffe and Szegedy, "Batch Normalization" (2015), Algorithms 1 and 2; Ioffe, "Batch Renormalization" (2017).
 
     >>> layer = BatchNormalization()
     >>> y = layer(np.array([[0.0], [2.0]]), training=True)
@@ -42,53 +69,269 @@ class BatchNormalization(keras.layers.BatchNormalization):
     [0.01]
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for option in ("renorm", "synchronized"):
-            if getattr(self, option):
-                raise NotImplementedError(
-                    f"{option}=True is not supported yet. Received: {option}={getattr(self, option)}. "
-                    "Use keras.layers.BatchNormalization for it."
-                )
+    def __init__(
+        self,
+        axis: int | tuple[int, ...] = -1,
+        momentum: float | None = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        renorm: bool = False,
+        renorm_clipping: dict[str, float] | None = None,
+        renorm_momentum: float = 0.99,
+        synchronized: bool = False,
+        *,
+        unbiased_variance: bool = False,
+        virtual_batch_size: int | None = None,
+        engine: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        axis = arguments.axis(axis)
+        arguments.momentum("momentum", momentum, optional=True)
+        arguments.momentum("renorm_momentum", renorm_momentum)
+        arguments.epsilon(epsilon)
+        arguments.renorm_clipping(renorm_clipping)
+        arguments.virtual_batch_size(virtual_batch_size, axis, synchronized=synchronized, renorm=renorm)
+        selection.check_name(engine)
+        # The parent takes one axis and a number for the momentum; both are set anew below.
+        super().__init__(
+            axis=-1,
+            momentum=0.0,
+            epsilon=epsilon,
+            center=center,
+            scale=scale,
+            beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer,
+            moving_mean_initializer=moving_mean_initializer,
+            moving_variance_initializer=moving_variance_initializer,
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
+            renorm=renorm,
+            renorm_clipping=renorm_clipping,
+            renorm_momentum=renorm_momentum,
+            synchronized=synchronized,
+            **kwargs,
+        )
+        self.axis = axis
+        self.momentum = None if momentum is None else float(momentum)
+        self.unbiased_variance = unbiased_variance
+        self.virtual_batch_size = virtual_batch_size
+        self.engine = engine
+        # Keras would round a float32 input of a 16-bit layer before the layer sees it; `call` casts.
+        self.autocast = False
 
     def build(self, input_shape: Any) -> None:
-        super().build(input_shape)
-        # The parent's input_spec refuses inputs of unknown rank; `call` checks what can be known.
-        self.input_spec = None
-        self._rank = len(input_shape)
-        self._channels = input_shape[self.axis]
+        shape = tf.TensorShape(input_shape)
+        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        functional.check_shape(shape, axes)
+        channels = tuple(shape[a] for a in axes)
+        if None in channels:
+            raise ValueError(
+                f"the sizes along axis={self.axis} must be known. Received: input_shape={tuple(input_shape)}. "
+                "State them in the model's Input."
+            )
+        self._rank, self._axes, self._channels = shape.rank, axes, channels
+        self._dtype = keras.backend.result_type(self.variable_dtype, "float32")
+        if self.scale:
+            self.gamma = self._weight(
+                "gamma", self.gamma_initializer, self.gamma_regularizer, self.gamma_constraint, trainable=True
+            )
+        if self.center:
+            self.beta = self._weight(
+                "beta", self.beta_initializer, self.beta_regularizer, self.beta_constraint, trainable=True
+            )
+        self.moving_mean = self._weight("moving_mean", self.moving_mean_initializer)
+        self.moving_variance = self._weight("moving_variance", self.moving_variance_initializer)
+        if self.renorm:
+            self.moving_stddev = self._weight("moving_stddev", self._initial_stddev)
+            self.renorm_mean = self._weight("renorm_mean", _copy(self.moving_mean_initializer))
+            self.renorm_stddev = self._weight("renorm_stddev", self._initial_stddev)
+        if self.momentum is None:
+            self.update_count = self._weight("update_count", "zeros")
+
+    def _weight(
+        self, name: str, initializer: Any, regularizer: Any = None, constraint: Any = None, trainable: bool = False
+    ) -> keras.Variable:
+        return self.add_weight(
+            shape=self._channels,
+            name=name,
+            dtype=self._dtype,
+            initializer=initializer,
+            regularizer=regularizer,
+            constraint=constraint,
+            trainable=trainable,
+            autocast=False,
+        )
+
+    def _initial_stddev(self, shape: Any, dtype: Any = None) -> tf.Tensor:
+        return tf.sqrt(_copy(self.moving_variance_initializer)(shape, dtype=dtype))
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> tf.Tensor:
-        x = tf.convert_to_tensor(inputs)
-        functional.check_input(x, self.axis)
-        self._check_built_for(x)
-        if mask is not None:
-            raise NotImplementedError(
-                f"mask is not supported yet. Received: mask of shape {mask.shape}. "
-                "Use keras.layers.BatchNormalization for masked inputs."
+        # Keras attaches a mask that it propagates to the inputs themselves.
+        is_propagated = mask is not None and getattr(inputs, "_keras_mask", None) is mask
+        x = self._checked(inputs)
+        weights = None
+        if mask is not None and training and self.trainable:
+            mask = tf.convert_to_tensor(mask)
+            weights = masking.propagated(mask, x) if is_propagated else masking.explicit(mask, x, self._axes)
+        batch = TensorBatch(x, self._axes, self._channels, weights)
+        gamma = tf.cast(self.gamma, batch.dtype) if self.scale else tf.ones(self._channels, batch.dtype)
+        beta = tf.cast(self.beta, batch.dtype) if self.center else tf.zeros(self._channels, batch.dtype)
+        moving = Fallback(tf.cast(self.moving_mean, batch.dtype), tf.cast(self.moving_variance, batch.dtype))
+        if not (training and self.trainable):
+            y = selection.inference(self.engine, batch, x, *moving, gamma, beta, axes=self._axes, epsilon=self.epsilon)
+            return tf.cast(y, self.compute_dtype)
+        selection.refuse_replicas(self.synchronized)
+        reference = self._reference(batch.dtype) if self.renorm else None
+        fallback = moving
+        if is_propagated:
+            # Such a mask may leave out whole channels of a batch, as time steps that are padding in every sample where
+            # time is the channel axis; those pass unnormalized.
+            empty = batch.is_empty()
+            fallback = Fallback(
+                tf.where(empty, moving.mean, tf.zeros_like(moving.mean)),
+                tf.where(empty, moving.variance, tf.ones_like(moving.variance)),
             )
-        dtype = tf.float32 if x.dtype.size < 4 else x.dtype
-        moving_mean, moving_variance = tf.cast(self.moving_mean, dtype), tf.cast(self.moving_variance, dtype)
-        gamma = tf.cast(self.gamma, dtype) if self.scale else tf.ones([self._channels], dtype)
-        beta = tf.cast(self.beta, dtype) if self.center else tf.zeros([self._channels], dtype)
-        if training and self.trainable:
-            y, mean, variance = functional.batch_norm(x, gamma, beta, axis=self.axis, epsilon=self.epsilon)
-            # A moving average is no part of the loss.
-            mean, variance = tf.stop_gradient(mean), tf.stop_gradient(variance)
-            self.moving_mean.assign(moving_statistics.update(moving_mean, mean, self.momentum))
-            self.moving_variance.assign(moving_statistics.update(moving_variance, variance, self.momentum))
+        options = {"epsilon": self.epsilon, "fallback": fallback}
+        if self.virtual_batch_size is None:
+            y, mean, variance = functional.train(batch, x, gamma, beta, reference=reference, **options)
         else:
-            y = closed_form.inference(
-                x, moving_mean, moving_variance, gamma, beta, axis=self.axis, epsilon=self.epsilon
+            y, mean, variance = ghost_batches.train(
+                self.virtual_batch_size, x, gamma, beta, axes=self._axes, weights=weights, **options
             )
+        # A moving average is no part of the loss.
+        self._update(batch, tf.stop_gradient(mean), tf.stop_gradient(variance))
         return tf.cast(y, self.compute_dtype)
 
-    def _check_built_for(self, x: tf.Tensor) -> None:
-        rank = x.shape.rank
-        if rank is None:
-            return
-        if rank != self._rank or x.shape[self.axis] not in (None, self._channels):
+    def _checked(self, inputs: Any) -> tf.Tensor:
+        x = tf.convert_to_tensor(inputs)
+        if x.dtype.is_complex or not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool):
+            raise TypeError(f"batch normalization needs real numbers. Received: inputs of dtype {x.dtype.name}.")
+        narrow = tf.as_dtype(self.compute_dtype).size < 4
+        if not narrow:
+            x = tf.cast(x, self.compute_dtype)
+        elif not (x.dtype.is_floating and x.dtype.size < 4):
+            x = tf.cast(x, tf.float32)
+        if x.shape.rank is None:
+            x = tf.ensure_shape(x, [None] * self._rank)
+        sizes = tf.TensorShape([x.shape[a] if -x.shape.rank <= a < x.shape.rank else 0 for a in self._axes])
+        if x.shape.rank != self._rank or not sizes.is_compatible_with(self._channels):
             raise ValueError(
-                f"{self.name} was built for inputs of rank {self._rank} with {self._channels} channels on axis "
-                f"{self.axis}. Received: shape={x.shape}. Use another layer for inputs of another shape."
+                f"{self.name} was built for inputs of rank {self._rank} with the shape {self._channels} along "
+                f"axis={self.axis}. Received: inputs of shape {x.shape}. Use another layer for inputs of another shape."
             )
+        return x
+
+    def _reference(self, dtype: tf.DType) -> Reference:
+        bounds = self.renorm_clipping or {}
+        return Reference(
+            tf.cast(self.renorm_mean, dtype),
+            tf.cast(self.renorm_stddev, dtype),
+            r_min=bounds.get("rmin"),
+            r_max=bounds.get("rmax"),
+            d_max=bounds.get("dmax"),
+        )
+
+    def _update(self, batch: TensorBatch, mean: tf.Tensor, variance: tf.Tensor) -> None:
+        """Take the statistics of a batch into the moving ones, but for channels where they are not finite."""
+        valid = tf.math.is_finite(mean) & tf.math.is_finite(variance) & batch.has_elements()
+        momentum = self.momentum
+        if momentum is None:
+            count = self.update_count + 1
+            momentum = tf.cast(moving_statistics.cumulative_momentum(count), batch.dtype)
+        stored = variance
+        if self.unbiased_variance:
+            factor = batch.bessel()
+            stored = variance * factor
+            valid = valid & tf.math.is_finite(factor) & (factor > 0)
+        renewed: list[tuple[keras.Variable, tf.Tensor]] = []
+
+        def renew(variable: keras.Variable, value: tf.Tensor, momentum: Any = momentum) -> tf.Tensor:
+            old = tf.cast(variable, batch.dtype)
+            new = tf.where(valid, moving_statistics.update(old, value, momentum), old)
+            renewed.append((variable, new))
+            return new
+
+        renew(self.moving_mean, mean)
+        if self.renorm:
+            stddev = renormalization.standard_deviation(batch, variance, self.epsilon)
+            renew(self.renorm_mean, mean, self.renorm_momentum)
+            renew(self.renorm_stddev, stddev, self.renorm_momentum)
+            moving_stddev = renew(
+                self.moving_stddev, renormalization.standard_deviation(batch, stored, self.epsilon)
+            )
+            squared = tf.nn.relu(tf.square(moving_stddev) - self.epsilon)
+            renewed.append((self.moving_variance, tf.where(valid, squared, tf.cast(self.moving_variance, batch.dtype))))
+        else:
+            renew(self.moving_variance, stored)
+        if self.momentum is None:
+            renewed.append((self.update_count, tf.where(valid, count, self.update_count)))
+        # All at once and last: a call that fails on the way leaves the state as it was.
+        for variable, value in renewed:
+            variable.assign(value)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of the inputs."""
+        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        functional.check_shape(tf.TensorShape(input_shape), axes)
+        return input_shape
+
+    def rematerialized_call(self, layer_call: Callable, *args: Any, **kwargs: Any) -> Callable:
+        """The call itself: only its input is kept for backward, and running it twice would update the state twice."""
+        return layer_call
+
+    def load_own_variables(self, store: Any) -> None:
+        """Load the weights of this layer, or those of one that differs from it by ``renorm`` alone.
+
+        Into a layer with ``renorm`` the statistics of earlier batches start from the moving statistics; into one
+        without it, they are left out.
+        """
+        plain = len(self.trainable_variables) + 2
+        if self.momentum is not None and self.renorm and len(store) == plain:
+            values = [store[str(i)] for i in range(plain)]
+            for variable, value in zip(self.weights[:plain], values, strict=True):
+                variable.assign(value)
+            stddev = tf.sqrt(tf.convert_to_tensor(self.moving_variance) + self.epsilon)
+            for variable, value in (
+                (self.moving_stddev, stddev),
+                (self.renorm_mean, self.moving_mean),
+                (self.renorm_stddev, stddev),
+            ):
+                variable.assign(value)
+        elif self.momentum is not None and not self.renorm and len(store) == plain + 3:
+            super().load_own_variables({str(i): store[str(i)] for i in range(plain)})
+        else:
+            super().load_own_variables(store)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        own = {
+            "unbiased_variance": self.unbiased_variance,
+            "virtual_batch_size": self.virtual_batch_size,
+            "engine": self.engine,
+        }
+        defaults = {"unbiased_variance": False, "virtual_batch_size": None, "engine": "auto"}
+        # What has its default is left out, so that the built-in layer reads the configs that it can express.
+        return {**config, **{name: value for name, value in own.items() if value != defaults[name]}}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "BatchNormalization":
+        """A layer from its config, or from one that the built-in layer of an older Keras or TensorFlow wrote."""
+        return super().from_config({name: value for name, value in config.items() if name not in arguments.LEGACY})
+
+
+def _copy(initializer: Any) -> Any:
+    """An initializer that draws the same values once more."""
+    if isinstance(initializer, keras.initializers.Initializer):
+        return initializer.clone()
+    return initializer

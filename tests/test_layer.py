@@ -211,9 +211,3 @@ def test_a_failed_call_names_the_shapes_and_leaves_the_state(bad):
         layer(bad, training=True)
     for weight, old in zip(layer.weights, before, strict=True):
         np.testing.assert_array_equal(weight.numpy(), old)
-
-
-@pytest.mark.parametrize("option", ["renorm", "synchronized"])
-def test_what_is_not_there_yet_says_so(option):
-    with pytest.raises(NotImplementedError, match=f"{option}=True"):
-        keras_bn.BatchNormalization(**{option: True})

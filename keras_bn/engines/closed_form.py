@@ -1,26 +1,55 @@
 """The formulas of ``keras_bn.formulas``, run operation by operation on TensorFlow tensors."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from keras_bn.batch import TensorBatch
 from keras_bn.formulas import inference as inference_formulas
+from keras_bn.formulas import renormalization
 from keras_bn.formulas import training as training_formulas
+from keras_bn.formulas.renormalization import Reference
 
 Outputs = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 Backward = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Outputs]
 
 
-def training(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, axis: int, epsilon: float) -> tuple[Outputs, Backward]:
+class Fallback(NamedTuple):
+    """Statistics for channels in which no element counts."""
+
+    mean: tf.Tensor
+    variance: tf.Tensor
+
+
+def training(
+    batch: TensorBatch,
+    x: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    *,
+    epsilon: float,
+    fallback: Fallback | None = None,
+    reference: Reference | None = None,
+) -> tuple[Outputs, Backward]:
     """(y, mean, variance), and the function that maps their cotangents to those of (x, gamma, beta).
 
-    Between the two, x itself and three vectors of C values are kept.
+    Between the two, x itself and a few vectors of one value a channel are kept.
     """
-    batch = TensorBatch(x, axis, gamma.shape[0])
-    y, statistics, saved = training_formulas.forward(
-        batch, batch.elements(x), batch.channel(gamma), batch.channel(beta), epsilon
-    )
+    elements = batch.elements(x)
+    scale, offset = batch.channel(gamma), batch.channel(beta)
+    statistics = training_formulas.moments(batch, elements)
+    if fallback is not None:
+        statistics = statistics._replace(
+            center=batch.or_else(statistics.center, batch.channel(fallback.mean)),
+            variance=batch.or_else(statistics.variance, batch.channel(fallback.variance)),
+        )
+    correction = None
+    if reference is not None:
+        reference = reference._replace(mean=batch.channel(reference.mean), std=batch.channel(reference.std))
+        correction = renormalization.correction(batch, statistics.mean, statistics.variance, reference, epsilon)
+        scale, offset = renormalization.compose(scale, offset, correction)
+    y, saved = training_formulas.normalize(batch, elements, statistics, scale, offset, epsilon)
 
     def backward(dy: tf.Tensor, d_mean: tf.Tensor, d_variance: tf.Tensor) -> Outputs:
         gradients = training_formulas.backward(
@@ -29,25 +58,27 @@ def training(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, axis: int, epsi
             batch.channel(d_mean),
             batch.channel(d_variance),
             batch.elements(x),
-            batch.channel(gamma),
+            scale,
             saved,
         )
-        return batch.like_input(gradients.x), batch.vector(gradients.gamma), batch.vector(gradients.beta)
+        d_gamma = gradients.gamma
+        if correction is not None:
+            d_gamma = renormalization.gradient_of_gamma(d_gamma, gradients.beta, correction)
+        return batch.like_input(gradients.x), batch.vector(d_gamma), batch.vector(gradients.beta)
 
     return (batch.like_input(y), batch.vector(statistics.mean), batch.vector(statistics.variance)), backward
 
 
 def inference(
+    batch: TensorBatch,
     x: tf.Tensor,
     mean: tf.Tensor,
     variance: tf.Tensor,
     gamma: tf.Tensor,
     beta: tf.Tensor,
     *,
-    axis: int,
     epsilon: float,
 ) -> tf.Tensor:
     """y, normalized with the given statistics; TensorFlow differentiates this affine map itself."""
-    batch = TensorBatch(x, axis, gamma.shape[0])
     vectors = [batch.channel(value) for value in (mean, variance, gamma, beta)]
-    return batch.like_input(inference_formulas.forward(batch, batch.elements(x), *vectors, epsilon))
+    return batch.like_input(inference_formulas.normalize(batch, batch.elements(x), *vectors, epsilon))

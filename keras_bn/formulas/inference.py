@@ -3,11 +3,11 @@
 from keras_bn.formulas.operations import Operations, Value
 
 
-def forward(
+def normalize(
     ops: Operations, x: Value, mean: Value, variance: Value, gamma: Value, beta: Value, epsilon: Value
 ) -> Value:
     """y = γ·(x − M)·(V + ε)^(−1/2) + β (equation 5).
 
     The mean is subtracted first: the folded form x·a + (β − M·a) cancels where |M| is much larger than the deviations.
     """
-    return (x - mean) * (ops.rsqrt(variance + epsilon) * gamma) + beta
+    return (x - mean) * (ops.inverse_root(variance + epsilon) * gamma) + beta

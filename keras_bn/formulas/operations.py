@@ -1,4 +1,4 @@
-"""The few operations that a formula may use, besides ``+ - *``."""
+"""The few operations that a formula may use, besides ``+ - * /``."""
 
 from typing import Any, Protocol
 
@@ -22,11 +22,26 @@ class Operations(Protocol):
     def share(self) -> Value:
         """w / Σ w, an element's share in the statistics; without weights, 1 / m."""
 
+    def finite(self, value: Value, otherwise: Value) -> Value:
+        """The value; ``otherwise`` where it is not finite and does not count."""
+
+    def or_else(self, value: Value, fallback: Value) -> Value:
+        """The value per channel; ``fallback`` where no element counts."""
+
     def squared_difference(self, a: Value, b: Value) -> Value:
         """(a − b)²."""
 
-    def rsqrt(self, value: Value) -> Value:
-        """value^(−1/2)."""
+    def inverse_root(self, value: Value) -> Value:
+        """value^(−1/2), and 0 where the value is 0 (equation 14)."""
+
+    def scaled(self, value: Value, factor: Value) -> Value:
+        """value · factor, which is 0 where the factor is, even if the value overflowed."""
+
+    def clip(self, value: Value, low: Value | None, high: Value | None) -> Value:
+        """The value, no less than ``low`` and no more than ``high``; None is no bound."""
+
+    def regular(self, value: Value) -> Value:
+        """The value per channel; 0 where it is not finite."""
 
     def constant(self, value: Value) -> Value:
-        """A constant near the value. Formulas use it only where they hold for every constant."""
+        """``regular``, held constant by differentiation. Formulas use it only where they hold for every constant."""

@@ -52,19 +52,21 @@ def moments(ops: Operations, x: Value) -> Moments:
     center = ops.constant(ops.mean(x))
     residual = x - center
     shift = ops.mean(residual)
-    return Moments(center, shift, ops.mean(ops.squared_difference(residual, shift)))
+    # Where the sum overflowed, so does the variance, whatever it is taken about.
+    return Moments(center, shift, ops.mean(ops.squared_difference(residual, ops.regular(shift))))
 
 
-def forward(ops: Operations, x: Value, gamma: Value, beta: Value, epsilon: Value) -> tuple[Value, Moments, Saved]:
-    """y = γ·z + β (equation 1).
+def normalize(
+    ops: Operations, x: Value, statistics: Moments, gamma: Value, beta: Value, epsilon: Value
+) -> tuple[Value, Saved]:
+    """y = γ·z + β (equation 1), and what ``backward`` needs.
 
     Source: Ioffe and Szegedy, "Batch Normalization" (2015), Algorithm 1.
     """
-    center, shift, variance = statistics = moments(ops, x)
-    inv_std = ops.rsqrt(variance + epsilon)
+    center, shift, variance = statistics
+    inv_std = ops.inverse_root(variance + epsilon)
     scale = inv_std * gamma
-    y = (x - center) * scale + (beta - shift * scale)
-    return y, statistics, Saved(center, shift, inv_std)
+    return (x - center) * scale + (beta - ops.scaled(shift, scale)), Saved(center, shift, inv_std)
 
 
 def backward(
@@ -76,12 +78,12 @@ def backward(
     The bracket is an affine function of x, so its coefficients are formed once a channel.
     """
     center, shift, inv_std = saved
-    residual = x - center
+    residual = ops.finite(x - center, shift)
     d_beta = ops.sum(dy)
-    d_gamma = inv_std * (ops.sum(dy * residual) - shift * d_beta)
+    d_gamma = ops.scaled(ops.sum(dy * residual) - shift * d_beta, inv_std)
     scale = gamma * inv_std
     slope = scale * inv_std * d_gamma - 2 * d_variance
-    offset = scale * d_beta - d_mean - shift * slope
+    offset = scale * d_beta - d_mean - ops.scaled(shift, slope)
     share = ops.share()
     dx = scale * dy - (share * offset + (share * slope) * residual)
     return Gradients(dx, d_gamma, d_beta)

@@ -1,0 +1,82 @@
+"""What the constructor of the layer accepts; every error states the rule, the value and the remedy."""
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+# Arguments of older built-in layers that choose an implementation or are gone; they change no result.
+LEGACY = ("fused", "adjustment", "_scope")
+
+
+def axis(value: Any) -> int | tuple[int, ...]:
+    """An int, or a tuple of distinct ints; a sequence of one int, as old configs have it, is that int."""
+    axes = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if not axes or any(not isinstance(a, Integral) or isinstance(a, bool) for a in axes):
+        raise TypeError(f"axis must be an int or a tuple of ints. Received: axis={value!r}. The default is -1.")
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"axis must name distinct axes. Received: axis={value!r}. Leave out the repeated ones.")
+    return int(axes[0]) if len(axes) == 1 else tuple(int(a) for a in axes)
+
+
+def momentum(name: str, value: Any, *, optional: bool = False) -> None:
+    """A number in [0, 1]; or None, where that is optional."""
+    if value is None and optional:
+        return
+    if not _is_number(value) or not 0 <= value <= 1:
+        alternative = ", or None for the average of all batches" if optional else ""
+        raise ValueError(
+            f"{name} must be in [0, 1]{alternative}. Received: {name}={value!r}. It is the weight of the old value: "
+            "PyTorch's momentum is 1 minus this one."
+        )
+
+
+def epsilon(value: Any) -> None:
+    """A number that is not negative."""
+    if not _is_number(value) or not 0 <= value < math.inf:
+        raise ValueError(f"epsilon must not be negative. Received: epsilon={value!r}. A typical value is 1e-3.")
+
+
+def renorm_clipping(value: Any) -> None:
+    """None, or a dictionary with any of rmin, rmax, dmax."""
+    bounds = value or {}
+    if not isinstance(bounds, dict) or set(bounds) - {"rmin", "rmax", "dmax"}:
+        raise ValueError(
+            "renorm_clipping must be a dictionary with any of the keys 'rmin', 'rmax', 'dmax'. "
+            f"Received invalid keys or no dictionary: renorm_clipping={value!r}."
+        )
+    given = {name: bound for name, bound in bounds.items() if bound is not None}
+    for name, bound in given.items():
+        if not _is_number(bound) or not bound >= 0:
+            raise ValueError(f"renorm_clipping: {name} should be non-negative. Received: {name}={bound!r}.")
+    if given.get("rmin", 0) > given.get("rmax", math.inf):
+        raise ValueError(
+            "renorm_clipping: rmax should be greater than rmin, or equal. "
+            f"Received: rmin={given['rmin']!r}, rmax={given['rmax']!r}. Typical values are 1/3 and 3."
+        )
+
+
+def virtual_batch_size(
+    value: Any, axis: int | tuple[int, ...], *, synchronized: bool, renorm: bool
+) -> None:
+    """None, or a whole number of 1 and more, which neither ``synchronized`` nor ``renorm`` goes with."""
+    if value is None:
+        return
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(
+            f"virtual_batch_size must be None or a whole number of at least 1. Received: virtual_batch_size={value!r}."
+        )
+    if synchronized or renorm:
+        other = "synchronized=True" if synchronized else "renorm=True"
+        raise ValueError(
+            f"virtual_batch_size divides the batch, which {other} is meant to make larger: they exclude each other. "
+            f"Received: virtual_batch_size={value}, {other}. Leave out one of them."
+        )
+    if 0 in (axis if isinstance(axis, tuple) else (axis,)):
+        raise ValueError(
+            "virtual_batch_size groups samples along axis 0, which must not be a channel axis. "
+            f"Received: virtual_batch_size={value}, axis={axis}."
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

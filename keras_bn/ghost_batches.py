@@ -1,0 +1,76 @@
+"""Ghost batches: groups of samples, each normalized with statistics of its own.
+
+Source: Hoffer, Hubara and Soudry, "Train longer, generalize better" (2017).
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+from keras_bn import functional
+from keras_bn.batch import TensorBatch, sizes_of
+from keras_bn.engines.closed_form import Fallback
+from keras_bn.formulas import merging
+from keras_bn.functional import BatchNormOutput
+
+
+def train(
+    size: int,
+    x: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    *,
+    axes: tuple[int, ...],
+    weights: tf.Tensor | None,
+    epsilon: float,
+    fallback: Fallback,
+) -> BatchNormOutput:
+    """``functional.train`` on groups of ``size`` samples, the last of which may be smaller.
+
+    Mean and variance are those of the whole batch, merged from those of the groups (equation 7).
+    """
+    samples = sizes_of(x)[0]
+    if weights is not None:
+        weights = tf.broadcast_to(weights, [samples, *sizes_of(weights)[1:]])
+    whole = samples // size * size
+    parts = [(slice(None, whole), whole // size, size), (slice(whole, None), 1, samples - whole)]
+    outputs = [
+        _train_groups(
+            groups, group_size, x[part], gamma, beta, axes, None if weights is None else weights[part], epsilon, fallback
+        )
+        for part, groups, group_size in parts
+        if tf.is_tensor(samples) or groups * group_size > 0 or samples == 0
+    ]
+    y, mean, variance, count = (tf.concat(values, axis=0) for values in zip(*outputs, strict=True))
+    groups = TensorBatch(mean, tuple(range(1, mean.shape.rank)), tuple(gamma.shape), weights=count)
+    merged = merging.merge(groups, groups.elements(mean), groups.elements(variance))
+    return BatchNormOutput(tf.ensure_shape(y, x.shape), *(groups.vector(value) for value in merged))
+
+
+def _train_groups(
+    groups: Any,
+    size: Any,
+    x: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    axes: tuple[int, ...],
+    weights: tf.Tensor | None,
+    epsilon: float,
+    fallback: Fallback,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """(y, and mean, variance and count of each group): the groups are one more channel axis, in front."""
+    rank, channels = x.shape.rank, (groups, *gamma.shape)
+    grouped = tf.reshape(x, [groups, size, *sizes_of(x)[1:]])
+    if weights is not None:
+        weights = tf.reshape(weights, [groups, size, *sizes_of(weights)[1:]])
+    batch = TensorBatch(grouped, (0, *(a % rank + 1 for a in axes)), channels, weights)
+    fallback = Fallback(*(tf.broadcast_to(value, channels) for value in fallback))
+    y, mean, variance = functional.train(
+        batch,
+        grouped,
+        tf.broadcast_to(gamma, channels),
+        tf.broadcast_to(beta, channels),
+        epsilon=epsilon,
+        fallback=fallback,
+    )
+    return tf.reshape(y, tf.shape(x)), mean, variance, batch.count()

@@ -1,0 +1,54 @@
+"""How a mask is laid over the inputs: which of its axes belongs to which axis of theirs."""
+
+import tensorflow as tf
+
+
+def explicit(mask: tf.Tensor, x: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
+    """The weights of the elements of x by a mask that the caller gave, with the rank of x.
+
+    Its axes are those of x without the channel axes, in order, of which the last ones may be missing; or all axes of x,
+    of size 1 along the channel axes. Any size may be 1 and broadcasts.
+
+    Raises:
+        TypeError: the mask is neither boolean nor numeric.
+        ValueError: its shape does not fit.
+    """
+    rank = x.shape.rank
+    reduced = [i for i in range(rank) if i not in [a % rank for a in axes]]
+    if mask.shape.rank == rank and all(mask.shape[a] == 1 for a in axes):
+        positions = list(range(rank))
+    else:
+        positions = reduced
+    rule = (
+        f"a mask must have the axes {tuple(reduced)} of the inputs, in order (the last ones may be missing), "
+        f"or all axes with size 1 along axis={axes[0] if len(axes) == 1 else axes}"
+    )
+    return _lay_over(mask, x, positions, rule)
+
+
+def propagated(mask: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """The weights of the elements of x by a mask that came with it: it covers the leading axes, Keras' convention.
+
+    Raises:
+        ValueError: its shape does not fit.
+    """
+    return _lay_over(mask, x, list(range(x.shape.rank)), "a mask that Keras propagates must cover leading axes")
+
+
+def _lay_over(mask: tf.Tensor, x: tf.Tensor, positions: list[int], rule: str) -> tf.Tensor:
+    rank = mask.shape.rank
+    fits = rank is not None and rank <= len(positions)
+    if fits:
+        positions = positions[:rank]
+        fits = all(
+            size in (None, 1, x.shape[position]) or x.shape[position] is None
+            for size, position in zip(mask.shape, positions, strict=True)
+        )
+    if not fits:
+        raise ValueError(f"{rule}. Received: mask.shape={mask.shape}, inputs.shape={x.shape}.")
+    if not (mask.dtype.is_bool or mask.dtype.is_floating or mask.dtype.is_integer):
+        raise TypeError(f"a mask must be boolean or numeric. Received: dtype={mask.dtype.name}.")
+    sizes = tf.shape(mask)
+    known = [sizes[i] if size is None else size for i, size in enumerate(mask.shape)]
+    full = [known[positions.index(i)] if i in positions else 1 for i in range(x.shape.rank)]
+    return tf.reshape(mask, full)
