@@ -1,1 +1,33 @@
-"""Symbolic derivation and proof of the batch normalization gradients, for every batch size."""
+"""Symbolic derivation and proof of the batch normalization gradients, for every batch size.
+
+``for claim in prove(): print(claim.line())`` settles one claim after the other.
+"""
+
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from derivations.claim import Claim
+
+__all__ = ["FAMILIES", "prove"]
+
+# In the order of the argument. All but the first execute functions of keras_bn, and so import TensorFlow.
+FAMILIES = {
+    "steps": "derivations.steps",
+    "training": "derivations.claims.training",
+    "inference": "derivations.claims.inference",
+    "moving_statistics": "derivations.claims.moving_statistics",
+}
+
+
+def prove(families: Iterable[str] | None = None) -> "Iterator[Claim]":
+    """The claims of the families named (by default of all), each settled when it is asked for.
+
+    Raises:
+        ValueError: there is no family of that name.
+    """
+    names = list(FAMILIES if families is None else families)
+    if unknown := [name for name in names if name not in FAMILIES]:
+        raise ValueError(f"there is no family {', '.join(unknown)}. The families are {', '.join(FAMILIES)}.")
+    return (claim.settle() for name in names for claim in import_module(FAMILIES[name]).claims())

@@ -1,0 +1,154 @@
+"""A claim: a statement, what it assumes, what it is about, and how it was settled."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from itertools import pairwise
+from typing import NamedTuple
+
+from sympy import Add, Expr
+
+from derivations import printing
+from derivations.counterexample import Counterexample, search
+from derivations.finite_sums import Condition, Setting, Unprovable, check_form, conditions_of
+from derivations.notation import Definitions
+
+
+class Verdict(StrEnum):
+    PROVED = "proved"
+    REFUTED = "refuted"
+    NOT_PROVED = "not proved"
+
+
+class Computed(NamedTuple):
+    """What a function returned, by name."""
+
+    name: str
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """How a claim was settled."""
+
+    verdict: Verdict
+    seconds: float
+    steps: tuple[str, ...] = ()
+    side_conditions: tuple[str, ...] = ()
+    counterexample: Counterexample | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Several expressions, claimed to be equal for every batch size.
+
+    identifier: such as ``training.backward.x``.
+    title: what it says, in a few words.
+    members: the expressions, in named quantities, or what a function returned; each is proved equal to the next.
+    because: the justification, in one sentence.
+    about: the function that was executed, or the text, of which the claim speaks.
+    assumptions: in words; the symbolic ones are in ``setting``.
+    conditions: denominators and radicands that arose in computing the members, and that SymPy may have cancelled.
+    in_words: steps of the argument that are no identities of sums.
+    """
+
+    identifier: str
+    title: str
+    members: tuple[Expr | Computed, ...]
+    setting: Setting
+    definitions: Definitions
+    because: str = ""
+    about: str = "the textbook definition"
+    assumptions: tuple[str, ...] = ("m ≥ 1", "ε > 0")
+    conditions: frozenset[Condition] = frozenset()
+    in_words: tuple[str, ...] = ()
+    settlement: Settlement | None = field(default=None, compare=False)
+
+    @property
+    def statement(self) -> str:
+        """The equation in Unicode."""
+        return " = ".join(map(_text, self.members))
+
+    @property
+    def latex(self) -> str:
+        """The equation in LaTeX."""
+        return " = ".join(
+            rf"\texttt{{{_escaped(member.name)}}}" if isinstance(member, Computed) else printing.latex(member)
+            for member in self.members
+        )
+
+    @property
+    def family(self) -> str:
+        return self.identifier.split(".")[0]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Raises ValueError before the claim is settled."""
+        if self.settlement is None:
+            raise ValueError(f"the claim {self.identifier} has not been settled: call settle()")
+        return self.settlement.verdict
+
+    def settle(self) -> "Claim":
+        """The claim with its settlement: a proof, an exact counterexample, or the reason why there is neither."""
+        start = time.perf_counter()
+        try:
+            settlement = self._settle()
+        except Unprovable as error:
+            settlement = Settlement(Verdict.NOT_PROVED, 0.0, reason=str(error))
+        return replace(self, settlement=replace(settlement, seconds=time.perf_counter() - start))
+
+    def line(self) -> str:
+        """One line: verdict, time, title, equation."""
+        seconds = f"{self.settlement.seconds * 1e3:5.0f} ms" if self.settlement else ""
+        return f"{self.verdict:<10} {seconds}  {self.title}: {self.statement}"
+
+    def _settle(self) -> Settlement:
+        sides = [
+            member.value if isinstance(member, Computed) else self.definitions.unfold(member) for member in self.members
+        ]
+        for side in sides:
+            check_form(side)
+        conditions = self.conditions.union(*map(conditions_of, sides))
+        side_conditions = tuple(
+            f"{printing.unicode(c.expression)} {c.relation}" for c in self.setting.open_conditions(conditions)
+        )
+        steps: list[str] = []
+        for n, (left, right) in enumerate(pairwise(sides)):
+            settlement = _settle_equation(left, right, self.setting)
+            if settlement.verdict is not Verdict.PROVED:
+                reason = f"{_text(self.members[n])} = {_text(self.members[n + 1])}: {settlement.reason}"
+                return replace(settlement, side_conditions=side_conditions, reason=reason)
+            steps += settlement.steps
+        return Settlement(Verdict.PROVED, 0.0, (*steps, *self.in_words), side_conditions)
+
+
+def _settle_equation(left: Expr, right: Expr, setting: Setting) -> Settlement:
+    # Exact values first: they cost little, refute most false claims, and check the normal form where it says "equal".
+    if found := search(left, right, setting, sizes=(2, 3), tries=3):
+        return _refuted(found)
+    residual = setting.residual(left, right)
+    if residual == 0:
+        moments = len(Add.make_args(setting.normal_form(right)))
+        return Settlement(Verdict.PROVED, 0.0, (f"both sides have one normal form, of {moments} terms",))
+    if found := search(left, right, setting, seed=1):
+        return _refuted(found)
+    reason = f"neither proof nor counterexample; the normal form of the difference is {printing.unicode(residual)}"
+    return Settlement(Verdict.NOT_PROVED, 0.0, reason=reason)
+
+
+def _refuted(found: Counterexample) -> Settlement:
+    return Settlement(Verdict.REFUTED, 0.0, counterexample=found, reason="false at the counterexample")
+
+
+def all_proved(claims: Iterable[Claim]) -> bool:
+    return all(claim.verdict is Verdict.PROVED for claim in claims)
+
+
+def _text(member: Expr | Computed) -> str:
+    return member.name if isinstance(member, Computed) else printing.unicode(member)
+
+
+def _escaped(name: str) -> str:
+    return name.replace("_", r"\_")
