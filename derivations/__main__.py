@@ -9,7 +9,6 @@ from importlib import import_module
 
 from derivations import FAMILIES, report, steps
 from derivations.claim import Claim, all_proved
-from derivations.quiet import held_stderr
 
 TITLES = {
     "steps": "The derivation, step by step",
@@ -60,8 +59,7 @@ def _claims(family: str) -> list[Claim]:
     module = FAMILIES[family]
     if module not in sys.modules and "keras_bn" not in sys.modules and family != "steps":
         _print("Importing keras_bn and TensorFlow …\n")
-    with held_stderr():
-        return list(import_module(module).claims())
+    return list(import_module(module).claims())
 
 
 def _print(text: str) -> None:

@@ -56,6 +56,12 @@ class SymbolicBatch:
     def __rmul__(self, other: Any) -> "SymbolicBatch":
         return self._combined(other, lambda a, b: b * a)
 
+    def __truediv__(self, other: Any) -> "SymbolicBatch":
+        return self._combined(other, lambda a, b: a / b)
+
+    def __rtruediv__(self, other: Any) -> "SymbolicBatch":
+        return self._combined(other, lambda a, b: b / a)
+
     def __neg__(self) -> "SymbolicBatch":
         return SymbolicBatch(-self.expression, per_element=self.per_element)
 
@@ -131,11 +137,31 @@ class SymbolicOperations:
         difference = lifted(a) - b
         return difference * difference
 
-    def rsqrt(self, value: Any) -> SymbolicBatch:
-        """value^(−1/2)."""
+    def inverse_root(self, value: Any) -> SymbolicBatch:
+        """value^(−1/2), for values above 0; that it is 0 at 0 is a convention of its own (equation 14)."""
         value = lifted(value)
         self.conditions.add(Condition(value.expression, "> 0"))
         return SymbolicBatch(value.expression ** Rational(-1, 2), per_element=value.per_element)
+
+    def finite(self, value: Any, otherwise: Any) -> SymbolicBatch:
+        """The value: every real number is finite."""
+        return lifted(value)
+
+    def or_else(self, value: Any, fallback: Any) -> SymbolicBatch:
+        """The value: that an element counts, Σ w ≠ 0, is a condition of every share."""
+        return lifted(value)
+
+    def clip(self, value: Any, low: Any, high: Any) -> SymbolicBatch:
+        """The value if there are no bounds; else a new symbol: what is proved with it holds wherever it is clipped to."""
+        return lifted(value) if low is None and high is None else self.constant(value)
+
+    def regular(self, value: Any) -> SymbolicBatch:
+        """The value: every real number is finite."""
+        return lifted(value)
+
+    def scaled(self, value: Any, factor: Any) -> SymbolicBatch:
+        """value · factor."""
+        return lifted(value) * factor
 
     def constant(self, value: Any) -> SymbolicBatch:
         """A new symbol: what is proved with it holds for every constant, not only for the one at hand.

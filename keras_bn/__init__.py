@@ -3,7 +3,7 @@
 import os
 from contextlib import nullcontext
 
-from keras_bn.quiet import held_stderr, running_as_module
+from keras_bn.quiet import held_stderr, importing_for_a_command
 
 _BACKEND_HINT = (
     "keras_bn needs Keras' TensorFlow backend. Received: KERAS_BACKEND={}. "
@@ -14,7 +14,7 @@ if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
     # Before Keras is imported: it would fail first where that backend is not installed.
     raise ImportError(_BACKEND_HINT.format(os.environ["KERAS_BACKEND"]))
 
-with held_stderr() if running_as_module() else nullcontext():
+with held_stderr() if importing_for_a_command() else nullcontext():
     import keras
 
     if keras.backend.backend() != "tensorflow":

@@ -165,8 +165,8 @@ class TensorBatch:
 
     def clip(self, value: tf.Tensor, low: float | None, high: float | None) -> tf.Tensor:
         """The value, no less than ``low`` and no more than ``high``; None is no bound."""
-        value = value if low is None else tf.maximum(value, tf.cast(low, self.dtype))
-        return value if high is None else tf.minimum(value, tf.cast(high, self.dtype))
+        value = value if low is None else tf.maximum(value, tf.constant(low, self.dtype))
+        return value if high is None else tf.minimum(value, tf.constant(high, self.dtype))
 
     def scaled(self, value: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
         """value · factor, and 0 where the factor is 0, even if the value overflowed."""

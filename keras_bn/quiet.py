@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+COMMANDS = ("keras_bn", "derivations", "tests.benchmarks")
+
 # The variable that TensorFlow's logging reads; 3 leaves errors that end the process.
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
@@ -40,6 +42,7 @@ def held_stderr() -> Iterator[None]:
             os.close(original)
 
 
-def running_as_module() -> bool:
-    """Whether a package is being imported on behalf of ``python -m``, before its ``__main__`` has started."""
-    return sys.argv[:1] == ["-m"]
+def importing_for_a_command() -> bool:
+    """Whether this process runs one of the project's commands, whose package is imported before its ``__main__``."""
+    words = sys.orig_argv
+    return any(words[i : i + 1] == ["-m"] and words[i + 1 : i + 2][0] in COMMANDS for i in range(len(words) - 1))

@@ -27,7 +27,7 @@ def test_what_ships_is_proved(claim):
 def test_every_output_of_training_has_a_claim_plain_and_weighted():
     names = {claim.identifier for claim in SHIPPED}
     for kind in ("plain", "weighted"):
-        for name in ("forward.y", "forward.mean", "forward.variance", "backward.x", "backward.gamma", "backward.beta"):
+        for name in ("normalize.y", "moments.mean", "moments.variance", "backward.x", "backward.gamma", "backward.beta"):
             assert f"training.{kind}.{name}" in names
 
 
@@ -51,7 +51,7 @@ def test_another_function_is_judged_in_place_of_the_shipped_one():
     assert claim.verdict is Verdict.REFUTED
     assert claim.about == "wrong.backward"
     assert claim.settlement.counterexample.left != claim.settlement.counterexample.right
-    assert verdicts["training.plain.forward.y"].verdict is Verdict.PROVED
+    assert verdicts["training.plain.normalize.y"].verdict is Verdict.PROVED
     assert not all_proved(verdicts.values())
 
 

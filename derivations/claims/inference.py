@@ -24,15 +24,15 @@ SETTING = Setting({i: m}, InverseRoot(s, epsilon, V), positive=(V + epsilon,))
 def claims(functions: Any = shipped) -> Iterator[Claim]:
     """The claims about ``functions``."""
     ops = SymbolicOperations()
-    output = functions.forward(ops, *map(SymbolicBatch, (x[i], M, V, gamma, beta, epsilon)))
+    output = functions.normalize(ops, *map(SymbolicBatch, (x[i], M, V, gamma, beta, epsilon)))
     yield Claim(
-        "inference.forward.y",
+        "inference.normalize.y",
         "the output",
         (Computed("y", output.expression), y[i], gamma * s * x[i] + (beta - gamma * s * M)),
         SETTING,
         TEXTBOOK,
         because="What the function returns is the definition; the folded form is the same affine map.",
-        about=f"{functions.__name__}.forward",
+        about=f"{functions.__name__}.normalize",
         assumptions=("V ≥ 0", "ε > 0"),
         conditions=frozenset(ops.conditions),
     )

@@ -53,6 +53,14 @@ def claims(functions: Any = shipped) -> Iterator[Claim]:
         moving(a * P, a * S + b),
         words="Step of the induction: P becomes a·P and S becomes a·S + b; hence the closed form for every T.",
     )
+    T, mean = sp.Symbol("T", integer=True, positive=True), sp.Symbol("mean", real=True)
+    yield claim(
+        "cumulative",
+        "with momentum (t − 1)/t the moving value is the mean of all batches",
+        Computed("update(mean, b, (T − 1)/T)", functions.update(mean, b, functions.cumulative_momentum(T))),
+        ((T - 1) * mean + b) / T,
+        words="Before the T-th batch the value is the mean of T − 1 batches; hence, by induction, of T after it.",
+    )
     yield claim(
         "weights",
         "the weights still sum to 1",

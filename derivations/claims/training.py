@@ -62,7 +62,9 @@ def _claims(functions: Any, weighted: bool) -> Iterator[Claim]:
     assumptions = ("m ≥ 1", "ε > 0", *(("w ≥ 0", "Σ w > 0") if weighted else ()), ANY_CENTER)
 
     ops = SymbolicOperations(weighted=weighted)
-    output, statistics, saved = functions.forward(ops, *map(SymbolicBatch, (x[i], gamma, beta, epsilon)))
+    elements, *parameters = map(SymbolicBatch, (x[i], gamma, beta, epsilon))
+    statistics = functions.moments(ops, elements)
+    output, saved = functions.normalize(ops, elements, statistics, *parameters)
 
     def gradients(d_mean: Expr, d_variance: Expr) -> Any:
         inputs = map(SymbolicBatch, (delta[i], d_mean, d_variance, x[i], gamma))
@@ -87,13 +89,13 @@ def _claims(functions: Any, weighted: bool) -> Iterator[Claim]:
         return Computed(name, value.expression)
 
     definition = "What the function returns is the definition, up to the order of operations."
-    yield claim("forward.mean", "the mean", returned("moments.mean", statistics.mean), mu, because=definition)
-    yield claim("forward.variance", "the variance", returned("moments.variance", statistics.variance), v)
-    yield claim("forward.inv_std", "the saved inverse deviation", returned("saved.inv_std", saved.inv_std), s)
+    yield claim("moments.mean", "the mean", returned("moments.mean", statistics.mean), mu, because=definition)
+    yield claim("moments.variance", "the variance", returned("moments.variance", statistics.variance), v)
+    yield claim("normalize.inv_std", "the saved inverse deviation", returned("saved.inv_std", saved.inv_std), s)
     yield claim(
-        "forward.center", "the saved mean", returned("saved.center + saved.shift", saved.center + saved.shift), mu
+        "normalize.center", "the saved mean", returned("saved.center + saved.shift", saved.center + saved.shift), mu
     )
-    yield claim("forward.y", "the output", returned("y", output), y[i], because=definition)
+    yield claim("normalize.y", "the output", returned("y", output), y[i], because=definition)
 
     share = w[k] / over_batch(w[i]) if weighted else 1 / m
     closed_x = (
@@ -127,13 +129,17 @@ def _claims(functions: Any, weighted: bool) -> Iterator[Claim]:
     )
 
     invariant = "The results are the same for every center; a gradient may treat it as constant (equation 9)."
-    values = {"mean": statistics.mean, "variance": statistics.variance, "y": output, "gradients.x": general.x}
+    values = {
+        ("moments", "mean"): statistics.mean,
+        ("moments", "variance"): statistics.variance,
+        ("normalize", "y"): output,
+        ("backward", "x"): general.x,
+    }
     for center in ops.constants:
-        for name, value in values.items():
+        for (function, name), value in values.items():
             derivative = Computed(f"∂{name}/∂center", differentiate(value.expression, center))
-            short = "forward" if "." not in name else "backward"
             yield claim(
-                f"{short}.center_of_{name.split('.')[-1]}",
+                f"{function}.center_of_{name}",
                 f"{name} does not depend on the center",
                 derivative,
                 sp.Integer(0),
