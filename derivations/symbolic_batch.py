@@ -152,7 +152,7 @@ class SymbolicOperations:
         return lifted(value)
 
     def clip(self, value: Any, low: Any, high: Any) -> SymbolicBatch:
-        """The value if there are no bounds; else a new symbol: what is proved with it holds wherever it is clipped to."""
+        """The value if there are no bounds; else a new symbol: what is proved holds for every bound."""
         return lifted(value) if low is None and high is None else self.constant(value)
 
     def regular(self, value: Any) -> SymbolicBatch:

@@ -1,9 +1,8 @@
 """Batch normalization for Keras 3 on TensorFlow, with a closed-form backward pass that is proved symbolically."""
 
 import os
-from contextlib import nullcontext
 
-from keras_bn.quiet import held_stderr, importing_for_a_command
+from keras_bn.quiet import quiet_import
 
 _BACKEND_HINT = (
     "keras_bn needs Keras' TensorFlow backend. Received: KERAS_BACKEND={}. "
@@ -14,7 +13,7 @@ if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
     # Before Keras is imported: it would fail first where that backend is not installed.
     raise ImportError(_BACKEND_HINT.format(os.environ["KERAS_BACKEND"]))
 
-with held_stderr() if importing_for_a_command() else nullcontext():
+with quiet_import():
     import keras
 
     if keras.backend.backend() != "tensorflow":

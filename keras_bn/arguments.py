@@ -55,9 +55,7 @@ def renorm_clipping(value: Any) -> None:
         )
 
 
-def virtual_batch_size(
-    value: Any, axis: int | tuple[int, ...], *, synchronized: bool, renorm: bool
-) -> None:
+def virtual_batch_size(value: Any, axis: int | tuple[int, ...], *, synchronized: bool, renorm: bool) -> None:
     """None, or a whole number of 1 and more, which neither ``synchronized`` nor ``renorm`` goes with."""
     if value is None:
         return

@@ -1,8 +1,8 @@
 """Which elements of a tensor share statistics, and how they are summed.
 
-Adjacent axes that are both kept, or both reduced, act as one: any tensor is viewed, without copying, as alternating runs
-of axes, such as [M, C] where the channels come last and [N, C, H·W] where they come second. A value per channel has the
-size 1 along the reduced runs, and broadcasts.
+Adjacent axes that are both kept, or both reduced, act as one: any tensor is viewed, without copying, as alternating
+runs of axes, such as [M, C] where the channels come last and [N, C, H·W] where they come second. A value per channel
+has the size 1 along the reduced runs, and broadcasts.
 """
 
 import itertools
@@ -12,8 +12,8 @@ import tensorflow as tf
 
 # How many numbers are added one after the other before their mean joins the next stage of a sum.
 BLOCK = 64
-# Length up to which a sum along the last axis needs no stages. TensorFlow adds there pairwise, and cutting a row that is
-# no multiple of a block copies it; so that only rows are staged which are long for XLA, which adds serially.
+# Length up to which a sum along the last axis needs no stages. TensorFlow adds there pairwise, and cutting a row that
+# is no multiple of a block copies it; so that only rows are staged which are long for XLA, which adds serially.
 SERIAL_ROW = 1024
 
 
@@ -106,14 +106,14 @@ class TensorBatch:
         return self.vector(self._total)
 
     def bessel(self) -> tf.Tensor:
-        """W / (W − Σw² / W), in the shape of γ: the unbiased variance in units of the biased one; m / (m − 1) without weights.
+        """W / (W − Σw² / W), the unbiased variance in units of the biased one, in the shape of γ.
+
+        Without weights it is m / (m − 1).
 
         Not finite, or negative by rounding, where there is no unbiased variance.
         """
-        if self._weights is None:
-            squares = self._total
-        else:
-            squares = self._reduce(tf.square(tf.cast(self._weights, self.dtype)))
+        weights = self._weights
+        squares = self._total if weights is None else self._reduce(tf.square(tf.cast(weights, self.dtype)))
         return self.vector(self._total / (self._total - squares / self._divisor))
 
     def _reduce(self, value: tf.Tensor) -> tf.Tensor:
@@ -134,20 +134,23 @@ class TensorBatch:
             return self._reduce(value) / self._divisor
         if self._weights.dtype != tf.bool:
             value = self._weights * value
-        return self._reduce(tf.where(self._counts(), value, tf.zeros_like(value))) / self._divisor
+        return self._reduce(tf.where(self._counts, value, tf.zeros_like(value))) / self._divisor
 
     def share(self) -> tf.Tensor:
         """w / Σ w; 1 / m without weights."""
         return (1 if self._weights is None else tf.cast(self._weights, self.dtype)) / self._divisor
 
+    @property
     def _counts(self) -> tf.Tensor:
+        """Which elements have weight."""
+        assert self._weights is not None
         return self._weights if self._weights.dtype == tf.bool else self._weights > 0
 
     def finite(self, value: tf.Tensor, otherwise: tf.Tensor) -> tf.Tensor:
         """The value; ``otherwise`` where an element of weight 0 is not finite."""
         if self._weights is None:
             return value
-        return tf.where(tf.math.is_finite(value) | self._counts(), value, otherwise)
+        return tf.where(tf.math.is_finite(value) | self._counts, value, otherwise)
 
     def or_else(self, value: tf.Tensor, fallback: tf.Tensor) -> tf.Tensor:
         """The value per channel; ``fallback`` where no element counts."""

@@ -36,7 +36,15 @@ def train(
     parts = [(slice(None, whole), whole // size, size), (slice(whole, None), 1, samples - whole)]
     outputs = [
         _train_groups(
-            groups, group_size, x[part], gamma, beta, axes, None if weights is None else weights[part], epsilon, fallback
+            groups,
+            group_size,
+            x[part],
+            gamma,
+            beta,
+            axes,
+            None if weights is None else weights[part],
+            epsilon,
+            fallback,
         )
         for part, groups, group_size in parts
         if tf.is_tensor(samples) or groups * group_size > 0 or samples == 0

@@ -177,8 +177,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return tf.sqrt(_copy(self.moving_variance_initializer)(shape, dtype=dtype))
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> tf.Tensor:
-        # Keras attaches a mask that it propagates to the inputs themselves.
-        is_propagated = mask is not None and getattr(inputs, "_keras_mask", None) is mask
+        is_propagated = masking.is_propagated(mask, inputs)
         x = self._checked(inputs)
         weights = None
         if mask is not None and training and self.trainable:
@@ -187,12 +186,15 @@ class BatchNormalization(keras.layers.BatchNormalization):
         batch = TensorBatch(x, self._axes, self._channels, weights)
         gamma = tf.cast(self.gamma, batch.dtype) if self.scale else tf.ones(self._channels, batch.dtype)
         beta = tf.cast(self.beta, batch.dtype) if self.center else tf.zeros(self._channels, batch.dtype)
-        moving = Fallback(tf.cast(self.moving_mean, batch.dtype), tf.cast(self.moving_variance, batch.dtype))
+        # Every variable is read once, so that its new value depends on that very read: TensorFlow's graph optimizer has
+        # been seen to let a second read, ordered before the assignment by a control dependency alone, come after it.
+        state = {variable.name: tf.cast(variable, batch.dtype) for variable in self.non_trainable_variables}
+        moving = Fallback(state["moving_mean"], state["moving_variance"])
         if not (training and self.trainable):
             y = selection.inference(self.engine, batch, x, *moving, gamma, beta, axes=self._axes, epsilon=self.epsilon)
             return tf.cast(y, self.compute_dtype)
         selection.refuse_replicas(self.synchronized)
-        reference = self._reference(batch.dtype) if self.renorm else None
+        reference = self._reference(state) if self.renorm else None
         fallback = moving
         if is_propagated:
             # Such a mask may leave out whole channels of a batch, as time steps that are padding in every sample where
@@ -210,7 +212,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 self.virtual_batch_size, x, gamma, beta, axes=self._axes, weights=weights, **options
             )
         # A moving average is no part of the loss.
-        self._update(batch, tf.stop_gradient(mean), tf.stop_gradient(variance))
+        self._update(state, batch, tf.stop_gradient(mean), tf.stop_gradient(variance))
         return tf.cast(y, self.compute_dtype)
 
     def _checked(self, inputs: Any) -> tf.Tensor:
@@ -232,53 +234,45 @@ class BatchNormalization(keras.layers.BatchNormalization):
             )
         return x
 
-    def _reference(self, dtype: tf.DType) -> Reference:
+    def _reference(self, state: dict[str, tf.Tensor]) -> Reference:
         bounds = self.renorm_clipping or {}
         return Reference(
-            tf.cast(self.renorm_mean, dtype),
-            tf.cast(self.renorm_stddev, dtype),
+            state["renorm_mean"],
+            state["renorm_stddev"],
             r_min=bounds.get("rmin"),
             r_max=bounds.get("rmax"),
             d_max=bounds.get("dmax"),
         )
 
-    def _update(self, batch: TensorBatch, mean: tf.Tensor, variance: tf.Tensor) -> None:
+    def _update(self, state: dict[str, tf.Tensor], batch: TensorBatch, mean: tf.Tensor, variance: tf.Tensor) -> None:
         """Take the statistics of a batch into the moving ones, but for channels where they are not finite."""
         valid = tf.math.is_finite(mean) & tf.math.is_finite(variance) & batch.has_elements()
-        momentum = self.momentum
-        if momentum is None:
-            count = self.update_count + 1
-            momentum = tf.cast(moving_statistics.cumulative_momentum(count), batch.dtype)
-        stored = variance
+        unbiased = variance
         if self.unbiased_variance:
             factor = batch.bessel()
-            stored = variance * factor
+            unbiased = variance * factor
             valid = valid & tf.math.is_finite(factor) & (factor > 0)
-        renewed: list[tuple[keras.Variable, tf.Tensor]] = []
-
-        def renew(variable: keras.Variable, value: tf.Tensor, momentum: Any = momentum) -> tf.Tensor:
-            old = tf.cast(variable, batch.dtype)
-            new = tf.where(valid, moving_statistics.update(old, value, momentum), old)
-            renewed.append((variable, new))
-            return new
-
-        renew(self.moving_mean, mean)
+        momentum = self.momentum
+        new = {}
+        if momentum is None:
+            new["update_count"] = state["update_count"] + 1
+            momentum = moving_statistics.cumulative_momentum(new["update_count"])
+        update = moving_statistics.update
+        new["moving_mean"] = update(state["moving_mean"], mean, momentum)
         if self.renorm:
-            stddev = renormalization.standard_deviation(batch, variance, self.epsilon)
-            renew(self.renorm_mean, mean, self.renorm_momentum)
-            renew(self.renorm_stddev, stddev, self.renorm_momentum)
-            moving_stddev = renew(
-                self.moving_stddev, renormalization.standard_deviation(batch, stored, self.epsilon)
+            # Keras averages the standard deviation, as the paper does, and derives the variance from it.
+            std, unbiased_std = (
+                renormalization.standard_deviation(batch, value, self.epsilon) for value in (variance, unbiased)
             )
-            squared = tf.nn.relu(tf.square(moving_stddev) - self.epsilon)
-            renewed.append((self.moving_variance, tf.where(valid, squared, tf.cast(self.moving_variance, batch.dtype))))
+            new["renorm_mean"] = update(state["renorm_mean"], mean, self.renorm_momentum)
+            new["renorm_stddev"] = update(state["renorm_stddev"], std, self.renorm_momentum)
+            new["moving_stddev"] = update(state["moving_stddev"], unbiased_std, momentum)
+            new["moving_variance"] = tf.nn.relu(tf.square(new["moving_stddev"]) - self.epsilon)
         else:
-            renew(self.moving_variance, stored)
-        if self.momentum is None:
-            renewed.append((self.update_count, tf.where(valid, count, self.update_count)))
+            new["moving_variance"] = update(state["moving_variance"], unbiased, momentum)
         # All at once and last: a call that fails on the way leaves the state as it was.
-        for variable, value in renewed:
-            variable.assign(value)
+        for name, value in new.items():
+            getattr(self, name).assign(tf.where(valid, value, state[name]))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the inputs."""

@@ -1,6 +1,16 @@
 """How a mask is laid over the inputs: which of its axes belongs to which axis of theirs."""
 
+from typing import Any
+
 import tensorflow as tf
+
+
+def is_propagated(mask: Any, inputs: Any) -> bool:
+    """Whether Keras passed on this mask with the inputs, to which it attaches it; a model may pass an equal copy."""
+    attached = getattr(inputs, "_keras_mask", None)
+    if mask is None or attached is None:
+        return False
+    return mask is attached or tf.TensorShape(mask.shape).is_compatible_with(attached.shape)
 
 
 def explicit(mask: tf.Tensor, x: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
@@ -15,10 +25,8 @@ def explicit(mask: tf.Tensor, x: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
     """
     rank = x.shape.rank
     reduced = [i for i in range(rank) if i not in [a % rank for a in axes]]
-    if mask.shape.rank == rank and all(mask.shape[a] == 1 for a in axes):
-        positions = list(range(rank))
-    else:
-        positions = reduced
+    is_full = mask.shape.rank == rank and all(mask.shape[a] == 1 for a in axes)
+    positions = list(range(rank)) if is_full else reduced
     rule = (
         f"a mask must have the axes {tuple(reduced)} of the inputs, in order (the last ones may be missing), "
         f"or all axes with size 1 along axis={axes[0] if len(axes) == 1 else axes}"

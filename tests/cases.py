@@ -27,7 +27,7 @@ class Case(NamedTuple):
         return f"{'x'.join(map(str, self.shape))}@{self.axis}"
 
 
-# Every rank and kind of axis; M = 3 is the smallest that is not degenerate, 63 to 65 and 4096 + 65 cross the block sizes.
+# Every rank and kind of axis; M = 3 is the smallest that is not degenerate, 63, 65 and 4096 + 65 cross the block sizes.
 SMALL = [
     Case((3, 5), -1),
     Case((63, 2), 1),

@@ -80,5 +80,7 @@ def inference(
     epsilon: float,
 ) -> tf.Tensor:
     """y, normalized with the given statistics; TensorFlow differentiates this affine map itself."""
-    vectors = [batch.channel(value) for value in (mean, variance, gamma, beta)]
-    return batch.like_input(inference_formulas.normalize(batch, batch.elements(x), *vectors, epsilon))
+    mean, variance, gamma, beta = (batch.channel(value) for value in (mean, variance, gamma, beta))
+    return batch.like_input(
+        inference_formulas.normalize(batch, batch.elements(x), mean, variance, gamma, beta, epsilon)
+    )

@@ -7,6 +7,11 @@ import tensorflow as tf
 from keras_bn.batch import TensorBatch
 from keras_bn.engines import closed_form, fused
 
+try:
+    from tensorflow.python.ops import control_flow_util
+except ImportError:  # a private module: without it, what is right everywhere is taken
+    control_flow_util = None
+
 ENGINES = ("auto", "closed_form", "fused")
 
 
@@ -33,10 +38,20 @@ def inference(
     axes: tuple[int, ...],
     epsilon: float,
 ) -> tf.Tensor:
-    """y, normalized with given statistics."""
-    if engine == "auto" and fused.serves_inference(x, axes, epsilon):
+    """y, normalized with given statistics.
+
+    XLA turns the fused kernel into x·a + b, which cancels where the mean is large.
+    """
+    if engine == "auto" and not traced_for_xla() and fused.serves_inference(x, axes, epsilon):
         return fused.inference(x, mean, variance, gamma, beta, epsilon=epsilon)
     return closed_form.inference(batch, x, mean, variance, gamma, beta, epsilon=epsilon)
+
+
+def traced_for_xla() -> bool:
+    """Whether what is being traced will be compiled by XLA, or may be."""
+    if control_flow_util is None:
+        return True
+    return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 def refuse_replicas(synchronized: bool) -> None:

@@ -31,9 +31,7 @@ def standard_deviation(ops: Operations, variance: Value, epsilon: Value) -> Valu
     return (variance + epsilon) * ops.inverse_root(variance + epsilon)
 
 
-def correction(
-    ops: Operations, mean: Value, variance: Value, reference: Reference, epsilon: Value
-) -> Correction:
+def correction(ops: Operations, mean: Value, variance: Value, reference: Reference, epsilon: Value) -> Correction:
     """r = σ/σ_ref and d = (μ − μ_ref)/σ_ref, clipped; 1 and 0 where no element counts."""
     std = ops.clip(reference.std, epsilon**0.5, None)
     r = ops.clip(standard_deviation(ops, variance, epsilon) / std, reference.r_min, reference.r_max)
