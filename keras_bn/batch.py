@@ -10,8 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
-# How many numbers are added one after the other before their mean joins the next stage of a sum.
-BLOCK = 64
+# How many numbers are added one after the other before their mean joins the second stage of a sum.
+BLOCK = 256
 # Length up to which a sum along the last axis needs no stages. TensorFlow adds there pairwise, and cutting a row that
 # is no multiple of a block copies it; so that only rows are staged which are long for XLA, which adds serially.
 SERIAL_ROW = 1024
@@ -43,9 +43,11 @@ class TensorBatch:
         runs = [(is_kept, list(run)) for is_kept, run in itertools.groupby(range(rank), lambda i: i in kept)]
         self._view = [_product([sizes[i] for i in run]) for _, run in runs]
         self._reduced = [number for number, (is_kept, _) in enumerate(runs) if not is_kept]
-        self._per_channel = [size if is_kept else 1 for (is_kept, _), size in zip(runs, self._view, strict=True)]
+        # Where the channels come last and nowhere else, a value per channel broadcasts without ones in front.
+        self._left_out = 0 if self._reduced == [0] and len(runs) == 2 else None
+        self._per_channel = self._without_reduced(self._view)
         self._channels = channels
-        self._order = [sorted(kept).index(position) for position in kept]
+        self._ascending = sorted(range(len(kept)), key=kept.__getitem__)
         count = _product([self._view[number] for number in self._reduced])
         self._weights = None if weights is None else self._weights_view(weights, sizes, runs)
         if self._weights is None:
@@ -81,17 +83,18 @@ class TensorBatch:
 
     def channel(self, value: tf.Tensor) -> tf.Tensor:
         """A value per channel in the shape of γ, as this batch views it."""
-        if self._order != sorted(self._order):
-            value = tf.transpose(value, sorted(range(len(self._order)), key=self._order.__getitem__))
-        return tf.reshape(tf.cast(value, self.dtype), self._per_channel)
+        if self._ascending != sorted(self._ascending):
+            value = tf.transpose(value, self._ascending)
+        return _reshaped(tf.cast(value, self.dtype), self._per_channel)
 
     def vector(self, value: tf.Tensor) -> tf.Tensor:
-        """The inverse of ``channel``: the shape of γ."""
-        value = tf.broadcast_to(value, self._per_channel)
-        if self._order == sorted(self._order):
-            return tf.reshape(value, self._channels)
-        ascending = sorted(range(len(self._order)), key=self._order.__getitem__)
-        return tf.transpose(tf.reshape(value, [self._channels[i] for i in ascending]), self._order)
+        """The inverse of ``channel``: the shape of γ. A value that all channels share is repeated."""
+        if value.shape.rank != len(self._per_channel) or 1 in value.shape:
+            value = tf.broadcast_to(value, self._per_channel)
+        if self._ascending == sorted(self._ascending):
+            return _reshaped(value, self._channels)
+        value = tf.reshape(value, [self._channels[i] for i in self._ascending])
+        return tf.transpose(value, sorted(range(len(self._ascending)), key=self._ascending.__getitem__))
 
     def has_elements(self) -> tf.Tensor | bool:
         """Whether an element counts, in the shape of γ; True where that is known."""
@@ -116,11 +119,19 @@ class TensorBatch:
         squares = self._total if weights is None else self._reduce(tf.square(tf.cast(weights, self.dtype)))
         return self.vector(self._total / (self._total - squares / self._divisor))
 
+    def biased(self) -> tf.Tensor:
+        """max(m − 1, 1) / m: the biased variance in units of the one that TensorFlow's fused kernel returns."""
+        return tf.maximum(self._total - 1, 1) / self._divisor
+
+    def _without_reduced(self, sizes: list[Any]) -> list[Any]:
+        return [1 if i in self._reduced else size for i, size in enumerate(sizes) if i != self._left_out]
+
     def _reduce(self, value: tf.Tensor) -> tf.Tensor:
-        per_channel = [1 if number in self._reduced else size for number, size in enumerate(sizes_of(value))]
+        # Weights may have the size 1 along the channels.
+        per_channel = self._per_channel if self._weights is None else self._without_reduced(sizes_of(value))
         for number in reversed(self._reduced):
-            value = _staged_sum(value, number)
-        return tf.reshape(value, per_channel)
+            value = _staged_sum(value, number, self._view[number])
+        return _reshaped(value, per_channel)
 
     # What the formulas use.
 
@@ -213,23 +224,27 @@ def sizes_of(value: tf.Tensor) -> list[Any]:
     return [dynamic[i] if size is None else size for i, size in enumerate(value.shape)]
 
 
-def _staged_sum(value: tf.Tensor, axis: int, stages: int = 2) -> tf.Tensor:
-    """Σ along one axis, in stages.
+def _reshaped(value: tf.Tensor, shape: list[Any] | tuple[Any, ...]) -> tf.Tensor:
+    """``tf.reshape``, left out where it is known to change nothing."""
+    return value if value.shape.as_list() == list(shape) else tf.reshape(value, shape)
+
+
+def _staged_sum(value: tf.Tensor, axis: int, length: Any) -> tf.Tensor:
+    """Σ along one axis, in two stages.
 
     XLA adds serially, and TensorFlow too but along the last axis: 4·10⁵ float32 numbers cost them a relative 10⁻⁵.
     Blocks are summed first, which is also faster, since a block stays in the cache. The *means* of the blocks go to the
-    next stage, because XLA folds a sum of sums back into one serial sum; a division between them prevents that.
+    second stage, because XLA folds a sum of sums back into one serial sum; a division between them prevents that.
     """
-    rank = value.shape.rank
-    length = value.shape[axis]
-    if stages == 0 or (length is not None and length <= (SERIAL_ROW if axis == rank - 1 else BLOCK)):
+    limit = SERIAL_ROW if axis == value.shape.rank - 1 else BLOCK
+    if isinstance(length, int) and length <= limit:
         return tf.reduce_sum(value, axis)
     sizes = sizes_of(value)
-    blocks = sizes[axis] // BLOCK
+    blocks = length // BLOCK
     whole = blocks * BLOCK
     before = (slice(None),) * axis
     head = tf.reshape(value[(*before, slice(None, whole))], [*sizes[:axis], blocks, BLOCK, *sizes[axis + 1 :]])
-    total = BLOCK * _staged_sum(tf.reduce_mean(head, axis + 1), axis, stages - 1)
-    if not tf.is_tensor(whole) and whole == length:
+    total = BLOCK * tf.reduce_sum(tf.reduce_mean(head, axis + 1), axis)
+    if isinstance(whole, int) and whole == length:
         return total
     return total + tf.reduce_sum(value[(*before, slice(whole, None))], axis)

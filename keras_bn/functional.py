@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from keras_bn import masking
 from keras_bn.batch import TensorBatch, statistics_dtype
-from keras_bn.engines import closed_form
+from keras_bn.engines import closed_form, fused, selection
 from keras_bn.engines.closed_form import Fallback
 from keras_bn.formulas.renormalization import Reference
 
@@ -23,7 +23,14 @@ class BatchNormOutput(NamedTuple):
 
 
 def batch_norm(
-    x: Any, gamma: Any, beta: Any, *, axis: int | tuple[int, ...] = -1, epsilon: float = 1e-3, mask: Any = None
+    x: Any,
+    gamma: Any,
+    beta: Any,
+    *,
+    axis: int | tuple[int, ...] = -1,
+    epsilon: float = 1e-3,
+    mask: Any = None,
+    engine: str = "auto",
 ) -> BatchNormOutput:
     """Normalize ``x`` with the mean and variance of its own batch, then scale and shift.
 
@@ -41,6 +48,7 @@ def batch_norm(
         mask: None, or which elements count in mean and variance: boolean, or weights of 0 and more, shaped like x
             without ``axis``, or with ones there; a lower rank broadcasts over the last axes. Every element is
             normalized. Not differentiated.
+        engine: "closed_form" is exact to rounding, "fused" is TensorFlow's kernel where that serves; "auto" chooses.
 
     Returns:
         ``(y, mean, variance)``. y has the shape and dtype of x; mean and variance those of gamma, at least float32.
@@ -48,7 +56,7 @@ def batch_norm(
 
     Raises:
         TypeError: x is not floating-point.
-        ValueError: rank, axis, gamma, beta, epsilon or mask do not fit.
+        ValueError: rank, axis, gamma, beta, epsilon or mask do not fit, or the engine cannot serve them.
 
     Source: Ioffe and Szegedy, "Batch Normalization" (2015), Algorithm 1.
 
@@ -73,12 +81,17 @@ def batch_norm(
             f"gamma and beta must have the known shape that x has along axis={axis}. "
             f"Received: gamma.shape={gamma.shape}, beta.shape={beta.shape}, x.shape={x.shape}."
         )
+    selection.check_name(engine)
+    shape = with_channels(x.shape, axes, tuple(gamma.shape))
+    request = selection.Request(shape, axes, x.dtype, epsilon, mask=mask is not None)
+    engine = selection.choose(engine, request._replace(jit_compile=selection.traced_for_xla())).engine
     weights = None if mask is None else masking.explicit(tf.convert_to_tensor(mask), x, axes)
     batch = TensorBatch(x, axes, tuple(gamma.shape), weights)
-    return train(batch, x, gamma, beta, epsilon=epsilon)
+    return train(engine, batch, x, gamma, beta, epsilon=epsilon)
 
 
 def train(
+    engine: str,
     batch: TensorBatch,
     x: tf.Tensor,
     gamma: tf.Tensor,
@@ -88,13 +101,35 @@ def train(
     fallback: Fallback | None = None,
     reference: Reference | None = None,
 ) -> BatchNormOutput:
-    """``batch_norm`` of checked arguments; ``fallback`` and ``reference`` as in ``engines.closed_form.training``."""
+    """``batch_norm`` of checked arguments by a chosen engine; ``fallback`` and ``reference`` as in the closed form."""
+    training = fused.training if engine == "fused" else closed_form.training
 
     @tf.custom_gradient
-    def differentiable(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:
-        return closed_form.training(batch, x, gamma, beta, epsilon=epsilon, fallback=fallback, reference=reference)
+    def normalized(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:
+        return training(batch, x, gamma, beta, epsilon=epsilon, fallback=fallback, reference=reference)
 
-    return BatchNormOutput(*differentiable(x, gamma, beta))
+    y, mean, variance = normalized(x, gamma, beta)
+    if engine != "fused":
+        return BatchNormOutput(y, mean, variance)
+
+    @tf.custom_gradient
+    def statistics(x: tf.Tensor) -> Any:
+        # Apart from y: where nobody differentiates mean and variance, their gradient costs nothing.
+        def backward(d_mean: tf.Tensor, d_variance: tf.Tensor) -> tf.Tensor:
+            _, gradients = closed_form.training(batch, x, gamma, beta, epsilon=epsilon, fallback=fallback)
+            return gradients(tf.zeros_like(x), d_mean, d_variance)[0]
+
+        return (tf.stop_gradient(mean), tf.stop_gradient(variance)), backward
+
+    return BatchNormOutput(y, *statistics(x))
+
+
+def with_channels(shape: tf.TensorShape, axes: tuple[int, ...], channels: tuple[int, ...]) -> tuple[int | None, ...]:
+    """The static shape of inputs, completed by that of their channels."""
+    sizes = list(shape)
+    for axis, size in zip(axes, channels, strict=True):
+        sizes[axis] = size
+    return tuple(sizes)
 
 
 def check_shape(shape: tf.TensorShape, axes: tuple[int, ...]) -> None:

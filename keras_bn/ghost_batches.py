@@ -74,6 +74,7 @@ def _train_groups(
     batch = TensorBatch(grouped, (0, *(a % rank + 1 for a in axes)), channels, weights)
     fallback = Fallback(*(tf.broadcast_to(value, channels) for value in fallback))
     y, mean, variance = functional.train(
+        "closed_form",
         batch,
         grouped,
         tf.broadcast_to(gamma, channels),

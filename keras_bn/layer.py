@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from keras_bn import arguments, functional, ghost_batches, masking
 from keras_bn.batch import TensorBatch
-from keras_bn.engines import selection
+from keras_bn.engines import closed_form, fused, selection
 from keras_bn.engines.closed_form import Fallback
+from keras_bn.engines.selection import Choice, Request
 from keras_bn.formulas import moving_statistics, renormalization
 from keras_bn.formulas.renormalization import Reference
 
@@ -190,8 +191,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
         # been seen to let a second read, ordered before the assignment by a control dependency alone, come after it.
         state = {variable.name: tf.cast(variable, batch.dtype) for variable in self.non_trainable_variables}
         moving = Fallback(state["moving_mean"], state["moving_variance"])
-        if not (training and self.trainable):
-            y = selection.inference(self.engine, batch, x, *moving, gamma, beta, axes=self._axes, epsilon=self.epsilon)
+        uses_batch = bool(training and self.trainable)
+        shape = functional.with_channels(x.shape, self._axes, self._channels)
+        engine = self._choose(shape, x.dtype, uses_batch, mask is not None, selection.traced_for_xla()).engine
+        if not uses_batch:
+            if engine == "fused":
+                y = fused.inference(x, *moving, gamma, beta, epsilon=self.epsilon)
+            else:
+                y = closed_form.inference(batch, x, *moving, gamma, beta, epsilon=self.epsilon)
             return tf.cast(y, self.compute_dtype)
         selection.refuse_replicas(self.synchronized)
         reference = self._reference(state) if self.renorm else None
@@ -206,7 +213,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             )
         options = {"epsilon": self.epsilon, "fallback": fallback}
         if self.virtual_batch_size is None:
-            y, mean, variance = functional.train(batch, x, gamma, beta, reference=reference, **options)
+            y, mean, variance = functional.train(engine, batch, x, gamma, beta, reference=reference, **options)
         else:
             y, mean, variance = ghost_batches.train(
                 self.virtual_batch_size, x, gamma, beta, axes=self._axes, weights=weights, **options
@@ -214,6 +221,53 @@ class BatchNormalization(keras.layers.BatchNormalization):
         # A moving average is no part of the loss.
         self._update(state, batch, tf.stop_gradient(mean), tf.stop_gradient(variance))
         return tf.cast(y, self.compute_dtype)
+
+    def engine_for(
+        self,
+        input_shape: Any,
+        dtype: Any = None,
+        training: bool = True,
+        mask: bool = False,
+        jit_compile: bool = False,
+    ) -> Choice:
+        """The engine that would serve a call, and the reason in words, as ``(engine, reason)``.
+
+        Args:
+            input_shape: Shape of the inputs; None where a size is unknown.
+            dtype: Of the inputs as they are normalized; by default the layer's compute dtype.
+            training: Whether the statistics of the batch would be used.
+            mask: Whether there would be a mask.
+            jit_compile: Whether XLA would compile the call.
+
+        Raises:
+            ValueError: the layer's own ``engine`` cannot serve it, or the shape has no such axis.
+
+        >>> BatchNormalization().engine_for((32, 56, 56, 64)).engine
+        'fused'
+        >>> BatchNormalization().engine_for((32, 10)).reason
+        'for about 320 elements the calls of the fused kernel cost more'
+        """
+        shape = tf.TensorShape(input_shape)
+        functional.check_shape(shape, self.axis if isinstance(self.axis, tuple) else (self.axis,))
+        dtype = tf.as_dtype(self.compute_dtype if dtype is None else dtype)
+        return self._choose(tuple(shape), dtype, training and self.trainable, mask, jit_compile)
+
+    def _choose(
+        self, shape: tuple[int | None, ...], dtype: tf.DType, training: bool, mask: bool, jit_compile: bool
+    ) -> Choice:
+        request = Request(
+            shape,
+            self.axis if isinstance(self.axis, tuple) else (self.axis,),
+            dtype,
+            self.epsilon,
+            training=training,
+            mask=mask,
+            renorm=self.renorm,
+            ghost_batches=self.virtual_batch_size is not None,
+            synchronized=self.synchronized,
+            jit_compile=jit_compile,
+        )
+        return selection.choose(self.engine, request)
 
     def _checked(self, inputs: Any) -> tf.Tensor:
         x = tf.convert_to_tensor(inputs)

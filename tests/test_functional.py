@@ -9,8 +9,8 @@ from tests import oracles, tolerances
 from tests.cases import EPSILON, LARGE, MODES, SMALL, Case, draw, in_mode
 
 
-def shipped(case: Case):
-    return lambda x, gamma, beta: batch_norm(x, gamma, beta, axis=case.axis, epsilon=EPSILON)
+def shipped(case: Case, engine: str = "closed_form"):
+    return lambda x, gamma, beta: batch_norm(x, gamma, beta, axis=case.axis, epsilon=EPSILON, engine=engine)
 
 
 def run(case: Case, inputs, mode: str = "eager") -> oracles.Result:
@@ -77,16 +77,10 @@ def test_second_order(case, mode):
         assert oracles.output_error(a.numpy(), b.numpy()) < tolerances.SECOND_ORDER
 
 
-@pytest.mark.parametrize("axis", [-1, 1])
-def _test_unknown_rank(axis):
-    case = Case((4, 3, 2, 3), axis)
-    inputs = draw(case)
-    unknown = [tf.TensorSpec(None if v.ndim > 1 else v.shape, v.dtype) for v in inputs]
-    function = tf.function(lambda *a: oracles.gradients(shipped(case), *a), input_signature=unknown)
-    found = oracles.Result(*(value.numpy() for value in function(*inputs.tensors())))
-    true = run(case, inputs)
-    np.testing.assert_array_equal(found.y, true.y)
-    np.testing.assert_array_equal(found.dx, true.dx)
+def test_unknown_rank_is_refused_with_the_remedy():
+    function = tf.function(lambda x: batch_norm(x, tf.ones(3), tf.zeros(3)).y, input_signature=[tf.TensorSpec(None)])
+    with pytest.raises(ValueError, match="unknown rank.*tf.ensure_shape"):
+        function(tf.ones([2, 3]))
 
 
 def test_static_shape_is_kept():
@@ -112,9 +106,9 @@ def test_half_precision_keeps_its_dtype_and_float32_statistics():
     [
         ((np.ones((3, 2), int), np.ones(2), np.zeros(2)), {}, TypeError, "int64"),
         ((np.ones(3), np.ones(3), np.zeros(3)), {}, ValueError, r"rank 2 or more.*shape=\(3,\)"),
-        ((np.ones((3, 2)), np.ones(3), np.zeros(3)), {}, ValueError, r"gamma.shape=\(3,\).*2 channels"),
+        ((np.ones((3, 2)), np.ones(3), np.zeros(3)), {}, ValueError, r"gamma.shape=\(3,\).*x.shape=\(3, 2\)"),
         ((np.ones((3, 2)), np.ones(2), np.zeros(3)), {}, ValueError, r"beta.shape=\(3,\)"),
-        ((np.ones((3, 2)), np.ones((1, 2)), np.zeros(2)), {}, ValueError, r"gamma must be a vector.*\(1, 2\)"),
+        ((np.ones((3, 2)), np.ones((1, 2)), np.zeros(2)), {}, ValueError, r"gamma.shape=\(1, 2\)"),
         ((np.ones((3, 2)), np.ones(2), np.zeros(2)), {"axis": 2}, ValueError, r"\[-2, 2\).*axis=2"),
         ((np.ones((3, 2)), np.ones(2), np.zeros(2)), {"epsilon": -1.0}, ValueError, "epsilon=-1.0"),
         ((np.ones((3, 2)), np.ones(2), np.zeros(2)), {"epsilon": float("nan")}, ValueError, "epsilon=nan"),

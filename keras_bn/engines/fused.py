@@ -1,14 +1,70 @@
-"""TensorFlow's fused kernels."""
+"""TensorFlow's fused kernels, which evaluate the formulas in one pass or two.
+
+They are several times faster than separate operations on CPU, and lose digits where the mean is large: a relative 10⁻³
+at mean/std 10³. Training therefore looks at the kernel's own mean and variance, and falls back on the closed form where
+they tell that digits were lost.
+"""
+
+from typing import Any
 
 import tensorflow as tf
 
+from keras_bn.batch import TensorBatch
+from keras_bn.engines import closed_form
+from keras_bn.engines.closed_form import Backward, Outputs
 
-def serves_inference(x: tf.Tensor, axes: tuple[int, ...], epsilon: float) -> bool:
-    """Whether ``inference`` may be called: rank 4, channels last, at most 32 bits, ε > 0.
+# |mean|/std up to which the kernel keeps y and dx within 1e-5: measured at most 6e-6 for up to 10⁵ elements a channel.
+RELIABLE_MEAN_OVER_STD = 30.0
 
-    With ε = 0 the kernel divides by the zero variance of a constant channel.
+
+def training(
+    batch: TensorBatch, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, epsilon: float, **fallback: Any
+) -> tuple[Outputs, Backward]:
+    """As ``closed_form.training``, for channels that come last.
+
+    The function returned leaves the cotangents of mean and variance out of account. ``fallback`` is passed to the
+    closed form.
     """
-    return x.shape.rank == 4 and [a % 4 for a in axes] == [3] and x.dtype != tf.float64 and epsilon > 0
+    channels = gamma.shape[0]
+    flat_shape = [1, 1, -1, channels]
+    kernel = tf.raw_ops.FusedBatchNormV3(
+        x=tf.reshape(x, flat_shape), scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon, is_training=True
+    )
+    mean, variance = kernel.batch_mean, kernel.batch_variance * batch.biased()
+    std = tf.sqrt(variance + epsilon)
+    unreliable = tf.logical_not(tf.reduce_all((tf.abs(mean) <= RELIABLE_MEAN_OVER_STD * std) & tf.math.is_finite(std)))
+
+    def exact() -> tuple[tf.Tensor, ...]:
+        outputs, _ = closed_form.training(batch, x, gamma, beta, epsilon=epsilon, **fallback)
+        return outputs
+
+    y, mean, variance = tf.cond(unreliable, exact, lambda: (tf.reshape(kernel.y, tf.shape(x)), mean, variance))
+    y.set_shape(x.shape)
+
+    def backward(dy: tf.Tensor, d_mean: tf.Tensor, d_variance: tf.Tensor) -> Outputs:
+        def exact() -> Outputs:
+            _, gradients = closed_form.training(batch, x, gamma, beta, epsilon=epsilon, **fallback)
+            return gradients(dy, d_mean, d_variance)
+
+        def fused() -> Outputs:
+            gradients = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=tf.reshape(dy, flat_shape),
+                x=tf.reshape(x, flat_shape),
+                scale=gamma,
+                reserve_space_1=kernel.reserve_space_1,
+                reserve_space_2=kernel.reserve_space_2,
+                reserve_space_3=kernel.reserve_space_3,
+                epsilon=epsilon,
+                is_training=True,
+            )
+            dx = tf.reshape(gradients.x_backprop, tf.shape(x))
+            return dx, gradients.scale_backprop, gradients.offset_backprop
+
+        dx, d_gamma, d_beta = tf.cond(unreliable, exact, fused)
+        dx.set_shape(x.shape)
+        return dx, d_gamma, d_beta
+
+    return (y, mean, variance), backward
 
 
 def inference(
@@ -16,7 +72,7 @@ def inference(
 ) -> tf.Tensor:
     """y, normalized with the given statistics (equation 5), in one pass over x.
 
-    The kernel takes the input as it is: a reshape between would keep TensorFlow's graph optimiser from merging
+    The kernel takes the input as it is: a reshape between would keep TensorFlow's graph optimizer from merging
     convolution, normalization and activation, and TFLite from folding them into one operation.
     """
     return tf.raw_ops.FusedBatchNormV3(

@@ -1,11 +1,8 @@
 """Which engine may serve which request, and why not."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
-
-from keras_bn.batch import TensorBatch
-from keras_bn.engines import closed_form, fused
 
 try:
     from tensorflow.python.ops import control_flow_util
@@ -14,44 +11,101 @@ except ImportError:  # a private module: without it, what is right everywhere is
 
 ENGINES = ("auto", "closed_form", "fused")
 
+# Elements from which the fused kernel's calls cost less than what it saves (measured on 2 CPU cores, see
+# tests/benchmarks), and channels below which the kernel is slow.
+WORTHWHILE_ELEMENTS = 1 << 16
+WORTHWHILE_CHANNELS = 8
+# The size that an unknown batch size counts as, and any other unknown size.
+USUAL_BATCH, USUAL_SIZE = 32, 32
+
+
+class Request(NamedTuple):
+    """What an engine is asked to normalize."""
+
+    shape: tuple[int | None, ...]
+    axes: tuple[int, ...]
+    dtype: tf.DType
+    epsilon: float
+    training: bool = True
+    mask: bool = False
+    renorm: bool = False
+    ghost_batches: bool = False
+    synchronized: bool = False
+    jit_compile: bool = False
+
+
+class Choice(NamedTuple):
+    """An engine, and why it was taken."""
+
+    engine: str
+    reason: str
+
 
 def check_name(engine: Any) -> None:
-    """Raise unless ``engine`` names an engine that exists."""
+    """Raise ValueError unless ``engine`` is the name of one."""
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(map(repr, ENGINES))}. Received: engine={engine!r}.")
-    if engine == "fused":
-        raise NotImplementedError(
-            "engine='fused' does not train yet. Received: engine='fused'. Use 'auto', which takes the fused kernel for "
-            "inference where it can."
-        )
 
 
-def inference(
-    engine: str,
-    batch: TensorBatch,
-    x: tf.Tensor,
-    mean: tf.Tensor,
-    variance: tf.Tensor,
-    gamma: tf.Tensor,
-    beta: tf.Tensor,
-    *,
-    axes: tuple[int, ...],
-    epsilon: float,
-) -> tf.Tensor:
-    """y, normalized with given statistics.
+def choose(engine: str, request: Request) -> Choice:
+    """The engine for a request.
 
-    XLA turns the fused kernel into x·a + b, which cancels where the mean is large.
+    Raises:
+        ValueError: an engine was asked for by name which cannot serve the request.
     """
-    if engine == "auto" and not traced_for_xla() and fused.serves_inference(x, axes, epsilon):
-        return fused.inference(x, mean, variance, gamma, beta, epsilon=epsilon)
-    return closed_form.inference(batch, x, mean, variance, gamma, beta, epsilon=epsilon)
+    if engine == "closed_form":
+        return Choice("closed_form", "it was asked for")
+    obstacle = _obstacle(request)
+    if engine == "fused":
+        if obstacle is not None:
+            raise ValueError(
+                f"engine='fused' cannot serve this request: {obstacle}. Received: inputs of shape {request.shape}, "
+                f"dtype {request.dtype.name}, axis={request.axes}. Use engine='auto', which takes what can."
+            )
+        return Choice("fused", "it was asked for")
+    if obstacle is not None:
+        return Choice("closed_form", obstacle)
+    if request.training:
+        channels = request.shape[request.axes[0]]
+        if channels is not None and channels < WORTHWHILE_CHANNELS:
+            return Choice("closed_form", f"the fused kernel is slow at fewer than {WORTHWHILE_CHANNELS} channels")
+        elements = _elements(request.shape)
+        if elements < WORTHWHILE_ELEMENTS:
+            return Choice("closed_form", f"for about {elements} elements the calls of the fused kernel cost more")
+    return Choice("fused", "the fused kernel is the fastest")
+
+
+def _obstacle(request: Request) -> str | None:
+    """Why the fused kernel cannot serve a request, or None."""
+    rank = len(request.shape)
+    obstacles = {
+        "XLA replaces the fused kernel by one that cancels where the mean is large": request.jit_compile,
+        "the fused kernel has no float64": request.dtype == tf.float64,
+        "the fused kernel wants the channels last": [a % rank for a in request.axes] != [rank - 1],
+        "the fused kernel takes no mask": request.mask and request.training,
+        "batch renormalization needs the statistics before the output": request.renorm and request.training,
+        "the fused kernel knows no ghost batches": request.ghost_batches and request.training,
+        "the fused kernel does not share statistics between replicas": request.synchronized and request.training,
+        "the fused kernel divides by the deviation of a constant batch": request.epsilon == 0,
+        "in inference the fused kernel is used on inputs of rank 4": not request.training and rank != 4,
+    }
+    return next((reason for reason, holds in obstacles.items() if holds), None)
+
+
+def _elements(shape: tuple[int | None, ...]) -> int:
+    elements = USUAL_BATCH if shape[0] is None else shape[0]
+    for size in shape[1:]:
+        elements *= USUAL_SIZE if size is None else size
+    return elements
 
 
 def traced_for_xla() -> bool:
     """Whether what is being traced will be compiled by XLA, or may be."""
+    if tf.executing_eagerly():
+        return False
     if control_flow_util is None:
         return True
-    return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+    return bool(control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))
 
 
 def refuse_replicas(synchronized: bool) -> None:
