@@ -5,7 +5,10 @@ runs of axes, such as [M, C] where the channels come last and [N, C, H·W] where
 has the size 1 along the reduced runs, and broadcasts.
 """
 
+import functools
 import itertools
+import math
+import operator
 from typing import Any
 
 import tensorflow as tf
@@ -50,14 +53,13 @@ class TensorBatch:
         self._ascending = sorted(range(len(kept)), key=kept.__getitem__)
         count = _product([self._view[number] for number in self._reduced])
         self._weights = None if weights is None else self._weights_view(weights, sizes, runs)
-        if self._weights is None:
-            self._total = tf.cast(count, self.dtype)
-        else:
+        self._total = float(count) if isinstance(count, int) else tf.cast(count, self.dtype)
+        if self._weights is not None:
             self._total = self._reduce(tf.cast(self._weights, self.dtype))
         # None where it is known that elements count.
-        self._populated = None if weights is None and isinstance(count, int) and count > 0 else self._total > 0
+        self._populated = None if isinstance(self._total, float) and self._total > 0 else self._total > 0
         # Where nothing counts every sum is 0, and so are the quotients, instead of 0/0.
-        self._divisor = self.or_else(self._total, 1)
+        self._divisor = self.or_else(self._total, 1.0) if self._weights is not None else _at_least_one(self._total)
 
     def _weights_view(self, weights: tf.Tensor, sizes: list[Any], runs: list[tuple[bool, list[int]]]) -> tf.Tensor:
         full, view = [], []
@@ -96,17 +98,19 @@ class TensorBatch:
         value = tf.reshape(value, [self._channels[i] for i in self._ascending])
         return tf.transpose(value, sorted(range(len(self._ascending)), key=self._ascending.__getitem__))
 
-    def has_elements(self) -> tf.Tensor | bool:
-        """Whether an element counts, in the shape of γ; True where that is known."""
-        return True if self._populated is None else self.vector(self._populated)
-
-    def is_empty(self) -> tf.Tensor | bool:
-        """Whether no element counts in any channel; False where that is known not to be so."""
-        return False if self._populated is None else tf.logical_not(tf.reduce_any(self._populated))
+    def is_empty(self) -> tf.Tensor:
+        """Whether no element counts in any channel."""
+        return tf.constant(False) if self._populated is None else tf.logical_not(tf.reduce_any(self._populated))
 
     def count(self) -> tf.Tensor:
         """Σ w, in the shape of γ; m without weights."""
-        return self.vector(self._total)
+        return self.vector(tf.cast(self._total, self.dtype))
+
+    def per_count(self, value: tf.Tensor) -> tf.Tensor:
+        """A value in the shape of γ, over Σ w where that may be 0: then, and only then, it is made not finite."""
+        if self._populated is None:
+            return value
+        return value / (self._total if self._weights is None else self.count())
 
     def bessel(self) -> tf.Tensor:
         """W / (W − Σw² / W), the unbiased variance in units of the biased one, in the shape of γ.
@@ -115,13 +119,13 @@ class TensorBatch:
 
         Not finite, or negative by rounding, where there is no unbiased variance.
         """
-        weights = self._weights
-        squares = self._total if weights is None else self._reduce(tf.square(tf.cast(weights, self.dtype)))
-        return self.vector(self._total / (self._total - squares / self._divisor))
+        total, weights = tf.cast(self._total, self.dtype), self._weights
+        squares = total if weights is None else self._reduce(tf.square(tf.cast(weights, self.dtype)))
+        return self.vector(total / (total - squares / self._divisor))
 
-    def biased(self) -> tf.Tensor:
+    def biased(self) -> tf.Tensor | float:
         """max(m − 1, 1) / m: the biased variance in units of the one that TensorFlow's fused kernel returns."""
-        return tf.maximum(self._total - 1, 1) / self._divisor
+        return _at_least_one(self._total - 1) / self._divisor
 
     def _without_reduced(self, sizes: list[Any]) -> list[Any]:
         return [1 if i in self._reduced else size for i, size in enumerate(sizes) if i != self._left_out]
@@ -142,6 +146,8 @@ class TensorBatch:
     def mean(self, value: tf.Tensor) -> tf.Tensor:
         """Σ w·value / Σ w, or 0 where nothing counts. An element of weight 0 is left out, NaN or not."""
         if self._weights is None:
+            if self._reduced == [0] and isinstance(self._total, float) and 0 < self._total <= BLOCK:
+                return _reshaped(tf.reduce_mean(value, 0), self._per_channel)
             return self._reduce(value) / self._divisor
         if self._weights.dtype != tf.bool:
             value = self._weights * value
@@ -167,7 +173,7 @@ class TensorBatch:
         """The value per channel; ``fallback`` where no element counts."""
         if self._populated is None:
             return value
-        return tf.where(self._populated, value, tf.cast(fallback, self.dtype))
+        return tf.where(self._populated, tf.cast(value, self.dtype), tf.cast(fallback, self.dtype))
 
     def squared_difference(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         """(a − b)², in one pass."""
@@ -175,7 +181,7 @@ class TensorBatch:
 
     def inverse_root(self, value: tf.Tensor) -> tf.Tensor:
         """value^(−1/2), and 0 where the value is 0 (equation 14)."""
-        return tf.math.divide_no_nan(tf.ones_like(value), tf.sqrt(value))
+        return tf.math.reciprocal_no_nan(tf.sqrt(value))
 
     def clip(self, value: tf.Tensor, low: float | None, high: float | None) -> tf.Tensor:
         """The value, no less than ``low`` and no more than ``high``; None is no bound."""
@@ -204,16 +210,15 @@ def statistics_dtype(dtype: tf.DType) -> tf.DType:
     return tf.float32 if dtype.size < 4 else dtype
 
 
+def _at_least_one(count: Any) -> Any:
+    return max(count, 1.0) if isinstance(count, float) else tf.maximum(count, 1)
+
+
 def _product(sizes: list[Any]) -> Any:
     """Product of sizes, as an int where all are known."""
-    known = [size for size in sizes if not tf.is_tensor(size)]
-    product = 1
-    for size in known:
-        product *= size
-    for size in sizes:
-        if tf.is_tensor(size):
-            product = size if isinstance(product, int) and product == 1 else product * size
-    return product
+    known = math.prod(size for size in sizes if isinstance(size, int))
+    unknown = [size for size in sizes if not isinstance(size, int)]
+    return functools.reduce(operator.mul, unknown, known) if unknown else known
 
 
 def sizes_of(value: tf.Tensor) -> list[Any]:

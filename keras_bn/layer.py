@@ -160,6 +160,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if self.momentum is None:
             self.update_count = self._weight("update_count", "zeros")
 
+        self._state = [weight for weight in self.weights if weight.name not in ("gamma", "beta")]
+
     def _weight(
         self, name: str, initializer: Any, regularizer: Any = None, constraint: Any = None, trainable: bool = False
     ) -> keras.Variable:
@@ -185,11 +187,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
             mask = tf.convert_to_tensor(mask)
             weights = masking.propagated(mask, x) if is_propagated else masking.explicit(mask, x, self._axes)
         batch = TensorBatch(x, self._axes, self._channels, weights)
-        gamma = tf.cast(self.gamma, batch.dtype) if self.scale else tf.ones(self._channels, batch.dtype)
-        beta = tf.cast(self.beta, batch.dtype) if self.center else tf.zeros(self._channels, batch.dtype)
+        gamma = _read(self.gamma, batch.dtype) if self.scale else tf.ones(self._channels, batch.dtype)
+        beta = _read(self.beta, batch.dtype) if self.center else tf.zeros(self._channels, batch.dtype)
         # Every variable is read once, so that its new value depends on that very read: TensorFlow's graph optimizer has
         # been seen to let a second read, ordered before the assignment by a control dependency alone, come after it.
-        state = {variable.name: tf.cast(variable, batch.dtype) for variable in self.non_trainable_variables}
+        state = {variable.name: _read(variable, batch.dtype) for variable in self._state}
         moving = Fallback(state["moving_mean"], state["moving_variance"])
         uses_batch = bool(training and self.trainable)
         shape = functional.with_channels(x.shape, self._axes, self._channels)
@@ -218,8 +220,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             y, mean, variance = ghost_batches.train(
                 self.virtual_batch_size, x, gamma, beta, axes=self._axes, weights=weights, **options
             )
-        # A moving average is no part of the loss.
-        self._update(state, batch, tf.stop_gradient(mean), tf.stop_gradient(variance))
+        self._update(state, batch, mean, variance)
         return tf.cast(y, self.compute_dtype)
 
     def engine_for(
@@ -280,8 +281,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
             x = tf.cast(x, tf.float32)
         if x.shape.rank is None:
             x = tf.ensure_shape(x, [None] * self._rank)
-        sizes = tf.TensorShape([x.shape[a] if -x.shape.rank <= a < x.shape.rank else 0 for a in self._axes])
-        if x.shape.rank != self._rank or not sizes.is_compatible_with(self._channels):
+        if x.shape.rank != self._rank or any(
+            x.shape[a] not in (None, size) for a, size in zip(self._axes, self._channels, strict=True)
+        ):
             raise ValueError(
                 f"{self.name} was built for inputs of rank {self._rank} with the shape {self._channels} along "
                 f"axis={self.axis}. Received: inputs of shape {x.shape}. Use another layer for inputs of another shape."
@@ -300,7 +302,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def _update(self, state: dict[str, tf.Tensor], batch: TensorBatch, mean: tf.Tensor, variance: tf.Tensor) -> None:
         """Take the statistics of a batch into the moving ones, but for channels where they are not finite."""
-        valid = tf.math.is_finite(mean) & tf.math.is_finite(variance) & batch.has_elements()
+        # One test for NaN, overflow and, by a division by 0, a batch in which nothing counts.
+        valid = tf.math.is_finite(batch.per_count(mean + variance))
         unbiased = variance
         if self.unbiased_variance:
             factor = batch.bessel()
@@ -376,6 +379,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def from_config(cls, config: dict[str, Any]) -> "BatchNormalization":
         """A layer from its config, or from one that the built-in layer of an older Keras or TensorFlow wrote."""
         return super().from_config({name: value for name, value in config.items() if name not in arguments.LEGACY})
+
+
+def _read(variable: keras.Variable, dtype: tf.DType) -> tf.Tensor:
+    # Not tf.cast alone: of a variable that has the dtype it returns the variable, which is then read at every use.
+    return tf.cast(tf.convert_to_tensor(variable.value), dtype)
 
 
 def _copy(initializer: Any) -> Any:

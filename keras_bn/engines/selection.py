@@ -1,5 +1,6 @@
 """Which engine may serve which request, and why not."""
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -47,6 +48,7 @@ def check_name(engine: Any) -> None:
         raise ValueError(f"engine must be one of {', '.join(map(repr, ENGINES))}. Received: engine={engine!r}.")
 
 
+@lru_cache(maxsize=256)
 def choose(engine: str, request: Request) -> Choice:
     """The engine for a request.
 
