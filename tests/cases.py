@@ -104,7 +104,7 @@ def in_mode(mode: str, function, example: list[tf.Tensor], known_axis: int | Non
 
     def specification(value: tf.Tensor) -> tf.TensorSpec:
         sizes = list(value.shape) if value.shape.rank < 2 else [None] * value.shape.rank
-        if known_axis is not None and sizes:
+        if known_axis is not None and len(sizes) > 1:
             sizes[known_axis] = value.shape[known_axis]
         return tf.TensorSpec(sizes, value.dtype)
 

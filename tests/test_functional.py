@@ -79,7 +79,7 @@ def test_second_order(case, mode):
 
 def test_unknown_rank_is_refused_with_the_remedy():
     function = tf.function(lambda x: batch_norm(x, tf.ones(3), tf.zeros(3)).y, input_signature=[tf.TensorSpec(None)])
-    with pytest.raises(ValueError, match="unknown rank.*tf.ensure_shape"):
+    with pytest.raises(ValueError, match=r"unknown rank.*tf.ensure_shape"):
         function(tf.ones([2, 3]))
 
 

@@ -7,6 +7,14 @@ FLOAT32 = {0.5: 1e-6, 1e2: 1e-6, 1e4: 1e-6, 1e5: 2e-6}
 # The same in float64, where one rounding is 1.1e-16; the oracle itself is off by that much times sqrt(M) and mean/std.
 FLOAT64 = 1e-12
 
+# y and dx in float32 where the fused kernel may serve: its serial sums cost up to 1e-5 at the |mean|/std to which it is
+# trusted (`engines.fused.RELIABLE`), for up to 10⁵ elements a channel.
+AUTO = 1e-5
+
+# The kernel's second derivative in float32, relative to the largest entry: the first order's error, passed through once
+# more by TensorFlow's separate operations.
+SECOND_ORDER_FUSED = 1e-4
+
 # Sums over a channel (dγ, dβ) in float32, relative to the largest: as FLOAT32, but a sum of M random terms cancels to
 # about its square root, so that its relative error is larger by up to sqrt(M), which is 65 over the small cases.
 SUMS_FLOAT32 = 1e-5

@@ -1,0 +1,75 @@
+"""Models of ``keras.applications`` with our class in place of the built-in one: one training step."""
+
+import contextlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_bn
+
+MODELS = {
+    "MobileNetV2": {"input_shape": (32, 32, 3), "alpha": 0.35},
+    "MobileNetV3Small": {"input_shape": (32, 32, 3), "minimalistic": True},
+    "ResNet50": {"input_shape": (32, 32, 3)},
+    "ResNet50V2": {"input_shape": (32, 32, 3)},
+    "EfficientNetB0": {"input_shape": (32, 32, 3)},
+    "DenseNet121": {"input_shape": (32, 32, 3)},
+    "Xception": {"input_shape": (71, 71, 3)},
+    "InceptionV3": {"input_shape": (75, 75, 3)},
+    "NASNetMobile": {"input_shape": (32, 32, 3)},
+}
+QUICK = ["MobileNetV2", "ResNet50"]
+
+
+@contextlib.contextmanager
+def dtype(name: str):
+    old = keras.config.floatx()
+    keras.config.set_floatx(name)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(old)
+
+
+def step(name: str, kind: type, floatx: str) -> list[np.ndarray]:
+    """All weights and the loss after one step of SGD on a fixed batch, from fixed weights."""
+    options = MODELS[name]
+    with dtype(floatx):
+        keras.utils.set_random_seed(1)
+        model = getattr(keras.applications, name)(weights=None, classes=5, **options)
+
+        def replace(layer):
+            if isinstance(layer, keras.layers.BatchNormalization):
+                return kind.from_config(layer.get_config())
+            return layer.__class__.from_config(layer.get_config())
+
+        copy = keras.models.clone_model(model, clone_function=replace)
+        copy.set_weights(model.get_weights())
+        for layer in copy.layers:  # chance has no place in a comparison
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0.0
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(8, *options["input_shape"])).astype(floatx), np.arange(8) % 5
+        copy.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy", jit_compile=False)
+        loss = copy.train_on_batch(x, y)
+        return [np.asarray(loss), *copy.get_weights()]
+
+
+def distance(a: list[np.ndarray], b: list[np.ndarray]) -> float:
+    """Norm of the difference of all weights, in units of their norm."""
+    difference = sum(float(np.sum(np.square(p.astype("float64") - q))) for p, q in zip(a, b, strict=True))
+    return float(np.sqrt(difference / sum(float(np.sum(np.square(q.astype("float64")))) for q in b)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.all_models) for n in MODELS])
+def test_a_training_step(name):
+    Ours, BuiltIn = keras_bn.BatchNormalization, keras.layers.BatchNormalization
+    tf.keras.backend.clear_session()
+    true, ours = (step(name, kind, "float64") for kind in (BuiltIn, Ours))
+    for a, b in zip(ours, true, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * max(1.0, np.abs(b).max()))
+    narrow = [distance(step(name, kind, "float32"), true) for kind in (Ours, BuiltIn)]
+    assert narrow[0] <= 2 * narrow[1]

@@ -1,0 +1,139 @@
+"""Every engine evaluates the same formulas to the same numbers, within stated tolerances; selection says why."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_bn
+from keras_bn import batch_norm
+from tests import oracles, tolerances
+from tests.cases import EPSILON, Case, draw, in_mode
+
+CHANNELS_LAST = [Case((64, 8), -1), Case((1000, 16), -1), Case((4, 7, 8), 2), Case((8, 14, 14, 16), -1)]
+CHANNELS_LAST += [Case((2, 3, 4, 5, 8), -1), Case((100_000, 8), -1)]
+
+
+def by(engine: str, case: Case):
+    return lambda x, gamma, beta: batch_norm(x, gamma, beta, axis=case.axis, epsilon=EPSILON, engine=engine)
+
+
+@pytest.mark.parametrize("engine", ["auto", "fused"])
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("mean_over_std", [0.0, 0.5, 2.0, 3.0, 10.0, 25.0, 31.0, 1e2, 1e3, 1e5])
+@pytest.mark.parametrize("case", CHANNELS_LAST, ids=lambda case: case.id)
+def test_fused_is_as_accurate_as_it_claims(case, mean_over_std, mode, engine):
+    inputs = draw(case, mean_over_std=mean_over_std, dtype="float32")
+    tensors = inputs.tensors()
+    function = in_mode(mode, lambda *a: oracles.gradients(by(engine, case), *a), tensors, case.axis)
+    found = oracles.Result(*(value.numpy() for value in function(*tensors)))
+    true = oracles.autodiff(inputs, case)
+    assert oracles.output_error(found.y, true.y) < tolerances.AUTO
+    assert oracles.dx_error(found.dx, inputs, true, case) < tolerances.AUTO
+    # A float32 mean is exact to half a unit in its last place.
+    np.testing.assert_allclose(found.mean, true.mean, rtol=tolerances.AUTO, atol=tolerances.AUTO)
+    np.testing.assert_allclose(found.variance, true.variance, rtol=tolerances.AUTO)
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("mean_over_std", [0.5, 1e3])
+def test_fused_second_order(mode, mean_over_std):
+    """Against float64; both branches of the guard."""
+    case = Case((6, 5, 8), -1)
+    inputs = draw(case, mean_over_std=mean_over_std, dtype="float32")
+    directions = draw(case, seed=1, dtype="float32")
+    values = [*inputs, directions.dy, directions.gamma, directions.beta]
+    tensors = [tf.constant(value) for value in values]
+    found = in_mode(mode, lambda *a: oracles.second_order(by("fused", case), *a), tensors, case.axis)(*tensors)
+    wide = [tf.constant(value.astype("float64")) for value in values]
+    true = oracles.second_order(lambda *a: oracles.plain(*a, case), *wide)
+    for a, b in zip(found, true, strict=True):
+        assert oracles.output_error(a.numpy(), b.numpy()) < tolerances.SECOND_ORDER_FUSED
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_fused_in_half_precision(dtype):
+    x = tf.cast(np.random.default_rng(0).normal(size=(256, 16)), dtype)
+    found = {engine: batch_norm(x, tf.ones(16), tf.zeros(16), engine=engine) for engine in ("fused", "closed_form")}
+    rounding = 2.0**-11 if dtype == "float16" else 2.0**-8
+    y, other = (tf.cast(found[engine].y, tf.float32) for engine in ("fused", "closed_form"))
+    np.testing.assert_allclose(y, other, atol=4 * 2 * rounding)  # one rounding of y, which is below 4
+    np.testing.assert_allclose(found["fused"].variance, found["closed_form"].variance, rtol=1e-5)
+    assert found["fused"].y.dtype == dtype
+
+
+def test_one_element_has_variance_zero():
+    y, mean, variance = batch_norm(tf.fill([1, 8], 3.0), tf.ones(8), tf.fill([8], 0.5), engine="fused")
+    np.testing.assert_array_equal(y, np.full((1, 8), 0.5))
+    np.testing.assert_array_equal(mean, np.full(8, 3.0))
+    np.testing.assert_array_equal(variance, np.zeros(8))
+
+
+@pytest.mark.parametrize("magnitude", [1e20, 1e37])
+def test_auto_where_the_variance_overflows(magnitude):
+    x = tf.constant((np.random.default_rng(0).uniform(-1, 1, (20_000, 8)) * magnitude).astype("float32"))
+    layer = keras_bn.BatchNormalization()
+    layer.build(x.shape)
+    assert layer.engine_for(x.shape).engine == "fused"
+    for function in (layer, tf.function(layer)):
+        np.testing.assert_array_equal(function(x, training=True), np.zeros(x.shape))
+    np.testing.assert_array_equal(layer.moving_variance, np.ones(8))
+
+
+@pytest.mark.parametrize(
+    ("options", "call", "engine", "reason"),
+    [
+        ({}, {"input_shape": (32, 56, 56, 64)}, "fused", "fastest"),
+        ({}, {"input_shape": (None, 56, 56, 64)}, "fused", "fastest"),
+        ({}, {"input_shape": (32, 10)}, "closed_form", "about 320 elements"),
+        ({}, {"input_shape": (32, 56, 56, 3)}, "closed_form", "fewer than 8 channels"),
+        ({}, {"input_shape": (32, 56, 56, 64), "jit_compile": True}, "closed_form", "XLA.*cancels"),
+        ({}, {"input_shape": (32, 56, 56, 64), "dtype": "float64"}, "closed_form", "no float64"),
+        ({}, {"input_shape": (32, 56, 56, 64), "mask": True}, "closed_form", "no mask"),
+        ({"axis": 1}, {"input_shape": (32, 64, 56, 56)}, "closed_form", "channels last"),
+        ({"axis": (2, 3)}, {"input_shape": (32, 64, 56, 56)}, "closed_form", "channels last"),
+        ({"renorm": True}, {"input_shape": (32, 56, 56, 64)}, "closed_form", "renormalization"),
+        ({"virtual_batch_size": 4}, {"input_shape": (32, 56, 56, 64)}, "closed_form", "ghost"),
+        ({"synchronized": True}, {"input_shape": (32, 56, 56, 64)}, "closed_form", "replicas"),
+        ({"epsilon": 0.0}, {"input_shape": (32, 56, 56, 64)}, "closed_form", "constant"),
+        ({"engine": "closed_form"}, {"input_shape": (32, 56, 56, 64)}, "closed_form", "asked for"),
+        ({}, {"input_shape": (1, 8, 8, 4), "training": False}, "fused", "fastest"),
+        ({}, {"input_shape": (8, 4), "training": False}, "closed_form", "rank 4"),
+    ],
+)
+def test_selection_and_its_reason(options, call, engine, reason):
+    choice = keras_bn.BatchNormalization(**options).engine_for(**call)
+    assert choice.engine == engine
+    assert re.search(reason, choice.reason), choice.reason
+
+
+def test_an_engine_that_cannot_serve_says_why():
+    layer = keras_bn.BatchNormalization(engine="fused", dtype="float64")
+    with pytest.raises(ValueError, match=r"no float64.*\(8, 4\).*engine='auto'"):
+        layer(np.ones((8, 4)), training=True)
+    with pytest.raises(ValueError, match="XLA"):
+        tf.function(keras_bn.BatchNormalization(engine="fused"), jit_compile=True)(tf.ones([8, 4]), training=True)
+
+
+def test_xla_is_seen_wherever_it_is_asked_for():
+    """In functions, in functions nested in them, and in Keras' own training loop."""
+    seen = []
+
+    class Watch(keras.layers.Layer):
+        def call(self, x):
+            seen.append(keras_bn.engines.selection.traced_for_xla())
+            return x
+
+    inner = tf.function(Watch())
+    tf.function(lambda x: inner(x), jit_compile=True)(tf.ones([2, 2]))
+    assert seen == [True]
+    seen.clear()
+    model = keras.Sequential([keras.Input((2,)), Watch(), keras.layers.Dense(1)])
+    seen.clear()
+    for jit_compile in (True, False):
+        model.compile("sgd", "mse", jit_compile=jit_compile)
+        model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
+    assert set(seen[: len(seen) // 2]) == {True}
+    assert set(seen[len(seen) // 2 :]) == {False}
