@@ -163,8 +163,9 @@ def test_08_float_mask_is_weights():
     np.testing.assert_allclose(
         layer.moving_variance, np.average((x - mean) ** 2, axis=0, weights=weights), rtol=tolerances.FLOAT64
     )
-    built_in(x, training=True, mask=weights)
-    assert np.abs(built_in.moving_mean - mean).max() > 0.01
+    if keras.__version__ >= "3.15":  # 3.14 still took weights
+        built_in(x, training=True, mask=weights)
+        assert np.abs(built_in.moving_mean - mean).max() > 0.01
 
 
 @pytest.mark.parametrize(("ratio", "allowed"), [(1e3, 1e-6), (1e4, 1e-6), (1e5, 2e-6)])
@@ -192,7 +193,7 @@ def test_14_inference_with_a_large_mean(shape, jit_compile):
         y = tf.function(lambda x, layer=layer: layer(x, training=False), jit_compile=jit_compile)(x)
         errors.append(oracles.output_error(y.numpy(), true))
     assert errors[0] < 1e-6
-    assert errors[1] > 1e-4
+    assert errors[1] > 1e-5
 
 
 @pytest.mark.parametrize("policy", ["float16", "bfloat16", "mixed_float16", "mixed_bfloat16"])

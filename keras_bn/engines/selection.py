@@ -14,7 +14,7 @@ ENGINES = ("auto", "closed_form", "fused")
 
 # Elements from which the fused kernel's calls cost less than what it saves (measured on 2 CPU cores, see
 # tests/benchmarks), and channels below which the kernel is slow.
-WORTHWHILE_ELEMENTS = 1 << 16
+WORTHWHILE_ELEMENTS = 100_000
 WORTHWHILE_CHANNELS = 8
 # The size that an unknown batch size counts as, and any other unknown size.
 USUAL_BATCH, USUAL_SIZE = 32, 32
