@@ -132,6 +132,11 @@ class SymbolicOperations:
         self.conditions.add(Condition(weight, "≠ 0"))
         return SymbolicBatch(w[i] / weight)
 
+    def root(self, value: Any) -> SymbolicBatch:
+        """value^(1/2)."""
+        value = lifted(value)
+        return SymbolicBatch(value.expression ** Rational(1, 2), per_element=value.per_element)
+
     def squared_difference(self, a: Any, b: Any) -> SymbolicBatch:
         """(a − b)²."""
         difference = lifted(a) - b
@@ -152,7 +157,7 @@ class SymbolicOperations:
         return lifted(value)
 
     def clip(self, value: Any, low: Any, high: Any) -> SymbolicBatch:
-        """The value if there are no bounds; else a new symbol: what is proved with it holds wherever it is clipped to."""
+        """The value if there are no bounds; else a new symbol: what is proved with it holds wherever it is clipped."""
         return lifted(value) if low is None and high is None else self.constant(value)
 
     def regular(self, value: Any) -> SymbolicBatch:

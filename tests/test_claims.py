@@ -27,7 +27,14 @@ def test_what_ships_is_proved(claim):
 def test_every_output_of_training_has_a_claim_plain_and_weighted():
     names = {claim.identifier for claim in SHIPPED}
     for kind in ("plain", "weighted"):
-        for name in ("normalize.y", "moments.mean", "moments.variance", "backward.x", "backward.gamma", "backward.beta"):
+        for name in (
+            "normalize.y",
+            "moments.mean",
+            "moments.variance",
+            "backward.x",
+            "backward.gamma",
+            "backward.beta",
+        ):
             assert f"training.{kind}.{name}" in names
 
 

@@ -6,10 +6,10 @@ from typing import Any
 import sympy as sp
 from sympy import Rational
 
-from derivations.claim import Claim, Computed
+from derivations.claim import Claim
+from derivations.execution import Execution, World
 from derivations.finite_sums import InverseRoot, Setting
 from derivations.notation import Definitions, beta, epsilon, gamma, i, m, s, x, x_hat, y
-from derivations.symbolic_batch import SymbolicBatch, SymbolicOperations
 from keras_bn.formulas import inference as shipped
 
 M = sp.Symbol("M", real=True)  # the given mean
@@ -23,16 +23,19 @@ SETTING = Setting({i: m}, InverseRoot(s, epsilon, V), positive=(V + epsilon,))
 
 def claims(functions: Any = shipped) -> Iterator[Claim]:
     """The claims about ``functions``."""
-    ops = SymbolicOperations()
-    output = functions.normalize(ops, *map(SymbolicBatch, (x[i], M, V, gamma, beta, epsilon)))
+
+    def run(world: World) -> dict[str, Any]:
+        return {"y": functions.normalize(world.ops, *map(world.value, (x[i], M, V, gamma, beta, epsilon)))}
+
+    execution = Execution(run)
     yield Claim(
         "inference.normalize.y",
         "the output",
-        (Computed("y", output.expression), y[i], gamma * s * x[i] + (beta - gamma * s * M)),
+        (execution.returned("y"), y[i], gamma * s * x[i] + (beta - gamma * s * M)),
         SETTING,
         TEXTBOOK,
         because="What the function returns is the definition; the folded form is the same affine map.",
         about=f"{functions.__name__}.normalize",
         assumptions=("V ≥ 0", "ε > 0"),
-        conditions=frozenset(ops.conditions),
+        conditions=execution.conditions,
     )

@@ -11,7 +11,8 @@ from typing import Any
 import sympy as sp
 from sympy import Expr
 
-from derivations.claim import Claim, Computed
+from derivations.claim import Claim
+from derivations.execution import Computed, Execution, World
 from derivations.finite_sums import Setting
 from derivations.notation import Definitions
 from keras_bn.formulas import moving_statistics as shipped
@@ -38,7 +39,16 @@ def claims(functions: Any = shipped) -> Iterator[Claim]:
     def moving(power: Any, series: Any, start: Any = r0) -> Expr:
         return power * start + (1 - a) * series
 
-    updated = Computed("update(r, b, a)", functions.update(moving(P, S), b, a))
+    T, mean = sp.Symbol("T", integer=True, positive=True), sp.Symbol("mean", real=True)
+
+    def run(world: World) -> dict[str, Any]:
+        momentum, batch, count = map(world.value, (a, b, T))
+        return {
+            "step": functions.update(world.value(moving(P, S)), batch, momentum),
+            "cumulative": functions.update(world.value(mean), batch, functions.cumulative_momentum(count)),
+        }
+
+    execution = Execution(run)
     yield claim(
         "base",
         "the moving value before any batch",
@@ -49,15 +59,14 @@ def claims(functions: Any = shipped) -> Iterator[Claim]:
     yield claim(
         "step",
         "the moving value after one more batch",
-        updated,
+        execution.returned("step", "update(r, b, a)"),
         moving(a * P, a * S + b),
         words="Step of the induction: P becomes a·P and S becomes a·S + b; hence the closed form for every T.",
     )
-    T, mean = sp.Symbol("T", integer=True, positive=True), sp.Symbol("mean", real=True)
     yield claim(
         "cumulative",
         "with momentum (t − 1)/t the moving value is the mean of all batches",
-        Computed("update(mean, b, (T − 1)/T)", functions.update(mean, b, functions.cumulative_momentum(T))),
+        execution.returned("cumulative", "update(mean, b, (T − 1)/T)"),
         ((T - 1) * mean + b) / T,
         words="Before the T-th batch the value is the mean of T − 1 batches; hence, by induction, of T after it.",
     )
