@@ -51,6 +51,8 @@ class Claim:
     assumptions: in words; the symbolic ones are in ``setting``.
     conditions: denominators and radicands that arose in computing the members, and that SymPy may have cancelled.
     in_words: steps of the argument that are no identities of sums.
+    expected: the verdict that it should meet; a sentence known to be wrong is claimed in order to be refuted.
+    quote: the sentence of the text that the claim is about.
     """
 
     identifier: str
@@ -63,6 +65,8 @@ class Claim:
     assumptions: tuple[str, ...] = ("m ≥ 1", "ε > 0")
     conditions: frozenset[Condition] = frozenset()
     in_words: tuple[str, ...] = ()
+    expected: Verdict = Verdict.PROVED
+    quote: str = ""
     settlement: Settlement | None = field(default=None, compare=False)
 
     @property
@@ -156,6 +160,11 @@ def _refuted(found: Counterexample) -> Settlement:
 
 def all_proved(claims: Iterable[Claim]) -> bool:
     return all(claim.verdict is Verdict.PROVED for claim in claims)
+
+
+def all_as_expected(claims: Iterable[Claim]) -> bool:
+    """Whether what should be proved is, and what should be refuted is."""
+    return all(claim.verdict is claim.expected for claim in claims)
 
 
 def _text(member: Expr | Computed) -> str:

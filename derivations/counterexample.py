@@ -177,8 +177,11 @@ class _Evaluation:
             return _total(self.value(arg, bound) for arg in e.args)
         if e.is_Mul:
             return reduce(operator.mul, (self.value(arg, bound) for arg in e.args))
-        if e.is_Pow and e.exp.is_Rational and e.exp.q in (1, 2):
+        if e.is_Pow and e.exp.is_Rational and e.exp.q & (e.exp.q - 1) == 0:
             return self._power(e, bound)
+        if isinstance(e, sp.Abs):  # SymPy's for (a²)^(1/2)
+            value = self.value(e.args[0], bound)
+            return value if lower_end(value) >= 0 else value * Fraction(-1)
         if isinstance(e, KroneckerDelta):
             a, b = (self._position(arg, bound) for arg in e.args)
             return Fraction(a == b)
@@ -196,9 +199,11 @@ class _Evaluation:
         base = self.value(e.base, bound)
         if e.exp < 0 and not differ(base, Fraction(0)):
             raise Undefined(f"1/0 in {e}")
-        if e.exp.q == 2 and lower_end(base) < 0:
+        if e.exp.q > 1 and lower_end(base) < 0:
             raise Undefined(f"the root of {base}")
-        return (base if e.exp.q == 1 else square_root(base)) ** int(e.exp.p)
+        for _ in range(int(e.exp.q).bit_length() - 1):  # a fourth root is the root of a root
+            base = square_root(base)
+        return base ** int(e.exp.p)
 
     def _sum(self, e: Sum, bound: Bound) -> Number:
         positions: list[dict[Symbol, Fraction]] = [{}]
