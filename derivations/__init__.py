@@ -16,11 +16,20 @@ __all__ = ["FAMILIES", "WITHOUT_TENSORFLOW", "prove"]
 FAMILIES = {
     "steps": "derivations.steps",
     "training": "derivations.claims.training",
+    "forms": "derivations.claims.forms",
     "inference": "derivations.claims.inference",
+    "second_order": "derivations.claims.second_order",
+    "replicas": "derivations.claims.replicas",
+    "renormalization": "derivations.claims.renormalization",
+    "output": "derivations.claims.output",
     "moving_statistics": "derivations.claims.moving_statistics",
+    "bounds": "derivations.claims.bounds",
+    "degenerate": "derivations.claims.degenerate",
+    "mistakes": "derivations.claims.mistakes",
+    "tutorials": "derivations.claims.tutorials",
 }
 # The others execute functions of keras_bn, and so import TensorFlow.
-WITHOUT_TENSORFLOW = ("steps", "forms", "second_order", "output", "mistakes", "tutorials")
+WITHOUT_TENSORFLOW = ("steps", "forms", "second_order", "output", "bounds", "mistakes", "tutorials")
 # Sentences claimed in order to be refuted, and the slow proofs of traced graphs, are asked for by name.
 BY_NAME_ONLY = ("mistakes", "tutorials", "graphs")
 

@@ -58,7 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     prove.add_argument("--no-graphs", action="store_true", help="leave out the graphs that TensorFlow traces")
     prove.set_defaults(run=_prove)
 
-    listing = commands.add_parser("list", help="identifiers and statements of all claims, without settling any")
+    listing = commands.add_parser(
+        "list",
+        help="identifiers and statements of claims",
+        description="Identifiers and statements of claims, without settling any.",
+    )
     listing.add_argument("names", nargs="*", metavar="NAME", help=names)
     listing.set_defaults(run=_list, no_graphs=False)
 

@@ -101,7 +101,7 @@ class Claim:
         """
         start = time.perf_counter()
         try:
-            settlement = self._examined(self._settle())
+            settlement = self._settled_twice()
         except Unprovable as error:
             settlement = Settlement(Verdict.NOT_PROVED, 0.0, reason=str(error))
         return replace(self, settlement=replace(settlement, seconds=time.perf_counter() - start))
@@ -110,6 +110,9 @@ class Claim:
         """One line: verdict, time, title, equation."""
         seconds = f"{self.settlement.seconds * 1e3:5.0f} ms" if self.settlement else ""
         return f"{self.verdict:<10} {seconds}  {self.title}: {self.statement}"
+
+    def _settled_twice(self) -> Settlement:
+        return self._examined(self._settle())
 
     def _examined(self, first: Settlement) -> Settlement:
         """The settlement, once the second proof agrees with it."""

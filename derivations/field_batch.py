@@ -13,8 +13,11 @@ from derivations.dual_numbers import Dual
 class FieldBatch:
     """A value per element, or one per channel. Comparison and truth are errors, as for a symbolic batch."""
 
-    def __init__(self, entries: Sequence[Dual], per_element: bool) -> None:
+    def __init__(
+        self, entries: Sequence[Dual], per_element: bool, inverse_root: Callable[[Dual], Dual] | None = None
+    ) -> None:
         self.entries, self.per_element = list(entries), per_element
+        self._inverse_root = inverse_root
 
     def _combined(self, other: Any, operation: Callable[[Any, Any], Dual]) -> "FieldBatch":
         if not isinstance(other, FieldBatch):
@@ -44,6 +47,14 @@ class FieldBatch:
         return self._combined(other, lambda a, b: b / a)
 
     __radd__, __rmul__ = __add__, __mul__
+
+    def __pow__(self, exponent: Any) -> "FieldBatch":
+        """A whole power, or, of a value that was given, a half one."""
+        if exponent == int(exponent):
+            return FieldBatch([entry ** int(exponent) for entry in self.entries], self.per_element)
+        if self._inverse_root is None or 2 * exponent != int(2 * exponent):
+            raise TypeError(f"no exponent {exponent} of a computed value")
+        return FieldBatch([self._inverse_root(entry) ** int(-2 * exponent) for entry in self.entries], self.per_element)
 
     def __neg__(self) -> "FieldBatch":
         return self * -1
@@ -106,10 +117,6 @@ class FieldOperations:
     def inverse_root(self, value: Any) -> FieldBatch:
         """value^(−1/2)."""
         return FieldBatch([self._inverse_root(entry) for entry in value.entries], value.per_element)
-
-    def root(self, value: Any) -> FieldBatch:
-        """value^(1/2)."""
-        return value * self.inverse_root(value)
 
     def finite(self, value: Any, otherwise: Any) -> Any:
         """The value: every number is finite."""

@@ -291,7 +291,7 @@ class _FieldWorld:
 
     def value(self, expression: Any) -> FieldBatch:
         if i not in expression.free_symbols:
-            return FieldBatch([self._point.value(expression, {})], False)
+            return FieldBatch([self._point.value(expression, {})], False, self._point.inverse_root)
         return FieldBatch([self._point.value(expression, {i: 1 + n}) for n in range(self._count)], True)
 
     def held(self, number: int) -> Any:

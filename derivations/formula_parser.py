@@ -15,7 +15,7 @@ from fractions import Fraction
 MAX_LENGTH = 2000
 MAX_DEPTH = 50
 MAX_EXPONENT = 12  # of nested powers, the product
-MAX_TERMS = 1500  # of numerator or denominator, multiplied out
+MAX_TERMS = 8000  # of numerator or denominator, multiplied out
 MAX_DEGREE = 24  # in the elements, of numerator or denominator
 MAX_DECIMALS = 40
 

@@ -11,21 +11,40 @@ from derivations.notation import Partial
 
 _UNICODE = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "mu": "μ", "xhat": "x̂", "g_mu": "g_μ",
-    "r0": "r₀",
+    "r0": "r₀", "mu1": "μ₁", "mu2": "μ₂", "v1": "v₁", "v2": "v₂", "n1": "n₁", "n2": "n₂", "phat": "p̂", "deltap": "δ′",
+    "yp": "y′", "yout": "y°", "deltaout": "δ°", "mean_ref": "μ_ref", "std_ref": "σ_ref", "u_gamma": "u_γ",
+    "u_beta": "u_β", "Phi": "Φ",
 }  # fmt: skip
-_LATEX = {"xhat": r"\hat{x}", "epsilon": r"\varepsilon", "g_mu": r"g_{\mu}", "g_v": "g_{v}"}
-_SUBSCRIPTS = str.maketrans("ijklmnrt0123456789", "ᵢⱼₖₗₘₙᵣₜ₀₁₂₃₄₅₆₇₈₉")
+_LATEX = {
+    "xhat": r"\hat{x}", "epsilon": r"\varepsilon", "g_mu": r"g_{\mu}", "g_v": "g_{v}", "phat": r"\hat{p}",
+    "deltap": r"\delta'", "yp": "y'", "yout": r"y^{\circ}", "deltaout": r"\delta^{\circ}",
+    "mean_ref": r"\mu_{\mathrm{ref}}", "std_ref": r"\sigma_{\mathrm{ref}}",
+}  # fmt: skip
+_LETTERS = "jlhpq"  # of nested sums, from the outside
+_SUBSCRIPTS = str.maketrans("hijklmnpqrt0123456789", "ₕᵢⱼₖₗₘₙₚqᵣₜ₀₁₂₃₄₅₆₇₈₉")
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 def unicode(expression: Any) -> str:
     """For example ``γ·s·(δₖ − (1/m)·Σⱼ δⱼ)``."""
-    return _Unicode().doprint(sp.sympify(expression))
+    return _Unicode().doprint(_legible(sp.sympify(expression)))
 
 
 def latex(expression: Any) -> str:
     """The same in LaTeX, without the dollar signs."""
-    return _Latex().doprint(sp.sympify(expression))
+    return _Latex().doprint(_legible(sp.sympify(expression)))
+
+
+def _legible(e: Expr, depth: int = 0) -> Expr:
+    """The same with the indices of nested sums named apart."""
+    if not e.has(Sum):
+        return e
+    if isinstance(e, Sum):
+        names = [sp.Dummy(_LETTERS[(depth + n) % len(_LETTERS)], integer=True) for n in range(len(e.limits))]
+        renamed = dict(zip((limit[0] for limit in e.limits), names, strict=True))
+        limits = [(name, *limit[1:]) for name, limit in zip(names, e.limits, strict=True)]
+        return Sum(_legible(e.function.xreplace(renamed), depth + len(names)), *limits)
+    return e.func(*(_legible(arg, depth) for arg in e.args))
 
 
 def _factor_order(factor: Expr) -> int:

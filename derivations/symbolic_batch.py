@@ -62,6 +62,10 @@ class SymbolicBatch:
     def __rtruediv__(self, other: Any) -> "SymbolicBatch":
         return self._combined(other, lambda a, b: b / a)
 
+    def __pow__(self, exponent: Any) -> "SymbolicBatch":
+        """A whole or half power."""
+        return SymbolicBatch(self.expression ** Rational(exponent), per_element=self.per_element)
+
     def __neg__(self) -> "SymbolicBatch":
         return SymbolicBatch(-self.expression, per_element=self.per_element)
 
@@ -131,11 +135,6 @@ class SymbolicOperations:
         weight = over_batch(w[i])
         self.conditions.add(Condition(weight, "≠ 0"))
         return SymbolicBatch(w[i] / weight)
-
-    def root(self, value: Any) -> SymbolicBatch:
-        """value^(1/2)."""
-        value = lifted(value)
-        return SymbolicBatch(value.expression ** Rational(1, 2), per_element=value.per_element)
 
     def squared_difference(self, a: Any, b: Any) -> SymbolicBatch:
         """(a − b)²."""

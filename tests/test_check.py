@@ -122,8 +122,8 @@ def test_side_conditions_are_part_of_the_verdict():
         ("x**13", "above 12", 3),
         ("(x**4)**4", "nested exponents", 2),
         ("9**9**9", "exponent must be a number", 4),
-        ("(x + 1)**12*(delta + 1)**12*(gamma + 1)**12", "more than 1500 terms", 27),
-        ("*".join(["x"] * 30), "degree", 48),
+        ("(x + 1)**6*(delta + 1)**6*(gamma + 1)**6", "more than 8000 terms", 24),
+        ("*".join(["x"] * 30), "degree", 47),
         ("1e99", "40 digits", 0),
         ("x/0", "defined nowhere", 1),
         ("gamma*(var - var)/(var - var)", "as in 0/0", 17),
@@ -131,7 +131,7 @@ def test_side_conditions_are_part_of_the_verdict():
         ("1/(var + epsilon - s**-2)", "defined nowhere", 1),
         ("(x - x)**(-1/2)", "defined nowhere", 7),
         ("x if x else 1", "operator is missing", 2),
-        ("lambda: 1", "no 'lambda'", 0),
+        ("lambda + 1", "no 'lambda'", 0),
     ],
 )
 def test_refusals_point_at_the_character(formula, message, position):
@@ -149,7 +149,7 @@ def test_size_is_limited():
         ("x" * (MAX_LENGTH + 1), "2001 characters"),
         ("(" * (MAX_DEPTH + 1) + "x" + ")" * (MAX_DEPTH + 1), "deeper than 50"),
         ("-" * (MAX_DEPTH + 1) + "x", "deeper than 50"),
-        ("x" + "**2" * (MAX_DEPTH + 1), "exponent must be a number"),
+        ("x" + "**2" * (MAX_DEPTH + 1), "deeper than 50"),
     ):
         with pytest.raises(FormulaError, match=message):
             parse(formula)
