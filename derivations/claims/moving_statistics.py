@@ -91,8 +91,8 @@ def claims(functions: Any = shipped) -> Iterator[Claim]:
         "what the weights of the batches sum to",
         (1 - a) * (a * (1 - P) / (1 - a) + 1),
         1 - a * P,
-        words="With P = a^T: if (1 − a)·G = 1 − a^T, then after one more batch 1 − a^(T+1); at T = 0 it is 0. Hence the "
-        "sum part divided by 1 − a^T is a weighted mean of the batches, for a ≠ 1.",
+        words="With P = a^T: if (1 − a)·G = 1 − a^T, then after one more batch 1 − a^(T+1); at T = 0 it is 0. Hence "
+        "the sum part divided by 1 − a^T is a weighted mean of the batches, for a ≠ 1.",
     )
     yield from _unbiased()
 
