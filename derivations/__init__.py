@@ -27,6 +27,7 @@ FAMILIES = {
     "degenerate": "derivations.claims.degenerate",
     "mistakes": "derivations.claims.mistakes",
     "tutorials": "derivations.claims.tutorials",
+    "graphs": "derivations.claims.graphs",
 }
 # The others execute functions of keras_bn, and so import TensorFlow.
 WITHOUT_TENSORFLOW = ("steps", "forms", "second_order", "output", "bounds", "mistakes", "tutorials")

@@ -1,16 +1,16 @@
 """Tensors with symbolic axes: each axis has a size and an index, and a tensor is one expression in its indices.
 
-TensorFlow's sums are staged: blocks of 64 elements are summed first. With N = 64·K + r, the *head* 1 … 64·K of an axis is
-written as the whole axis with a factor h_i, 1 in the head and 0 in the rest, and the *rest* with 1 − h_i. An axis of blocks
-keeps the index of the elements: a value that is still to be summed over its block is *pending*. Hence nothing needs to be
-known of h: what the stages add up to is Σ h·f + Σ (1 − h)·f = Σ f.
+Sums are staged: blocks of 64 elements are summed first. With N = 64·K + r, the *head* 1 … 64·K of an axis is written as
+the whole axis with a factor h_i, 1 in the head and 0 in the rest, and the *rest* with 1 − h_i. An axis of blocks keeps
+the index of the elements: a value that is still to be summed over its block is *pending*. Nothing needs to be known of h:
+what the stages add up to is Σ h·f + Σ (1 − h)·f = Σ f.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import sympy as sp
-from sympy import Expr, IndexedBase, S, Sum, Symbol
+from sympy import Add, Expr, Indexed, IndexedBase, Mul, S, Sum, Symbol
 
 BLOCK = 64
 
@@ -107,6 +107,39 @@ class Sizes:
             return ONE
         kind = "block" if self.is_block_count(size) else "element"
         return Axis(size, new_index(), self.last(size), kind)
+
+
+def joined(expression: Expr, heads: Collection[IndexedBase]) -> Expr:
+    """Heads and rests put together again: h·f + (1 − h)·f = f, under a sum and without one."""
+    if not any(element.base in heads for element in expression.atoms(Indexed)):
+        return expression
+    groups: dict[tuple[Expr, tuple[Expr, ...] | None], Expr] = {}
+    names: dict[Expr, Symbol] = {}
+    for term in Add.make_args(expression):
+        sums = [factor for factor in Mul.make_args(term) if isinstance(factor, Sum)]
+        limits, inner = None, term
+        if len(sums) == 1 and len(sums[0].limits) == 1 and not _marks(term / sums[0], heads):
+            ((index, first, last),) = sums[0].limits
+            name = names.setdefault(last, index)
+            limits, inner = (name, first, last), term / sums[0] * sums[0].function.xreplace({index: name})
+        marks, rest = S.One, S.One
+        for factor in Mul.make_args(inner):
+            if factor.is_Rational or _marks(factor, heads):
+                marks *= factor
+            else:
+                rest *= factor
+        groups[rest, limits] = groups.get((rest, limits), S.Zero) + marks
+    terms = []
+    for (rest, limits), marks in groups.items():
+        value = sp.expand(marks) * rest
+        terms.append(Sum(value, limits) if limits and value != 0 else value)
+    return Add(*terms)
+
+
+def _marks(factor: Expr, heads: Collection[IndexedBase]) -> bool:
+    """Whether a factor is made of indicators alone."""
+    elements = factor.atoms(Indexed)
+    return bool(elements) and all(element.base in heads for element in elements) and not factor.has(Sum)
 
 
 def elementwise(function: Callable[..., Expr], *tensors: Tensor, linear: bool = False) -> Tensor:

@@ -63,7 +63,7 @@ class Interpretation:
                 result = self._apply(operation, arguments)
             results = result if isinstance(result, tuple) else (result,)
             for tensor, value in zip(operation.outputs, results, strict=True):
-                values[tensor.name] = value
+                values[tensor.name] = value if isinstance(value, Tensor) else np.asarray(value, dtype=object)
         return [_as_data(values[tensor.name]) for tensor in outputs]
 
     def _apply(self, operation: Any, arguments: list[Value]) -> Any:
@@ -111,7 +111,10 @@ class Interpretation:
                 other = data[pending.index(False)]
                 if any(other.depends_on(axis) for axis in other.axes[: len(other.axes) - 1] if axis.size != 1):
                     raise UnknownGraph(f"{kind} by a value per element of what has still to be summed over a block")
-        return axes.elementwise(function, *data, linear=any(pending))
+        result = axes.elementwise(function, *data, linear=any(pending))
+        if kind in ("AddV2", "AddN"):
+            return Tensor(result.axes, axes.joined(result.expression, set(self.sizes.heads.values())))
+        return result
 
     def _require(self, expression: Expr, relation: str) -> None:
         if not expression.is_number:
@@ -132,14 +135,28 @@ class Interpretation:
         return np.asarray(self.sizes.blocks(sp.sympify(size.item())), dtype=object)
 
     def _FloorMod(self, operation: Any, a: Value, b: Value) -> np.ndarray:
-        return np.asarray(np.vectorize(lambda p, q: sp.Integer(int(p) % int(q)), otypes=[object])(*map(_integers, (a, b))))
+        return np.asarray(
+            np.vectorize(lambda p, q: sp.Integer(int(p) % int(q)), otypes=[object])(*map(_integers, (a, b)))
+        )
 
-    def _Maximum(self, operation: Any, a: Value, b: Value) -> np.ndarray:
+    def _Maximum(self, operation: Any, a: Value, b: Value) -> Value:
+        if isinstance(a, Tensor) or isinstance(b, Tensor):
+            return self._clipped(a, b)
         left, right = map(_integers, (a, b))
         if right.size == 1 and right.item() == 1:  # sizes are ≥ 1 where anything is divided by them
             self.hypotheses.add(POPULATED)
             return left
-        raise UnknownGraph("a maximum")
+        raise UnknownGraph("a maximum of sizes")
+
+    def _clipped(self, *values: Value) -> Tensor:
+        """Any constant, per channel: what is clipped has no other name."""
+        data = axes.elementwise(lambda *parts: parts[0], *map(_as_data, values))
+        if any(tensor.depends_on(axis) for tensor in map(_as_data, values) for axis in tensor.axes[:-1]):
+            raise UnknownGraph("only a value per channel may be clipped")
+        return Tensor(data.axes, sp.Dummy("c", real=True))
+
+    def _Minimum(self, operation: Any, a: Value, b: Value) -> Tensor:
+        return self._clipped(a, b)
 
     def _Range(self, operation: Any, start: Value, limit: Value, step: Value) -> np.ndarray:
         numbers = [int(_integers(value).item()) for value in (start, limit, step)]
@@ -165,7 +182,9 @@ class Interpretation:
         left, right = ([S.One] * (rank - len(shape)) + shape for shape in shapes)
         if any(p not in (q, 1) and q != 1 for p, q in zip(left, right, strict=True)):
             raise UnknownGraph(f"shapes {left} and {right}")
-        summed = [[n for n in range(rank) if one[n] == 1 and other[n] != 1] for one, other in ((left, right), (right, left))]
+        summed = [
+            [n for n in range(rank) if one[n] == 1 and other[n] != 1] for one, other in ((left, right), (right, left))
+        ]
         return np.array(summed[0], dtype=object), np.array(summed[1], dtype=object)
 
     # Data.
@@ -203,14 +222,20 @@ class Interpretation:
             position, head = self._cut_of(operation, value.sizes(), begin, end, step)
             return axes.cut(value, position, head=head, sizes=self.sizes)
         first, last, strides = (_integers(array) for array in (begin, end, step))
-        masks = {name: operation.get_attr(f"{name}_mask") for name in ("begin", "end", "shrink_axis", "ellipsis", "new_axis")}
+        masks = {
+            name: operation.get_attr(f"{name}_mask") for name in ("begin", "end", "shrink_axis", "ellipsis", "new_axis")
+        }
         if masks["ellipsis"] or masks["new_axis"] or len(first) != 1:
             raise UnknownGraph(f"the slice {operation.name}")
         if masks["shrink_axis"]:
             return np.asarray(value[int(first[0])], dtype=object)
-        return value[None if masks["begin"] else int(first[0]) : None if masks["end"] else int(last[0]) : int(strides[0])]
+        return value[
+            None if masks["begin"] else int(first[0]) : None if masks["end"] else int(last[0]) : int(strides[0])
+        ]
 
-    def _StridedSliceGrad(self, operation: Any, shape: Value, begin: Value, end: Value, step: Value, dy: Value) -> Tensor:
+    def _StridedSliceGrad(
+        self, operation: Any, shape: Value, begin: Value, end: Value, step: Value, dy: Value
+    ) -> Tensor:
         sizes = [sp.sympify(size) for size in _integers(shape)]
         position, head = self._cut_of(operation, sizes, begin, end, step)
         return axes.padded(_as_data(dy), position, sizes[position], head=head, sizes=self.sizes)
