@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from derivations import FAMILIES, WITHOUT_TENSORFLOW, report, steps
+from derivations import FAMILIES, WITHOUT_TENSORFLOW, document, report, steps
 from derivations.check import TARGETS, FormulaError, judge
 from derivations.claim import Claim, all_as_expected
 
@@ -83,6 +83,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--weighted", action="store_true", help="mean and variance are weighted by w")
     check.set_defaults(run=_check)
+
+    writing = commands.add_parser("report", help="write the whole derivation as a document", epilog=STATUS)
+    writing.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page")
+    writing.add_argument("--markdown", type=Path, metavar="FILE", help="Markdown; without any option to the terminal")
+    writing.add_argument("--no-graphs", action="store_true", help="leave out the graphs that TensorFlow traces")
+    writing.set_defaults(run=_report, names=[])
     return parser
 
 
@@ -105,10 +111,7 @@ def _prove(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         _print("")
     _print(report.summary_text(settled, time.perf_counter() - start))
     if options.json is not None:
-        try:
-            options.json.write_text(json.dumps(report.records(settled), indent=1, ensure_ascii=False), encoding="utf-8")
-        except OSError as error:
-            parser.error(f"cannot write {options.json}: {error.strerror}")
+        _write(parser, options.json, json.dumps(report.records(settled), indent=1, ensure_ascii=False))
     return 0 if all_as_expected(settled) else 1
 
 
@@ -128,6 +131,30 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         return 2
     _print(judgement.text())
     return 0 if all_as_expected([judgement.claim]) else 1
+
+
+def _report(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    chosen = _chosen(parser, options)
+    if chosen is None:
+        return 2
+    settled = []
+    for claim in (claim for _, claims in chosen for claim in claims):
+        _progress(claim.identifier)
+        settled.append(claim.settle())
+    _progress("")
+    if options.html is None and options.markdown is None:
+        _print(document.markdown(settled))
+    for file, make in ((options.html, document.html), (options.markdown, document.markdown)):
+        if file is not None:
+            _write(parser, file, make(settled))
+    return 0 if all_as_expected(settled) else 1
+
+
+def _write(parser: argparse.ArgumentParser, file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        parser.error(f"cannot write {file}: {error.strerror}")
 
 
 def _chosen(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[tuple[str, list[Claim]]] | None:

@@ -1,7 +1,6 @@
 """A TensorFlow graph, run exactly: each operation on arrays of field elements, at concrete sizes.
 
-Nothing is shared with the interpretation on symbolic axes but the list of what is allowed; here slices are slices, and the
-stages of a sum are added up.
+Nothing is shared with the interpretation on symbolic axes: here slices are slices, and stages of sums are added up.
 """
 
 from collections.abc import Callable, Sequence

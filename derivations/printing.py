@@ -27,15 +27,20 @@ _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 def unicode(expression: Any) -> str:
     """For example ``γ·s·(δₖ − (1/m)·Σⱼ δⱼ)``."""
-    return _Unicode().doprint(_legible(sp.sympify(expression)))
+    return _Unicode().doprint(legible(sp.sympify(expression)))
 
 
 def latex(expression: Any) -> str:
     """The same in LaTeX, without the dollar signs."""
-    return _Latex().doprint(_legible(sp.sympify(expression)))
+    return _Latex().doprint(legible(sp.sympify(expression)))
 
 
-def _legible(e: Expr, depth: int = 0) -> Expr:
+def symbol_name(symbol: Any) -> str:
+    """The name of a symbol in Unicode."""
+    return _UNICODE.get(symbol.name, symbol.name)
+
+
+def legible(e: Expr, depth: int = 0) -> Expr:
     """The same with the indices of nested sums named apart."""
     if not e.has(Sum):
         return e
@@ -43,17 +48,17 @@ def _legible(e: Expr, depth: int = 0) -> Expr:
         names = [sp.Dummy(_LETTERS[(depth + n) % len(_LETTERS)], integer=True) for n in range(len(e.limits))]
         renamed = dict(zip((limit[0] for limit in e.limits), names, strict=True))
         limits = [(name, *limit[1:]) for name, limit in zip(names, e.limits, strict=True)]
-        return Sum(_legible(e.function.xreplace(renamed), depth + len(names)), *limits)
-    return e.func(*(_legible(arg, depth) for arg in e.args))
+        return Sum(legible(e.function.xreplace(renamed), depth + len(names)), *limits)
+    return e.func(*(legible(arg, depth) for arg in e.args))
 
 
-def _factor_order(factor: Expr) -> int:
+def factor_order(factor: Expr) -> int:
     """Numbers, symbols, elements, brackets, sums: the last may stand without brackets of its own."""
     rank = next((n for n, kind in enumerate((sp.Symbol, sp.Indexed, Partial)) if factor.atoms(kind)), 0)
     return 4 if isinstance(factor, Sum) else 3 if isinstance(factor, Add) else rank
 
 
-def _terms(e: Add) -> list[Expr]:
+def ordered_terms(e: Add) -> list[Expr]:
     """The terms of a sum, the positive ones first, the short ones before the long ones."""
     return sorted(e.as_ordered_terms(), key=lambda term: (term.could_extract_minus_sign(), term.count_ops()))
 
@@ -81,7 +86,7 @@ class _Unicode(StrPrinter):
 
     def _print_Add(self, e: Add, order: Any = None) -> str:
         text = ""
-        for term in _terms(e):
+        for term in ordered_terms(e):
             negative = term.could_extract_minus_sign()
             printed = self._print(-term if negative else term)
             if isinstance(-term, Add) and negative:
@@ -101,7 +106,7 @@ class _Unicode(StrPrinter):
                 denominator.append(1 / factor)
             else:
                 numerator.append(factor)
-        numerator.sort(key=_factor_order)
+        numerator.sort(key=factor_order)
         top = "·".join(self._factor(f, last=f is numerator[-1]) for f in numerator) or "1"
         if not denominator:
             return top
@@ -147,7 +152,7 @@ class _Latex(LatexPrinter):
 
     def _print_Add(self, e: Add, order: Any = None) -> str:
         text = ""
-        for term in _terms(e):
+        for term in ordered_terms(e):
             negative = term.could_extract_minus_sign()
             printed = self._print(-term if negative else term)
             text += (" - " if negative else " + ") + printed if text else ("- " if negative else "") + printed

@@ -3,6 +3,7 @@
 import inspect
 import itertools
 import random
+from functools import cache
 
 import numpy as np
 import pytest
@@ -20,8 +21,11 @@ from derivations.symbolic_axes import BLOCK, UnknownGraph
 from keras_bn.formulas import training
 
 NAMES = [graph.name for graph in GRAPHS]
-# Below one block, whole blocks, with a rest, and with blocks of blocks.
-SIZES = (1, 3, BLOCK, 2 * BLOCK + 2, BLOCK**2 + BLOCK + 1)
+# Below one block, a whole one, and several with a rest.
+SIZES = (1, 3, BLOCK, 2 * BLOCK + 2)
+
+
+interpreted, traced = cache(graphs.interpret), cache(graphs.trace)
 
 
 def proved(graph: Graph) -> dict[str, Verdict]:
@@ -44,12 +48,12 @@ def arrays(graph: Graph, size: int) -> dict[str, np.ndarray]:
     return values
 
 
-@pytest.mark.parametrize("size", SIZES[:-1])
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("graph", GRAPHS, ids=NAMES)
 def test_the_interpretation_at_numbers_is_what_tensorflow_computes(graph, size):
     values = arrays(graph, size)
-    expressions, interpretation = graphs.interpret(graph)
-    function, names = graphs.trace(graph)
+    expressions, interpretation = interpreted(graph)
+    function, names = traced(graph)
     found = function(*(tf.constant(values[name]) for name in names))
     symbols = [graphs._NAMED[name][1] for name in names]
     arguments = [sp.Symbol(f"argument{n}") for n in range(len(names))]
@@ -86,7 +90,7 @@ P = PRIMES[0]
 @pytest.mark.parametrize("size", [1, 3, BLOCK + 3])
 @pytest.mark.parametrize("graph", [g for g in GRAPHS if "mean" not in g.arguments], ids=lambda graph: graph.name)
 def test_the_graph_runs_exactly_over_a_prime_field(graph, size):
-    function, names = graphs.trace(graph)
+    function, names = traced(graph)
     rng = random.Random(size)
     for _ in range(500):  # until v + ε is a square in every channel
         epsilon = Dual({0: rng.randrange(P)}, P)
@@ -196,7 +200,7 @@ def test_a_sum_that_loses_its_rest_is_no_sum(monkeypatch):
         (lambda x, mean: tf.where(x > 0, x, mean), "without a hypothesis"),
         (lambda x, mean: tf.cumsum(x), "operation Cumsum"),
         (lambda x, mean: tf.stop_gradient(x), "only a value per channel"),
-        (lambda x, mean: x + tf.reduce_sum(mean), "of another channel"),
+        (lambda x, mean: x + tf.reduce_sum(x, 1, keepdims=True), "of another channel"),
         (lambda x, mean: x[1:], "a slice from"),
         (lambda x, mean: x * tf.constant([1.0, 2.0, 3.0, 4.0], tf.float64), "several values"),
         (lambda x, mean: tf.reverse(x, [0]), "operation ReverseV2"),

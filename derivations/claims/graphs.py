@@ -1,7 +1,7 @@
 """The graphs that TensorFlow traces from the shipped code, with an unknown batch size, against the textbook.
 
 First order: y, mean, variance and the gradients of (x, γ, β). Second order: the gradients of those, through TensorFlow's
-own differentiation of the closed form. The control is the plain formula, differentiated by TensorFlow alone.
+differentiation of the closed form. The control is the plain formula, differentiated by TensorFlow alone.
 """
 
 from collections.abc import Callable, Iterator
@@ -183,7 +183,6 @@ def _claims(graph: Graph) -> Iterator[Claim]:
     weighted = "w" in graph.arguments
     where, textbook, rows = steps.setting(weighted), *_statements(graph, interpretation)
     hypotheses = ("m ≥ 1", "ε > 0", *sorted(interpretation.hypotheses - {"v + ε > 0"}), "any constant as center")
-    counts = interpretation.counts
     for (name, truth), output in zip(rows, outputs, strict=True):
         yield Claim(
             f"graphs.{graph.name}.{name}",
@@ -195,8 +194,7 @@ def _claims(graph: Graph) -> Iterator[Claim]:
             about=f"the graph traced from {graph.forward.__module__}.{graph.forward.__name__}",
             assumptions=hypotheses,
             in_words=(
-                f"{sum(counts.values())} operations of {len(counts)} kinds, batch size unknown; what reaches StopGradient"
-                " is any constant. Proved is the traced graph over the reals, not what compilers make of it.",
+                "What reaches StopGradient is any constant. Proved is the traced graph, not what compilers make of it.",
             ),
         )
 
