@@ -13,8 +13,8 @@ TITLE = "Batch normalization: the derivation and its proofs"
 HOW = (
     "Each claim is settled twice. The first proof brings both sides to a normal form of finite sums, after SymPy's "
     "differentiation; equal normal forms are equal for every batch size m. The second proof shares nothing with it: "
-    "the same functions run on dual numbers over two prime fields, at as many sizes as the degrees demand. A contradiction "
-    "between the two fails the build. A false claim is refuted by an exact counterexample.",
+    "the same functions run on dual numbers over two prime fields, at as many sizes as the degrees demand. A "
+    "contradiction between the two fails the build. A false claim is refuted by an exact counterexample.",
     "Functions of keras_bn are executed themselves, on a batch of unknown size; no formula is typed a second time. "
     "The graphs are those that TensorFlow traces, interpreted operation by operation.",
 )

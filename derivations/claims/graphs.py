@@ -1,6 +1,6 @@
 """The graphs that TensorFlow traces from the shipped code, with an unknown batch size, against the textbook.
 
-First order: y, mean, variance and the gradients of (x, γ, β). Second order: the gradients of those, through TensorFlow's
+First order: y, mean, variance and the gradients of (x, γ, β). Second order: the gradients of those, by TensorFlow's
 differentiation of the closed form. The control is the plain formula, differentiated by TensorFlow alone.
 """
 
