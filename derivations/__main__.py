@@ -1,65 +1,194 @@
-"""``python -m derivations``: derive the gradients step by step, and prove the functions that ship."""
+"""``python -m derivations``: derive the gradients, prove the functions that ship, judge a formula."""
 
 import argparse
+import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
 
-from derivations import FAMILIES, report, steps
-from derivations.claim import Claim, all_proved
+from derivations import FAMILIES, WITHOUT_TENSORFLOW, document, report, steps
+from derivations.check import TARGETS, FormulaError, judge
+from derivations.claim import Claim, all_as_expected
 
-TITLES = {
-    "steps": "The derivation, step by step",
-    "training": "Batch normalization in training",
-    "inference": "Batch normalization in inference",
-    "moving_statistics": "The moving statistics",
-}
+COMMANDS = ("prove", "list", "check", "report")
+STATUS = "Exit status: 0 if every verdict is as it should be, 1 if something is refuted or not proved, 2 for bad input."
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line; status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m derivations",
-        description="Derive the gradients of batch normalization step by step for every batch size m, and prove that "
-        "the functions of keras_bn.formulas compute them. Each claim is proved, refuted by an exact counterexample, or "
-        "reported as not proved.",
-        epilog="Exit status: 0 if everything is proved, 1 if anything is not, 2 for bad input. "
-        "All families but 'steps' import TensorFlow, which takes a few seconds.",
-    )
-    parser.add_argument(
-        "families", nargs="*", metavar="FAMILY", help=f"what to prove, of {', '.join(FAMILIES)}; by default everything"
-    )
-    parser.add_argument("--latex", action="store_true", help="print the equations in LaTeX")
-    options = parser.parse_args(arguments)
-    if unknown := [name for name in options.families if name not in FAMILIES]:
-        parser.error(f"there is no family {', '.join(unknown)}: choose from {', '.join(FAMILIES)}")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] not in (*COMMANDS, "-h", "--help"):
+        given = ["prove", *given]
+    parser = _parser()
+    options = parser.parse_args(given)
+    try:
+        return options.run(parser, options)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
 
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m derivations",
+        description="Derive the gradients of batch normalization for every batch size m, prove that keras_bn computes "
+        "them, and judge formulas of your own. Each claim is settled twice, by a normal form of finite sums and by "
+        "exact evaluation over prime fields. Without a subcommand: prove.",
+        epilog=f"{STATUS} Families: {', '.join(FAMILIES)}. `COMMAND --help` tells more.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    prove = commands.add_parser("prove", help="run claims: a table by family, counterexamples in full", epilog=STATUS)
+    names = f"families ({', '.join(FAMILIES)}) or identifiers of claims; by default everything"
+    prove.add_argument("names", nargs="*", metavar="NAME", help=names)
+    prove.add_argument("--steps", action="store_true", help="show the justification and the steps of each proof")
+    prove.add_argument("--latex", action="store_true", help="print the equations in LaTeX")
+    prove.add_argument("--json", type=Path, metavar="FILE", help="write the verdicts to FILE")
+    prove.add_argument("--no-graphs", action="store_true", help="leave out the graphs that TensorFlow traces")
+    prove.set_defaults(run=_prove)
+
+    listing = commands.add_parser(
+        "list",
+        help="identifiers and statements of claims",
+        description="Identifiers and statements of claims, without settling any.",
+    )
+    listing.add_argument("names", nargs="*", metavar="NAME", help=names)
+    listing.set_defaults(run=_list, no_graphs=False)
+
+    check = commands.add_parser(
+        "check",
+        help="judge a formula of your own",
+        epilog="Grammar: numbers; x, delta (or dy), x_hat, gamma, beta, mu (or mean_x), var, s (or inv_std), epsilon, "
+        "m, combined by + - * / ** and parentheses; sum( ) and mean( ) over the batch; sqrt( ). With --weighted also "
+        "w, and W for the sum of all w; mean( ) is then the weighted mean. " + STATUS,
+    )
+    check.add_argument("formula", metavar="FORMULA", help='such as "gamma*s*(delta - mean(delta))"')
+    check.add_argument(
+        "--target",
+        choices=TARGETS,
+        default="dx",
+        help="the gradient that the formula is to be (default: %(default)s); dmean and dvariance are those of the "
+        "statistics on the paper's route, dx_hat that of the normalised input",
+    )
+    check.add_argument("--weighted", action="store_true", help="mean and variance are weighted by w")
+    check.set_defaults(run=_check)
+
+    writing = commands.add_parser("report", help="write the whole derivation as a document", epilog=STATUS)
+    writing.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page")
+    writing.add_argument("--markdown", type=Path, metavar="FILE", help="Markdown; without any option to the terminal")
+    writing.add_argument("--no-graphs", action="store_true", help="leave out the graphs that TensorFlow traces")
+    writing.set_defaults(run=_report, names=[])
+    return parser
+
+
+def _prove(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     start = time.perf_counter()
+    chosen = _chosen(parser, options)
+    if chosen is None:
+        return 2
     settled: list[Claim] = []
-    for name in options.families or FAMILIES:
-        try:
-            claims = _claims(name)
-        except ImportError as error:
-            print(f"cannot import the functions to be proved: {error}", file=sys.stderr)
-            return 2
-        _print(report.heading_text(TITLES[name], claims) + "\n")
+    count = sum(len(claims) for _, claims in chosen)
+    for name, claims in chosen:
+        _print(report.heading_text(report.TITLES[name], claims) + "\n")
         if name == "steps":
             _print(report.definitions_text(steps.definitions(), latex=options.latex) + "\n")
         for claim in claims:
+            _progress(f"{len(settled) + 1} of {count}: {claim.identifier}")
             settled.append(claim.settle())
-            _print(report.claim_text(settled[-1], len(settled), latex=options.latex))
+            _progress("")
+            _print(report.claim_text(settled[-1], len(settled), latex=options.latex, steps=options.steps))
         _print("")
     _print(report.summary_text(settled, time.perf_counter() - start))
-    return 0 if all_proved(settled) else 1
+    if options.json is not None:
+        _write(parser, options.json, json.dumps(report.records(settled), indent=1, ensure_ascii=False))
+    return 0 if all_as_expected(settled) else 1
+
+
+def _list(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    chosen = _chosen(parser, options)
+    for _, claims in chosen or []:
+        for claim in claims:
+            _print(f"{claim.identifier}\n    {claim.statement}")
+    return 2 if chosen is None else 0
+
+
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    try:
+        judgement = judge(options.formula, options.target, weighted=options.weighted)
+    except FormulaError as error:
+        print(f"{parser.prog} check: error: {error.pointed()}", file=sys.stderr)
+        return 2
+    _print(judgement.text())
+    return 0 if all_as_expected([judgement.claim]) else 1
+
+
+def _report(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    chosen = _chosen(parser, options)
+    if chosen is None:
+        return 2
+    settled = []
+    for claim in (claim for _, claims in chosen for claim in claims):
+        _progress(claim.identifier)
+        settled.append(claim.settle())
+    _progress("")
+    if options.html is None and options.markdown is None:
+        _print(document.markdown(settled))
+    for file, make in ((options.html, document.html), (options.markdown, document.markdown)):
+        if file is not None:
+            _write(parser, file, make(settled))
+    return 0 if all_as_expected(settled) else 1
+
+
+def _write(parser: argparse.ArgumentParser, file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        parser.error(f"cannot write {file}: {error.strerror}")
+
+
+def _chosen(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[tuple[str, list[Claim]]] | None:
+    """The claims asked for, by family; None, after a message, if what they are about cannot be imported."""
+    names: list[str] = options.names or [name for name in FAMILIES if not (options.no_graphs and name == "graphs")]
+    families = dict.fromkeys(name.split(".")[0] for name in names)
+    if unknown := [name for name in families if name not in FAMILIES]:
+        parser.error(f"there is no family {', '.join(unknown)}: choose from {', '.join(FAMILIES)}")
+    chosen = []
+    for family in families:
+        try:
+            claims = _claims(family)
+        except ImportError as error:
+            print(f"cannot import the functions to be proved: {error}", file=sys.stderr)
+            return None
+        wanted = [claim for claim in claims if family in names or claim.identifier in names]
+        missing = [n for n in names if n.split(".")[0] == family != n and n not in {c.identifier for c in claims}]
+        if missing:
+            parser.error(f"there is no claim {missing[0]}: `python -m derivations list {family}` lists them")
+        chosen.append((family, wanted))
+    return chosen
 
 
 def _claims(family: str) -> list[Claim]:
-    module = FAMILIES[family]
-    if module not in sys.modules and "keras_bn" not in sys.modules and family != "steps":
-        _print("Importing keras_bn and TensorFlow …\n")
-    return list(import_module(module).claims())
+    if family not in WITHOUT_TENSORFLOW and "keras_bn" not in sys.modules:
+        _progress("Importing keras_bn and TensorFlow …")
+    claims: Iterable[Claim] = import_module(FAMILIES[family]).claims()
+    return list(claims)
+
+
+def _progress(text: str) -> None:
+    """A line that the next one replaces, for a person who waits."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def _print(text: str) -> None:
@@ -67,6 +196,8 @@ def _print(text: str) -> None:
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):  # a terminal without Greek letters shows question marks, no traceback
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         status = main()
     except BrokenPipeError:  # whoever read the output, such as head, has left

@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
-from typing import NamedTuple
 
 from sympy import Add, Expr
 
 from derivations import printing
 from derivations.counterexample import Counterexample, search
+from derivations.execution import Computed
+from derivations.finite_field import Examination, examine
 from derivations.finite_sums import Condition, Setting, Unprovable, check_form, conditions_of
 from derivations.notation import Definitions
 
@@ -21,11 +22,8 @@ class Verdict(StrEnum):
     NOT_PROVED = "not proved"
 
 
-class Computed(NamedTuple):
-    """What a function returned, by name."""
-
-    name: str
-    value: Expr
+class Disagreement(AssertionError):
+    """Two proofs that share nothing contradict each other: one of them is wrong, and no verdict can be trusted."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,7 @@ class Settlement:
     side_conditions: tuple[str, ...] = ()
     counterexample: Counterexample | None = None
     reason: str = ""
+    examination: Examination | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,8 @@ class Claim:
     assumptions: in words; the symbolic ones are in ``setting``.
     conditions: denominators and radicands that arose in computing the members, and that SymPy may have cancelled.
     in_words: steps of the argument that are no identities of sums.
+    expected: the verdict that it should meet; a sentence known to be wrong is claimed in order to be refuted.
+    quote: the sentence of the text that the claim is about.
     """
 
     identifier: str
@@ -64,6 +65,8 @@ class Claim:
     assumptions: tuple[str, ...] = ("m ≥ 1", "ε > 0")
     conditions: frozenset[Condition] = frozenset()
     in_words: tuple[str, ...] = ()
+    expected: Verdict = Verdict.PROVED
+    quote: str = ""
     settlement: Settlement | None = field(default=None, compare=False)
 
     @property
@@ -91,10 +94,14 @@ class Claim:
         return self.settlement.verdict
 
     def settle(self) -> "Claim":
-        """The claim with its settlement: a proof, an exact counterexample, or the reason why there is neither."""
+        """The claim with its settlement: a proof, an exact counterexample, or the reason why there is neither.
+
+        Raises:
+            Disagreement: the normal form and the second proof contradict each other.
+        """
         start = time.perf_counter()
         try:
-            settlement = self._settle()
+            settlement = self._settled_twice()
         except Unprovable as error:
             settlement = Settlement(Verdict.NOT_PROVED, 0.0, reason=str(error))
         return replace(self, settlement=replace(settlement, seconds=time.perf_counter() - start))
@@ -103,6 +110,18 @@ class Claim:
         """One line: verdict, time, title, equation."""
         seconds = f"{self.settlement.seconds * 1e3:5.0f} ms" if self.settlement else ""
         return f"{self.verdict:<10} {seconds}  {self.title}: {self.statement}"
+
+    def _settled_twice(self) -> Settlement:
+        return self._examined(self._settle())
+
+    def _examined(self, first: Settlement) -> Settlement:
+        """The settlement, once the second proof agrees with it."""
+        examination = examine(self.members, self.setting, self.definitions)
+        if examination.equal != (first.verdict is Verdict.PROVED) and first.verdict is not Verdict.NOT_PROVED:
+            found = "equal" if examination.equal else "different"
+            raise Disagreement(f"{self.identifier}: {first.verdict} by the first proof, {found} by the second")
+        steps = (*first.steps, str(examination)) if examination.equal else first.steps
+        return replace(first, steps=steps, examination=examination)
 
     def _settle(self) -> Settlement:
         sides = [
@@ -144,6 +163,11 @@ def _refuted(found: Counterexample) -> Settlement:
 
 def all_proved(claims: Iterable[Claim]) -> bool:
     return all(claim.verdict is Verdict.PROVED for claim in claims)
+
+
+def all_as_expected(claims: Iterable[Claim]) -> bool:
+    """Whether what should be proved is, and what should be refuted is."""
+    return all(claim.verdict is claim.expected for claim in claims)
 
 
 def _text(member: Expr | Computed) -> str:

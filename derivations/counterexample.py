@@ -86,17 +86,31 @@ class _Equation:
             {symbol for symbol in setting.ranges if any(symbol in side.free_symbols for side in (left, right))}
         )
         self.sizes = _ordered(bounds | {setting.ranges[symbol] for symbol in self.indices})
+        ranges = {symbol: {size} for symbol, size in setting.ranges.items()}
+        for sum_ in (atom for atom in atoms if isinstance(atom, Sum)):
+            for j, _, last in sum_.limits:
+                ranges.setdefault(j, set()).add(last)
+        self.lengths: dict[Any, set[Any]] = {}
+        for element in (atom for atom in atoms if isinstance(atom, Indexed)):
+            for position in element.indices:
+                self.lengths.setdefault(element.base, set()).update(ranges.get(position, set()) & set(self.sizes))
         free = set().union(*(expression.free_symbols for expression in related))
         taken = {*self.sizes, *self.indices, *setting.ranges, *(base.label for base in self.bases)}
         chosen = {root.symbol, root.epsilon} if root else set()
         self.scalars = _ordered({symbol for symbol in free if not isinstance(symbol, Indexed)} - taken - chosen)
 
     def draw(self, size: int, rng: random.Random) -> _Point:
-        point: _Point = {symbol: [size] for symbol in self.sizes}
-        point.update({base: [rng.choice(_domain(base)) for _ in range(size)] for base in self.bases})
+        point: _Point = {symbol: [rng.randint(1, size) if n else size] for n, symbol in enumerate(self.sizes)}
+        point.update(
+            {base: [rng.choice(_domain(base)) for _ in range(self._length(base, point))] for base in self.bases}
+        )
         point.update({symbol: [rng.choice(_domain(symbol))] for symbol in self.scalars})
-        point.update({symbol: [rng.randint(1, size)] for symbol in self.indices})
+        point.update({symbol: [rng.randint(1, point[self.setting.ranges[symbol]][0])] for symbol in self.indices})
         return point
+
+    def _length(self, base: IndexedBase, point: _Point) -> int:
+        """How many elements there are: as many as the longest sum over them has terms."""
+        return max(point[size][0] for size in self.lengths.get(base) or self.sizes)
 
     def counterexample(self, point: _Point) -> Counterexample | None:
         try:
@@ -177,8 +191,11 @@ class _Evaluation:
             return _total(self.value(arg, bound) for arg in e.args)
         if e.is_Mul:
             return reduce(operator.mul, (self.value(arg, bound) for arg in e.args))
-        if e.is_Pow and e.exp.is_Rational and e.exp.q in (1, 2):
+        if e.is_Pow and e.exp.is_Rational and e.exp.q & (e.exp.q - 1) == 0:
             return self._power(e, bound)
+        if isinstance(e, sp.Abs):  # SymPy's for (a²)^(1/2)
+            value = self.value(e.args[0], bound)
+            return value if lower_end(value) >= 0 else value * Fraction(-1)
         if isinstance(e, KroneckerDelta):
             a, b = (self._position(arg, bound) for arg in e.args)
             return Fraction(a == b)
@@ -196,9 +213,11 @@ class _Evaluation:
         base = self.value(e.base, bound)
         if e.exp < 0 and not differ(base, Fraction(0)):
             raise Undefined(f"1/0 in {e}")
-        if e.exp.q == 2 and lower_end(base) < 0:
+        if e.exp.q > 1 and lower_end(base) < 0:
             raise Undefined(f"the root of {base}")
-        return (base if e.exp.q == 1 else square_root(base)) ** int(e.exp.p)
+        for _ in range(int(e.exp.q).bit_length() - 1):  # a fourth root is the root of a root
+            base = square_root(base)
+        return base ** int(e.exp.p)
 
     def _sum(self, e: Sum, bound: Bound) -> Number:
         positions: list[dict[Symbol, Fraction]] = [{}]

@@ -69,6 +69,11 @@ class Definitions:
         """Each named quantity, at the index i if it is one an element, with its definition."""
         yield from self._definitions.items()
 
+    def of(self, name: Any) -> Expr | None:
+        """What a symbol, or the element of a base at the index i, stands for; None if it has no definition."""
+        found = self._of_symbol.get(name)
+        return self._of_base.get(name) if found is None else found
+
     def with_loss(self, name: Shorthand, value: Expr) -> "Definitions":
         """These, and one more."""
         return Definitions({**self._definitions, name: value})

@@ -11,30 +11,54 @@ from derivations.notation import Partial
 
 _UNICODE = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "mu": "μ", "xhat": "x̂", "g_mu": "g_μ",
-    "r0": "r₀",
+    "r0": "r₀", "mu1": "μ₁", "mu2": "μ₂", "v1": "v₁", "v2": "v₂", "n1": "n₁", "n2": "n₂", "phat": "p̂", "deltap": "δ′",
+    "yp": "y′", "yout": "y°", "deltaout": "δ°", "mean_ref": "μ_ref", "std_ref": "σ_ref", "u_gamma": "u_γ",
+    "u_beta": "u_β", "Phi": "Φ",
 }  # fmt: skip
-_LATEX = {"xhat": r"\hat{x}", "epsilon": r"\varepsilon", "g_mu": r"g_{\mu}", "g_v": "g_{v}"}
-_SUBSCRIPTS = str.maketrans("ijklmnrt0123456789", "ᵢⱼₖₗₘₙᵣₜ₀₁₂₃₄₅₆₇₈₉")
+_LATEX = {
+    "xhat": r"\hat{x}", "epsilon": r"\varepsilon", "g_mu": r"g_{\mu}", "g_v": "g_{v}", "phat": r"\hat{p}",
+    "deltap": r"\delta'", "yp": "y'", "yout": r"y^{\circ}", "deltaout": r"\delta^{\circ}",
+    "mean_ref": r"\mu_{\mathrm{ref}}", "std_ref": r"\sigma_{\mathrm{ref}}",
+}  # fmt: skip
+_LETTERS = "jlhpq"  # of nested sums, from the outside
+_SUBSCRIPTS = str.maketrans("hijklmnpqrt0123456789", "ₕᵢⱼₖₗₘₙₚqᵣₜ₀₁₂₃₄₅₆₇₈₉")
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 def unicode(expression: Any) -> str:
     """For example ``γ·s·(δₖ − (1/m)·Σⱼ δⱼ)``."""
-    return _Unicode().doprint(sp.sympify(expression))
+    return _Unicode().doprint(legible(sp.sympify(expression)))
 
 
 def latex(expression: Any) -> str:
     """The same in LaTeX, without the dollar signs."""
-    return _Latex().doprint(sp.sympify(expression))
+    return _Latex().doprint(legible(sp.sympify(expression)))
 
 
-def _factor_order(factor: Expr) -> int:
+def symbol_name(symbol: Any) -> str:
+    """The name of a symbol in Unicode."""
+    return _UNICODE.get(symbol.name, symbol.name)
+
+
+def legible(e: Expr, depth: int = 0) -> Expr:
+    """The same with the indices of nested sums named apart."""
+    if not e.has(Sum):
+        return e
+    if isinstance(e, Sum):
+        names = [sp.Dummy(_LETTERS[(depth + n) % len(_LETTERS)], integer=True) for n in range(len(e.limits))]
+        renamed = dict(zip((limit[0] for limit in e.limits), names, strict=True))
+        limits = [(name, *limit[1:]) for name, limit in zip(names, e.limits, strict=True)]
+        return Sum(legible(e.function.xreplace(renamed), depth + len(names)), *limits)
+    return e.func(*(legible(arg, depth) for arg in e.args))
+
+
+def factor_order(factor: Expr) -> int:
     """Numbers, symbols, elements, brackets, sums: the last may stand without brackets of its own."""
     rank = next((n for n, kind in enumerate((sp.Symbol, sp.Indexed, Partial)) if factor.atoms(kind)), 0)
     return 4 if isinstance(factor, Sum) else 3 if isinstance(factor, Add) else rank
 
 
-def _terms(e: Add) -> list[Expr]:
+def ordered_terms(e: Add) -> list[Expr]:
     """The terms of a sum, the positive ones first, the short ones before the long ones."""
     return sorted(e.as_ordered_terms(), key=lambda term: (term.could_extract_minus_sign(), term.count_ops()))
 
@@ -62,7 +86,7 @@ class _Unicode(StrPrinter):
 
     def _print_Add(self, e: Add, order: Any = None) -> str:
         text = ""
-        for term in _terms(e):
+        for term in ordered_terms(e):
             negative = term.could_extract_minus_sign()
             printed = self._print(-term if negative else term)
             if isinstance(-term, Add) and negative:
@@ -82,7 +106,7 @@ class _Unicode(StrPrinter):
                 denominator.append(1 / factor)
             else:
                 numerator.append(factor)
-        numerator.sort(key=_factor_order)
+        numerator.sort(key=factor_order)
         top = "·".join(self._factor(f, last=f is numerator[-1]) for f in numerator) or "1"
         if not denominator:
             return top
@@ -128,7 +152,7 @@ class _Latex(LatexPrinter):
 
     def _print_Add(self, e: Add, order: Any = None) -> str:
         text = ""
-        for term in _terms(e):
+        for term in ordered_terms(e):
             negative = term.could_extract_minus_sign()
             printed = self._print(-term if negative else term)
             text += (" - " if negative else " + ") + printed if text else ("- " if negative else "") + printed

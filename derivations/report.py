@@ -9,6 +9,22 @@ from derivations.counterexample import Counterexample
 from derivations.notation import Definitions
 
 WIDTH = 100
+TITLES = {
+    "steps": "The derivation, step by step",
+    "training": "Batch normalization in training",
+    "forms": "Other forms of the gradient",
+    "inference": "Batch normalization in inference",
+    "second_order": "Gradients of the gradients",
+    "replicas": "Replicas, ghost batches, and merged statistics",
+    "renormalization": "Batch renormalization",
+    "output": "Backward from the output",
+    "moving_statistics": "The moving statistics",
+    "bounds": "The bound on normalised inputs",
+    "degenerate": "Batches in which nothing counts",
+    "mistakes": "Mistakes, refuted",
+    "tutorials": "What tutorials say",
+    "graphs": "The graphs that TensorFlow traces",
+}
 LIMITS = (
     "Proved are identities between real numbers, for every batch size.",
     "Not covered: rounding, overflow, NaN and infinity.",
@@ -22,15 +38,22 @@ def definitions_text(definitions: Definitions, *, latex: bool = False) -> str:
     return "\n".join(f"    \\[ {line} \\]" if latex else f"    {line}" for line in lines)
 
 
-def claim_text(claim: Claim, number: int, *, latex: bool = False) -> str:
-    """A settled claim: title, verdict, time, equation and justification; what went wrong, if anything did."""
+def claim_text(claim: Claim, number: int, *, latex: bool = False, steps: bool = False) -> str:
+    """A settled claim: title, verdict, time and equation, side conditions, what is proved in words, a counterexample.
+
+    ``steps``: also the justification and how it was proved.
+    """
     settlement = claim.settlement
     assert settlement is not None
     verdict = f"{settlement.verdict:<10} {settlement.seconds * 1e3:5.0f} ms"
     lines = [f"{number:3}. {claim.title:<{WIDTH - len(verdict) - 5}}{verdict}"]
     lines.append(f"       \\[ {claim.latex} \\]" if latex else f"       {claim.statement}")
-    if claim.because:
+    if claim.quote:
+        lines.append(f"       “{claim.quote}”")
+    if claim.because and (steps or claim.in_words):
         lines.append(f"       {claim.because}")
+    if steps:
+        lines += [f"       · {step}" for step in settlement.steps if step != claim.because]
     if settlement.side_conditions:
         lines.append(f"       where {' and '.join(settlement.side_conditions)}")
     if settlement.verdict is not Verdict.PROVED:
@@ -58,6 +81,39 @@ def counterexample_text(counterexample: Counterexample) -> str:
 
 def summary_text(claims: Iterable[Claim], seconds: float) -> str:
     """How many claims met which verdict, the time, and what a proof does not cover."""
-    counts = Counter(claim.verdict for claim in claims)
+    settled = list(claims)
+    counts = Counter(claim.verdict for claim in settled)
     verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
+    refuted = sum(claim.verdict is claim.expected is Verdict.REFUTED for claim in settled)
+    if refuted:
+        verdicts += f" ({refuted} of them false statements of tutorials and the like, claimed to be refuted)"
+    bounds = [
+        claim.settlement.examination.bound for claim in settled if claim.settlement and claim.settlement.examination
+    ]
+    if bounds:
+        verdicts += f"; settled twice, a false claim passes the second proof with a probability below {max(bounds):.0e}"
     return "\n".join((f"{counts.total()} claims: {verdicts or 'none'}; {seconds:.1f} s.", *LIMITS))
+
+
+def records(claims: Iterable[Claim]) -> list[dict[str, object]]:
+    """The claims as plain data."""
+    return [
+        {
+            "identifier": claim.identifier,
+            "title": claim.title,
+            "statement": claim.statement,
+            "latex": claim.latex,
+            "about": claim.about,
+            "quote": claim.quote,
+            "assumptions": list(claim.assumptions),
+            "verdict": str(claim.verdict),
+            "expected": str(claim.expected),
+            "side_conditions": list(settlement.side_conditions),
+            "steps": list(settlement.steps),
+            "counterexample": counterexample_text(settlement.counterexample) if settlement.counterexample else "",
+            "reason": settlement.reason,
+            "seconds": round(settlement.seconds, 4),
+        }
+        for claim in claims
+        if (settlement := claim.settlement)
+    ]

@@ -62,6 +62,10 @@ class SymbolicBatch:
     def __rtruediv__(self, other: Any) -> "SymbolicBatch":
         return self._combined(other, lambda a, b: b / a)
 
+    def __pow__(self, exponent: Any) -> "SymbolicBatch":
+        """A whole or half power."""
+        return SymbolicBatch(self.expression ** Rational(exponent), per_element=self.per_element)
+
     def __neg__(self) -> "SymbolicBatch":
         return SymbolicBatch(-self.expression, per_element=self.per_element)
 
@@ -152,7 +156,7 @@ class SymbolicOperations:
         return lifted(value)
 
     def clip(self, value: Any, low: Any, high: Any) -> SymbolicBatch:
-        """The value if there are no bounds; else a new symbol: what is proved holds for every bound."""
+        """The value if there are no bounds; else a new symbol: what is proved with it holds wherever it is clipped."""
         return lifted(value) if low is None and high is None else self.constant(value)
 
     def regular(self, value: Any) -> SymbolicBatch:

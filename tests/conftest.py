@@ -18,3 +18,7 @@ hypothesis.settings.load_profile("keras_bn")
 def fixed_seeds() -> None:
     """The same initial weights and shuffles in every run, whatever ran before."""
     keras.utils.set_random_seed(0)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update", action="store_true", help="rewrite derivations/REPORT.md")

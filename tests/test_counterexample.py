@@ -50,8 +50,13 @@ def test_an_index_out_of_range_is_undefined():
 
 
 def test_other_functions_are_refused():
-    with pytest.raises(NotImplementedError, match="Abs"):
-        evaluate(sp.Abs(x[k]), POINT)
+    with pytest.raises(NotImplementedError, match="floor"):
+        evaluate(sp.floor(x[k] / 2), POINT)
+
+
+def test_fourth_roots_and_absolute_values():
+    assert evaluate(sp.Abs(-m), {m: Fraction(3)}) == 3
+    assert evaluate(sp.Pow(m, sp.Rational(1, 4)), {m: Fraction(16)}) == 2
 
 
 def test_no_counterexample_to_a_true_identity():

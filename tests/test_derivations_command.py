@@ -1,8 +1,12 @@
 """``python -m derivations``, run as a user runs it."""
 
+import json
 import os
+import re
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -18,8 +22,9 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_everything_is_proved_and_nothing_else_printed():
-    done = run()
+def test_what_ships_is_proved_and_nothing_else_printed(tmp_path: Path):
+    file = tmp_path / "verdicts.json"
+    done = run("steps", "training", "inference", "--json", str(file))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     assert "∂μ/∂xₖ = 1/m" in done.stdout
@@ -27,6 +32,9 @@ def test_everything_is_proved_and_nothing_else_printed():
     assert "refuted" not in done.stdout
     assert "not proved" not in done.stdout
     assert done.stdout.count("proved  ") == int(done.stdout.split(" claims: ")[0].split()[-1])
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    assert {entry["verdict"] for entry in kept} == {"proved"}
+    assert len({entry["identifier"] for entry in kept}) == len(kept) == done.stdout.count("proved  ")
 
 
 def test_latex_of_one_family_without_tensorflow():
@@ -56,8 +64,10 @@ def test_a_backend_that_does_not_serve():
 def test_help_suffices():
     done = run("--help")
     assert done.returncode == 0
-    for words in ("Exit status", "--latex", "moving_statistics", "TensorFlow"):
+    for words in ("Exit status", "check", "list", "moving_statistics"):
         assert words in done.stdout
+    for subcommand, words in (("prove", "--latex"), ("check", "--target"), ("list", "without settling")):
+        assert words in run(subcommand, "--help").stdout
 
 
 def test_exit_status_of_a_wrong_step(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
@@ -68,3 +78,56 @@ def test_exit_status_of_a_wrong_step(monkeypatch: pytest.MonkeyPatch, capsys: py
     printed = capsys.readouterr().out
     assert "false at the counterexample" in printed
     assert "2 claims: 1 proved, 1 refuted" in printed
+
+
+def test_the_steps_of_one_claim(capsys: pytest.CaptureFixture[str]):
+    assert command.main(["prove", "steps.variance", "--steps"]) == 0
+    printed = capsys.readouterr().out
+    assert "The mean depends on x_k too" in printed
+    assert "both sides have one normal form" in printed
+    assert re.search(r"a false claim passes with a probability below \de-1[3-9]", printed)
+    assert "1 claims: 1 proved" in printed
+
+
+def test_an_unknown_claim_and_a_file_that_cannot_be_written(tmp_path: Path):
+    for arguments, message in (
+        (["prove", "steps.nonsense"], "there is no claim steps.nonsense"),
+        (["prove", "steps.mean", "--json", str(tmp_path / "no" / "file")], "cannot write"),
+    ):
+        done = run(*arguments)
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_list_settles_nothing(capsys: pytest.CaptureFixture[str]):
+    assert command.main(["list", "steps"]) == 0
+    printed = capsys.readouterr().out
+    assert "steps.jacobian\n    ∂x̂ᵢ/∂xₖ = " in printed
+    assert "proved" not in printed
+
+
+def test_check_is_quick_and_imports_neither_tensorflow_nor_keras_bn():
+    code = (
+        "import sys; from derivations.__main__ import main; status = main(['check', sys.argv[1]]); "
+        "sys.exit(9 if {'tensorflow', 'keras', 'keras_bn'} & set(sys.modules) else status)"
+    )
+    for formula, status, verdict in (
+        ("gamma*s*(delta - mean(delta) - x_hat*mean(delta*x_hat))", 0, "proved for every batch size m"),
+        ("gamma*s*(delta - mean(delta))", 1, "refuted"),
+    ):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code, formula], capture_output=True, encoding="utf-8", check=False)
+        assert time.perf_counter() - start < 10  # 2 s on a quiet machine
+        assert done.returncode == status, done.stderr
+        assert done.stdout.startswith(verdict)
+
+
+def test_check_points_at_the_character():
+    done = run("check", "gamma*q")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "there is no 'q'" in done.stderr
+    assert done.stderr.splitlines()[2].index("^") == done.stderr.splitlines()[1].index("q")
+    weighted = run("check", "--weighted", "--target", "dgamma", "sum(delta*x_hat) + 0*w/W")
+    assert weighted.returncode == 0, weighted.stderr

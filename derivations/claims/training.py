@@ -13,8 +13,9 @@ import sympy as sp
 from sympy import Expr
 
 from derivations import steps
-from derivations.claim import Claim, Computed
-from derivations.finite_sums import Shorthand, differentiate
+from derivations.claim import Claim
+from derivations.execution import Computed, Execution, World
+from derivations.finite_sums import Shorthand
 from derivations.notation import (
     Definitions,
     L,
@@ -35,7 +36,6 @@ from derivations.notation import (
     x_hat,
     y,
 )
-from derivations.symbolic_batch import SymbolicBatch, SymbolicOperations
 from keras_bn.formulas import training as shipped
 
 g_mu, g_v = sp.symbols("g_mu g_v", real=True)  # cotangents of mean and variance
@@ -61,16 +61,31 @@ def _claims(functions: Any, weighted: bool) -> Iterator[Claim]:
     prefix = "training.weighted" if weighted else "training.plain"
     assumptions = ("m ≥ 1", "ε > 0", *(("w ≥ 0", "Σ w > 0") if weighted else ()), ANY_CENTER)
 
-    ops = SymbolicOperations(weighted=weighted)
-    elements, *parameters = map(SymbolicBatch, (x[i], gamma, beta, epsilon))
-    statistics = functions.moments(ops, elements)
-    output, saved = functions.normalize(ops, elements, statistics, *parameters)
+    def run(world: World) -> dict[str, Any]:
+        ops = world.ops
+        elements, *parameters = map(world.value, (x[i], gamma, beta, epsilon))
+        statistics = functions.moments(ops, elements)
+        y, saved = functions.normalize(ops, elements, statistics, *parameters)
 
-    def gradients(d_mean: Expr, d_variance: Expr) -> Any:
-        inputs = map(SymbolicBatch, (delta[i], d_mean, d_variance, x[i], gamma))
-        return functions.backward(ops, *inputs, saved)
+        def gradients(*cotangents: Expr) -> Any:
+            inputs = [world.value(value) for value in (delta[i], *cotangents, x[i], gamma)]
+            return functions.backward(ops, *inputs, saved)
 
-    general, of_y_alone = gradients(g_mu, g_v), gradients(sp.Integer(0), sp.Integer(0))
+        general, of_y_alone = gradients(g_mu, g_v), gradients(sp.Integer(0), sp.Integer(0))
+        return {
+            "mean": statistics.mean,
+            "variance": statistics.variance,
+            "inv_std": saved.inv_std,
+            "saved_mean": saved.center + saved.shift,
+            "y": y,
+            "d_x": general.x,
+            "d_gamma": general.gamma,
+            "d_beta": general.beta,
+            "sum_d_x": ops.sum(of_y_alone.x),
+        }
+
+    execution = Execution(run, weighted=weighted)
+    returned = execution.returned
 
     def claim(name: str, title: str, *members: Expr | Computed, because: str = "") -> Claim:
         return Claim(
@@ -82,20 +97,15 @@ def _claims(functions: Any, weighted: bool) -> Iterator[Claim]:
             because,
             about=f"{functions.__name__}.{name.split('.')[0]}",
             assumptions=assumptions,
-            conditions=frozenset(ops.conditions),
+            conditions=execution.conditions,
         )
 
-    def returned(name: str, value: SymbolicBatch) -> Computed:
-        return Computed(name, value.expression)
-
     definition = "What the function returns is the definition, up to the order of operations."
-    yield claim("moments.mean", "the mean", returned("moments.mean", statistics.mean), mu, because=definition)
-    yield claim("moments.variance", "the variance", returned("moments.variance", statistics.variance), v)
-    yield claim("normalize.inv_std", "the saved inverse deviation", returned("saved.inv_std", saved.inv_std), s)
-    yield claim(
-        "normalize.center", "the saved mean", returned("saved.center + saved.shift", saved.center + saved.shift), mu
-    )
-    yield claim("normalize.y", "the output", returned("y", output), y[i], because=definition)
+    yield claim("moments.mean", "the mean", returned("mean", "moments.mean"), mu, because=definition)
+    yield claim("moments.variance", "the variance", returned("variance", "moments.variance"), v)
+    yield claim("normalize.inv_std", "the saved inverse deviation", returned("inv_std", "saved.inv_std"), s)
+    yield claim("normalize.center", "the saved mean", returned("saved_mean", "saved.center + saved.shift"), mu)
+    yield claim("normalize.y", "the output", returned("y"), y[i], because=definition)
 
     share = w[k] / over_batch(w[i]) if weighted else 1 / m
     closed_x = (
@@ -107,37 +117,33 @@ def _claims(functions: Any, weighted: bool) -> Iterator[Claim]:
     yield claim(
         "backward.beta",
         "the gradient of beta",
-        returned("gradients.beta", general.beta),
+        returned("d_beta", "gradients.beta"),
         Partial(J, beta),
         steps.D_BETA,
     )
     yield claim(
         "backward.gamma",
         "the gradient of gamma",
-        returned("gradients.gamma", general.gamma),
+        returned("d_gamma", "gradients.gamma"),
         Partial(J, gamma),
         steps.D_GAMMA,
     )
-    dx = Computed("gradients.x", general.x.expression.xreplace({i: k}))
+    dx = returned("d_x", "gradients.x", at=k)
     yield claim("backward.x", "the gradient of x", dx, Partial(J, x[k]), closed_x, because=chain_rule)
     yield claim(
         "backward.sum",
         "the gradient of x through y sums to 0",
-        Computed("Σ gradients.x", over_batch(of_y_alone.x.expression)),
+        returned("sum_d_x", "Σ gradients.x"),
         sp.Integer(0),
         because="Adding one number to every element changes no output.",
     )
 
     invariant = "The results are the same for every center; a gradient may treat it as constant (equation 9)."
-    values = {
-        ("moments", "mean"): statistics.mean,
-        ("moments", "variance"): statistics.variance,
-        ("normalize", "y"): output,
-        ("backward", "x"): general.x,
-    }
-    for center in ops.constants:
-        for (function, name), value in values.items():
-            derivative = Computed(f"∂{name}/∂center", differentiate(value.expression, center))
+    values = {"mean": "moments", "variance": "moments", "y": "normalize", "d_x": "backward"}
+    for center in execution.constants:
+        for key, function in values.items():
+            name = key.removeprefix("d_")
+            derivative = returned(key, f"∂{name}/∂center", wrt=center)
             yield claim(
                 f"{function}.center_of_{name}",
                 f"{name} does not depend on the center",

@@ -1,0 +1,160 @@
+"""The shipped ``formulas.renormalization`` (equation 8), with r and d held constant, and what it were without that."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import sympy as sp
+from sympy import Expr, Symbol
+
+from derivations import steps
+from derivations.claim import Claim
+from derivations.execution import Computed, Execution, World
+from derivations.finite_sums import Shorthand
+from derivations.notation import Partial, beta, delta, epsilon, gamma, i, k, m, mu, over_batch, s, v, x, x_hat
+from keras_bn.formulas import renormalization as shipped
+from keras_bn.formulas import training
+
+r, d = sp.symbols("r d", real=True)
+reference_mean = Symbol("mean_ref", real=True)
+reference_std = Symbol("std_ref", positive=True)
+J = Shorthand("J", real=True)
+BOUNDS = {"r_min": 1, "r_max": 3, "d_max": 5}
+
+
+def claims(functions: Any = shipped) -> Iterator[Claim]:
+    """The claims about ``functions``."""
+    z, corrected = x_hat[i], gamma * (r * x_hat[i] + d) + beta
+    textbook = steps.definitions().with_loss(J, over_batch(delta[i] * corrected))
+
+    def claim(
+        name: str, title: str, *members: Expr | Computed, about: str, because: str, execution: Execution
+    ) -> Claim:
+        return Claim(
+            f"renormalization.{name}",
+            title,
+            members,
+            steps.setting(),
+            textbook,
+            because,
+            about=about if about.startswith("the") else f"{functions.__name__}.{about}",
+            assumptions=("m ≥ 1", "ε > 0", "any r and d, held constant"),
+            conditions=execution.conditions,
+        )
+
+    def run(world: World) -> dict[str, Any]:
+        ops = world.ops
+        elements, scale, offset, eps, dy = map(world.value, (x[i], gamma, beta, epsilon, delta[i]))
+        correction = functions.Correction(world.value(r), world.value(d))
+        statistics = training.moments(ops, elements)
+        composed = functions.compose(scale, offset, correction)
+        y, saved = training.normalize(ops, elements, statistics, composed[0], composed[1], eps)
+        nothing = world.value(sp.Integer(0))
+        gradients = training.backward(ops, dy, nothing, nothing, elements, composed[0], saved)
+        return {
+            "std": functions.standard_deviation(ops, statistics.variance, eps),
+            "y": y,
+            "d_x": gradients.x,
+            "d_gamma": functions.gradient_of_gamma(gradients.gamma, gradients.beta, correction),
+            "d_beta": gradients.beta,
+        }
+
+    normalized = Execution(run)
+    yield claim(
+        "std",
+        "the standard deviation",
+        normalized.returned("std", "standard_deviation"),
+        1 / s,
+        about="standard_deviation",
+        because="(v + ε)·(v + ε)^(−1/2); the result is 0 where v + ε is.",
+        execution=normalized,
+    )
+    yield claim(
+        "y",
+        "the output",
+        normalized.returned("y"),
+        corrected,
+        about="compose",
+        because="The formula of training with γr for γ and γd + β for β.",
+        execution=normalized,
+    )
+    yield claim(
+        "d_x",
+        "the gradient of x",
+        normalized.returned("d_x", "gradients.x", at=k),
+        Partial(J, x[k]),
+        gamma * r * s * (delta[k] - steps.D_BETA / m - x_hat[k] * steps.D_GAMMA / m),
+        about="compose",
+        because="γr in place of γ; d is constant.",
+        execution=normalized,
+    )
+    yield claim(
+        "d_gamma",
+        "the gradient of γ",
+        normalized.returned("d_gamma", "gradient_of_gamma"),
+        Partial(J, gamma),
+        over_batch(delta[i] * (r * z + d)),
+        about="gradient_of_gamma",
+        because="The chain rule through both composed parameters.",
+        execution=normalized,
+    )
+    yield claim(
+        "d_beta",
+        "the gradient of β",
+        normalized.returned("d_beta", "gradients.beta"),
+        Partial(J, beta),
+        steps.D_BETA,
+        about="compose",
+        because="β is added to every output.",
+        execution=normalized,
+    )
+    yield from _correction(functions, claim)
+    yield claim(
+        "without_stop_gradient",
+        "unclipped r and d, were they not constant, would undo the normalization",
+        (corrected - beta).xreplace({r: 1 / (s * reference_std), d: (mu - reference_mean) / reference_std}),
+        gamma * (x[i] - reference_mean) / reference_std,
+        about="the textbook definition",
+        because="The batch's statistics cancel: the gradient of x would be γδ/σ_ref, that of given statistics.",
+        execution=normalized,
+    )
+
+
+def _correction(functions: Any, claim: Any) -> Iterator[Claim]:
+    """What is clipped: the constants that stand for the clipped values are numbered in the order of the calls."""
+
+    def run(world: World) -> dict[str, Any]:
+        reference = functions.Reference(world.value(reference_mean), world.value(reference_std), **BOUNDS)
+        statistics = training.moments(world.ops, world.value(x[i]))
+        correction = functions.correction(
+            world.ops, statistics.mean, statistics.variance, reference, world.value(epsilon)
+        )
+        return {
+            "std": world.held(1),
+            "r": world.held(2),
+            "d": world.held(3),
+            "kept_r": world.held(4),
+            "kept_d": world.held(5),
+            "returned_r": correction.r,
+            "returned_d": correction.d,
+        }
+
+    execution = Execution(run)
+    _, std, clipped_r, clipped_d, r_held, d_held = execution.constants
+    rows: list[tuple[str, str, str, Expr, str]] = [
+        ("std", "std_ref", "what is clipped to at least √ε", reference_std, "A constant c stands for what is clipped."),
+        ("r", "r before it is clipped", "the factor r", (v + epsilon) ** sp.Rational(1, 2) / std, "σ over σ_ref."),
+        (
+            "d",
+            "d before it is clipped",
+            "the offset d",
+            (mu - reference_mean) / std,
+            "The distance of the means over σ_ref.",
+        ),
+        ("kept_r", "r after it", "r is clipped, then held constant", clipped_r, "Nothing comes between."),
+        ("kept_d", "d after it", "d is clipped, then held constant", clipped_d, "Nothing comes between."),
+        ("returned_r", "correction.r", "r is returned as it was held", r_held, "Where elements count; else r is 1."),
+        ("returned_d", "correction.d", "d is returned as it was held", d_held, "Where elements count; else d is 0."),
+    ]
+    for key, name, title, value, because in rows:
+        member = execution.returned(key, name)
+        yield claim(f"correction.{key}", title, member, value, about="correction", because=because, execution=execution)

@@ -1,0 +1,217 @@
+"""The judge of a user's formula: right ones are proved however written, wrong ones refuted, the rest refused."""
+
+import random
+import time
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from derivations.check import TARGETS, judge
+from derivations.claim import Verdict
+from derivations.formula_parser import MAX_DEPTH, MAX_LENGTH, FormulaError, parse
+
+RIGHT = [
+    ("dx", "gamma*s*(delta - mean(delta) - x_hat*mean(delta*x_hat))"),
+    ("dx", "(1/m)*s*gamma*(m*delta - sum(delta) - x_hat*sum(delta*x_hat))"),
+    ("dx", "gamma/sqrt(var + epsilon)*(dy - mean(dy) - (x - mu)/(var + epsilon)*mean(dy*(x - mean_x)))"),
+    (
+        "dx",
+        "gamma*(var+epsilon)**(-1/2)*(delta - mean(delta)) - gamma*s**3*(x-mean(x))*mean(delta*x - mu*delta)",
+    ),
+    ("dx", "gamma*s*delta + (-gamma*s**2*sum(delta*x_hat)/m)*(x-mu) - gamma*s*sum(delta)/m"),
+    ("dx", "γ·s·(δ − mean(δ) − x_hat·mean(δ·x_hat))"),
+    ("dx", "gamma*s*(delta - mean(delta) - x_hat*mean((delta - mean(delta))*x_hat)) + mean(x_hat)"),
+    ("dgamma", "sum(delta*(x - mu))*s"),
+    ("dgamma", "s*(sum(delta*x) - mu*sum(delta))"),
+    ("dbeta", "m*mean(delta)"),
+    ("dx_hat", "gamma*dy"),
+    ("dmean", "-gamma*s*sum(delta)"),
+    ("dmean", "-sum(gamma*delta)*s + sum(x - mu)"),
+    ("dvariance", "-0.5*gamma*(var + epsilon)**-1.5*sum(delta*(x - mu))"),
+    ("dvariance", "-gamma*s**2*sum(delta*x_hat)/2"),
+]
+WRONG = [
+    ("dx", "gamma*s*(delta - mean(delta))"),
+    ("dx", "gamma*s*(delta - mean(delta) - x_hat*mean(delta*x))"),
+    ("dx", "gamma*s*(delta - mean(delta) - x_hat*sum(delta*x_hat))"),
+    ("dx", "gamma*s*(delta - mean(delta) - x_hat*mean(delta*x_hat)/mean(x_hat**2))"),
+    ("dx", "s*(delta - mean(delta) - x_hat*mean(delta*x_hat))"),
+    ("dx", "1.001*gamma*s*(delta - mean(delta) - x_hat*mean(delta*x_hat))"),
+    ("dx", "gamma*s*(delta - sum(delta)/(m-1) - x_hat*sum(delta*x_hat)/(m-1))"),
+    ("dx", "0"),
+    ("dgamma", "sum(delta*x)*s"),
+    ("dgamma", "delta*x_hat"),
+    ("dbeta", "mean(delta)"),
+    ("dmean", "-gamma*sum(delta)/sqrt(var)"),
+    ("dvariance", "-0.5*gamma*s**2*sum(delta*(x - mu))"),
+    ("dx", "sqrt(x**2)"),
+    ("dx", "sqrt(sqrt(var))"),
+]
+
+
+@pytest.mark.parametrize(("target", "formula"), RIGHT)
+def test_right_formulas_are_proved(target, formula):
+    judgement = judge(formula, target)
+    assert judgement.claim.verdict is Verdict.PROVED, judgement.text()
+    assert judgement.text().startswith("proved for every batch size m")
+    assert "missing" not in judgement.text()
+
+
+@pytest.mark.parametrize(("target", "formula"), WRONG)
+def test_wrong_formulas_are_refuted(target, formula):
+    judgement = judge(formula, target)
+    found = judgement.claim.settlement.counterexample
+    assert judgement.claim.verdict is Verdict.REFUTED
+    assert judgement.text().startswith("refuted")
+    for words in ("true value", "formula's value", "correct", "  m  ", "  x  ", "  delta  "):
+        assert words in judgement.text()
+    assert found.left != found.right
+
+
+def test_weights():
+    right = "gamma*s*(delta - w/sum(w)*(sum(delta) + x_hat*sum(delta*x_hat)))"
+    assert judge(right, weighted=True).claim.verdict is Verdict.PROVED
+    assert judge(right.replace("sum(w)", "W"), weighted=True).claim.verdict is Verdict.PROVED
+    assert judge(RIGHT[0][1], weighted=True).claim.verdict is Verdict.REFUTED
+    assert judge("x_hat*0 + sum(w*x_hat)", "dbeta", weighted=True).claim.verdict is Verdict.REFUTED
+    with pytest.raises(FormulaError, match="known with --weighted"):
+        judge(right)
+
+
+def test_what_is_missing_is_readable():
+    text = judge("gamma*s*(delta - mean(delta))").text()
+    assert "what is missing    −γ·s·x̂ₖ·Σⱼ δⱼ·x̂ⱼ/m" in text
+    assert "what is missing    −γ·s·Σⱼ δⱼ/m" in judge("gamma*s*(delta - x_hat*mean(delta*x_hat))").text()
+
+
+def test_the_counterexample_is_what_it_says():
+    found = judge("gamma*s*(delta - mean(delta))").claim.settlement.counterexample
+    values = {str(getattr(symbol, "label", symbol)): value for symbol, value in found.values.items()}
+    x, delta, m = values["x"], values["delta"], len(values["x"])
+    mu = sum(x) / m
+    s_squared = 1 / (sum((value - mu) ** 2 for value in x) / m + values["epsilon"])
+    k = int(values["k"]) - 1
+    along = sum(d * (value - mu) for d, value in zip(delta, x, strict=True)) / m
+    bracket = delta[k] - sum(delta) / m - (x[k] - mu) * s_squared * along
+    assert found.right**2 == values["gamma"] ** 2 * s_squared * bracket**2
+    assert found.left**2 == values["gamma"] ** 2 * s_squared * (delta[k] - sum(delta) / m) ** 2
+
+
+def test_side_conditions_are_part_of_the_verdict():
+    text = judge("gamma*s*(delta - mean(delta) - x_hat*mean(delta*x_hat)) + 0/(m - 1)").text()
+    assert text.startswith("proved for every batch size m, where m − 1 ≠ 0\n")
+
+
+@pytest.mark.parametrize(
+    ("formula", "message", "position"),
+    [
+        ("", "empty", 0),
+        ("  ", "empty", 0),
+        ("gamma*q", "no 'q'", 6),
+        ("2 x", "operator is missing", 2),
+        ("x.real", r"'\.' is not part", 1),
+        ("__import__('os')", '"\'" is not part', 11),
+        ("s(3)", "no function", 1),
+        ("(x + 1", r"expected '\)'", 6),
+        ("x +", "found the end", 3),
+        ("sum x", r"expected '\('", 4),
+        ("x**delta", "exponent must be a number", 3),
+        ("x**(1/3)", "whole or half", 5),
+        ("x**13", "above 12", 3),
+        ("(x**4)**4", "nested exponents", 2),
+        ("9**9**9", "exponent must be a number", 4),
+        ("(x + 1)**6*(delta + 1)**6*(gamma + 1)**6", "more than 8000 terms", 25),
+        ("*".join(["x"] * 30), "degree", 47),
+        ("1e99", "40 digits", 0),
+        ("x/0", "defined nowhere", 1),
+        ("gamma*(var - var)/(var - var)", "as in 0/0", 17),
+        ("1/sum(x_hat)", "defined nowhere", 1),
+        ("1/(var + epsilon - s**-2)", "defined nowhere", 1),
+        ("(x - x)**(-1/2)", "defined nowhere", 7),
+        ("x if x else 1", "operator is missing", 2),
+        ("lambda + 1", "no 'lambda'", 0),
+    ],
+)
+def test_refusals_point_at_the_character(formula, message, position):
+    with pytest.raises(FormulaError, match=message) as caught:
+        judge(formula)
+    assert caught.value.position == position
+    if formula.strip():
+        pointed = caught.value.pointed().splitlines()
+        assert pointed[-1].index("^") == position + 2
+        assert f"character {position + 1}" in pointed[-1]
+
+
+def test_size_is_limited():
+    for formula, message in (
+        ("x" * (MAX_LENGTH + 1), "2001 characters"),
+        ("(" * (MAX_DEPTH + 1) + "x" + ")" * (MAX_DEPTH + 1), "deeper than 50"),
+        ("-" * (MAX_DEPTH + 1) + "x", "deeper than 50"),
+        ("x" + "**2" * (MAX_DEPTH + 1), "deeper than 50"),
+    ):
+        with pytest.raises(FormulaError, match=message):
+            parse(formula)
+    parse("(" * (MAX_DEPTH - 1) + "x" + ")" * (MAX_DEPTH - 1))
+    long = "+".join(["x"] * 900)
+    assert judge(long).claim.verdict is Verdict.REFUTED
+
+
+@given(st.text(alphabet="x+-*/()0123.e sqrtmeanugavdlp_h\n\0δ·²'\"[]{}", max_size=60) | st.text(max_size=30))
+def test_any_text_is_parsed_or_refused(text):
+    error = None
+    try:
+        parse(text)
+    except FormulaError as refused:
+        error = refused
+    assert error is None or (0 <= error.position <= len(text) and error.pointed())
+
+
+names = st.sampled_from(["x", "delta", "x_hat", "gamma", "mu", "var", "s", "epsilon", "m", "2", "0.5"])
+formulas = st.recursive(
+    names,
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from("+-*/"), inner).map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
+        st.tuples(st.sampled_from(["sum", "mean", "sqrt", "-"]), inner).map(lambda t: f"{t[0]}({t[1]})"),
+        st.tuples(inner, st.sampled_from(["2", "3", "-1", "(-1/2)"])).map(lambda t: f"({t[0]})**{t[1]}"),
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=60)
+@given(formulas, st.sampled_from(TARGETS))
+def test_any_formula_is_judged_in_time(formula, target):
+    start = time.perf_counter()
+    try:
+        verdict = judge(formula, target).claim.verdict
+    except FormulaError:
+        verdict = None
+    assert time.perf_counter() - start < 20
+    # The gradients are not found by chance, but for the shortest of them.
+    assert verdict is not Verdict.PROVED or target in ("dbeta", "dx_hat"), formula
+
+
+REWRITINGS = [
+    lambda f, rng: f"({f} + {f})/2",
+    lambda f, rng: f"{f} + x - x",
+    lambda f, rng: f"({f})*(1 + var - var)",
+    lambda f, rng: f"{f} + gamma*mean(x_hat)",
+    lambda f, rng: f"{f} + {rng.randint(1, 3)}*(var + epsilon - 1/s**2)",
+    lambda f, rng: f"({f})*s**2*(var + epsilon)",
+    lambda f, rng: f"{f} + x_hat*(mean(x_hat**2) - 1 + epsilon*s**2)",
+    lambda f, rng: f"{f} + delta*(mean(x**2) - mu**2 - var)",
+    lambda f, rng: f"({f})*sqrt(var + epsilon)*inv_std",
+]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_rewritings_are_proved_and_their_errors_refuted(seed):
+    rng = random.Random(seed)
+    target, formula = rng.choice(RIGHT)
+    for rewriting in rng.sample(REWRITINGS, 2):
+        formula = rewriting(f"({formula})", rng)
+    assert judge(formula, target).claim.verdict is Verdict.PROVED, formula
+    wrong = f"{formula} + {Fraction(1, 100)}*s*sum(delta*x)"
+    assert judge(wrong, target).claim.verdict is Verdict.REFUTED, wrong
