@@ -1,6 +1,6 @@
 """Tensors with symbolic axes: each axis has a size and an index, and a tensor is one expression in its indices.
 
-Sums are staged: blocks of 64 elements are summed first. With N = 64·K + r, the *head* 1 … 64·K of an axis is written as
+Sums are staged: blocks of 256 elements are summed first. With N = 256·K + r, the *head* 1 … 256·K of an axis is written as
 the whole axis with a factor h_i, 1 in the head and 0 in the rest, and the *rest* with 1 − h_i. An axis of blocks keeps
 the index of the elements: a value that is still to be summed over its block is *pending*. Nothing needs to be known of
 h: what the stages add up to is Σ h·f + Σ (1 − h)·f = Σ f.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import sympy as sp
 from sympy import Add, Expr, Indexed, IndexedBase, Mul, S, Sum, Symbol
 
-BLOCK = 64
+BLOCK = 256
 
 
 class UnknownGraph(NotImplementedError):
@@ -26,7 +26,7 @@ class Axis:
     size: how many entries; 1 without an index.
     index: the index, of an element even where the entries are blocks.
     last: the last value of the index.
-    kind: "element"; "block", an entry a block; "within", the 64 places in each block of the axis with the same index;
+    kind: "element"; "block", an entry a block; "within", the 256 places in each block of the axis with the same index;
         "pending", an entry a block, over which the expression has still to be summed.
     """
 
@@ -71,7 +71,7 @@ class Sizes:
         self.heads: dict[Expr, IndexedBase] = {}
 
     def blocks(self, size: Expr) -> Expr:
-        """size // 64."""
+        """size // 256."""
         if size.is_Integer:
             return sp.Integer(int(size) // BLOCK)
         if not size.is_Symbol:
@@ -223,7 +223,7 @@ def padded(tensor: Tensor, position: int, size: Expr, *, head: bool, sizes: Size
 
 
 def reshaped(tensor: Tensor, target: Sequence[Expr], sizes: Sizes) -> Tensor:
-    """Row-major reshape: axes of size 1 come and go, an axis is split into blocks of 64, or blocks are joined.
+    """Row-major reshape: axes of size 1 come and go, an axis is split into blocks of 256, or blocks are joined.
 
     Raises:
         UnknownGraph: anything else.

@@ -141,6 +141,10 @@ class Interpretation:
 
     def _Maximum(self, operation: Any, a: Value, b: Value) -> Value:
         if isinstance(a, Tensor) or isinstance(b, Tensor):
+            left, right = _as_data(a), _as_data(b)
+            if right.expression == 1 and left.expression.is_integer and left.expression.is_positive:
+                self.hypotheses.add(POPULATED)
+                return left
             return self._clipped(a, b)
         left, right = map(_integers, (a, b))
         if right.size == 1 and right.item() == 1:  # sizes are ≥ 1 where anything is divided by them
@@ -339,7 +343,8 @@ def _as_data(value: Value) -> Tensor:
 
 def _exact_quotient(a: Any, b: Any) -> Expr:
     quotient = sp.cancel(sp.sympify(a) / sp.sympify(b))
-    if not quotient.is_polynomial():
+    # m/256 is a polynomial too, but m // 256 is not its value.
+    if not quotient.is_polynomial() or not all(c.is_integer for c in quotient.as_coefficients_dict().values()):
         raise UnknownGraph(f"{a} // {b}")
     return quotient
 

@@ -50,13 +50,13 @@ Forward = Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 
 def shipped(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, mask: tf.Tensor | None = None) -> Any:
     """The closed-form engine, through the public function."""
-    return functional.batch_norm(x, gamma, beta, epsilon=EPSILON, mask=mask)
+    return functional.batch_norm(x, gamma, beta, epsilon=EPSILON, mask=mask, engine="closed_form")
 
 
 def renormalized(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, mean: tf.Tensor, std: tf.Tensor) -> Any:
     """The closed-form engine with batch renormalization, as the layer calls it."""
     batch = TensorBatch(x, (1,), (CHANNELS,))
-    return functional.train(batch, x, gamma, beta, epsilon=EPSILON, reference=Reference(mean, std, **BOUNDS))
+    return functional.train("closed_form", batch, x, gamma, beta, epsilon=EPSILON, reference=Reference(mean, std, **BOUNDS))
 
 
 def plain_formula(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:
