@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from derivations.dual_numbers import Dual, inverse_root_of_residue, number
+from derivations.symbolic_axes import UnknownGraph
 
 
 class FieldGraph:
@@ -78,6 +79,14 @@ class FieldGraph:
 
     def _Greater(self, operation: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.vectorize(lambda value: number(value.value) != 0, otypes=[bool])(a)  # a sum of 0 and 1, or a size
+
+    def _Maximum(self, operation: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        if a.dtype != object:
+            return np.asarray(np.maximum(a, b))
+        # Residues have no order; a count, which is a small number, is at least 1.
+        if number(b.item().value) != 1 or not 1 <= number(a.item().value) < 1 << 32:
+            raise UnknownGraph(f"the maximum {operation.name}")
+        return a
 
     def _ZerosLike(self, operation: Any, value: np.ndarray) -> np.ndarray:
         return self.array(np.zeros(value.shape, int))
@@ -150,7 +159,6 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "Fill": lambda shape, value: np.full([int(size) for size in shape], value.item(), dtype=value.dtype),
     "FloorDiv": lambda a, b: a // b,
     "FloorMod": lambda a, b: a % b,
-    "Maximum": np.maximum,
     "Range": lambda start, limit, step: np.arange(int(start), int(limit), int(step)),
     "GatherV2": lambda values, indices, axis: values[indices],
     "Prod": lambda values, axis: np.prod(values, dtype=int),

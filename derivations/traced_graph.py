@@ -141,10 +141,10 @@ class Interpretation:
 
     def _Maximum(self, operation: Any, a: Value, b: Value) -> Value:
         if isinstance(a, Tensor) or isinstance(b, Tensor):
-            left, right = _as_data(a), _as_data(b)
-            if right.expression == 1 and left.expression.is_integer and left.expression.is_positive:
+            count, one = _as_data(a), _as_data(b)
+            if one.expression == 1 and count.expression.is_integer and count.expression.is_positive:
                 self.hypotheses.add(POPULATED)
-                return left
+                return count
             return self._clipped(a, b)
         left, right = map(_integers, (a, b))
         if right.size == 1 and right.item() == 1:  # sizes are ≥ 1 where anything is divided by them
