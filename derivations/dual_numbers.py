@@ -219,7 +219,10 @@ def inverse_root_of_residue(value: int, p: int) -> int:
 
     Raises:
         NoRoot: there is none.
+        ZeroDivisionError: the value is 0.
     """
+    if value == 0:
+        raise ZeroDivisionError
     root = pow(value, (p + 1) // 4, p)  # of two roots, the one that is a square
     if root * root % p != value:
         raise NoRoot
