@@ -116,7 +116,12 @@ class Claim:
 
     def _examined(self, first: Settlement) -> Settlement:
         """The settlement, once the second proof agrees with it."""
-        examination = examine(self.members, self.setting, self.definitions)
+        try:
+            examination = examine(self.members, self.setting, self.definitions)
+        except Unprovable:
+            if first.verdict is Verdict.REFUTED:  # by an exact counterexample, which stands alone
+                return first
+            raise
         if examination.equal != (first.verdict is Verdict.PROVED) and first.verdict is not Verdict.NOT_PROVED:
             found = "equal" if examination.equal else "different"
             raise Disagreement(f"{self.identifier}: {first.verdict} by the first proof, {found} by the second")

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 # Mersenne primes, ≡ 3 (mod 4).
 PRIMES = (2**61 - 1, 2**89 - 1)
+# For claims with a root of c/s², c no square modulo one of these.
+RESERVE = tuple(2**exponent - 1 for exponent in (107, 127, 521, 607, 1279))
 
 
 class NoRoot(ArithmeticError):
@@ -108,7 +110,14 @@ class Dual:
         self.parts, self.p = parts, p
 
     def _lifted(self, other: Any) -> "Dual":
-        return other if isinstance(other, Dual) else Dual({0: other % self.p}, self.p)
+        if isinstance(other, Dual):
+            return other
+        if isinstance(other, int):
+            return Dual({0: other % self.p}, self.p)
+        if not (hasattr(other, "numerator") and hasattr(other, "denominator")):
+            raise TypeError(f"only exact numbers have a place in a finite field. Received: {other!r}")
+        top, bottom = int(other.numerator), int(other.denominator)
+        return Dual({0: top * pow(bottom, -1, self.p) % self.p}, self.p)
 
     def __add__(self, other: Any) -> "Dual":
         other, p = self._lifted(other), self.p
@@ -210,7 +219,10 @@ def inverse_root_of_residue(value: int, p: int) -> int:
 
     Raises:
         NoRoot: there is none.
+        ZeroDivisionError: the value is 0.
     """
+    if value == 0:
+        raise ZeroDivisionError
     root = pow(value, (p + 1) // 4, p)  # of two roots, the one that is a square
     if root * root % p != value:
         raise NoRoot

@@ -23,13 +23,13 @@ from typing import Any, TypeAlias
 
 from sympy import Expr, Indexed, KroneckerDelta, Sum, Symbol
 
-from derivations.dual_numbers import PRIMES, Degree, Degrees, Dual, NoRoot, inverse_root_of_residue, number
+from derivations.dual_numbers import PRIMES, RESERVE, Degree, Degrees, Dual, NoRoot, inverse_root_of_residue, number
 from derivations.execution import Computed, Execution, Source
 from derivations.field_batch import FieldBatch, FieldOperations
 from derivations.finite_sums import Setting, Unprovable
 from derivations.notation import Definitions, Partial, i, w
 
-ATTEMPTS = 400  # points drawn until all radicands are squares
+ATTEMPTS = 40  # points drawn until all radicands are squares
 Member: TypeAlias = Expr | Computed  # SymPy has no types: its names are Any
 
 
@@ -42,9 +42,10 @@ class Examination:
     sizes: tuple[int, int]  # the smallest and the largest
     points: int
     bound: float  # of the probability that a false claim is found equal
+    primes: tuple[int, ...]
 
     def __str__(self) -> str:
-        fields = " and ".join(f"GF(2^{(p + 1).bit_length() - 1}−1)" for p in PRIMES)
+        fields = " and ".join(f"GF(2^{(p + 1).bit_length() - 1}−1)" for p in self.primes)
         return (
             f"second proof: equal at {self.points} random points over {fields}, sizes {self.sizes[0]}…{self.sizes[1]}; "
             f"degrees {self.degrees.elements} in the elements, {self.degrees.sizes} in the sizes, {self.degrees.total} "
@@ -65,22 +66,22 @@ def examine(members: Sequence[Member], setting: Setting, definitions: Definition
 
     # Degrees are of the sides as written; the sizes at which they are counted do not matter.
     place = Place({symbol: 3 + len(free) + n for n, symbol in enumerate(symbols)}, dict.fromkeys(free, 1))
-    degrees, roots = draw.degrees(place)
+    degrees, roots, primes = draw.degrees(place)
     first = max(1, degrees.elements + len(free))
     sizes = range(first, first + degrees.sizes + 1) if symbols else range(1, 2)
-    bound = degrees.total * 4.0**roots / min(PRIMES)
+    bound = degrees.total * 4.0**roots / min(primes)
 
     points = 0
     equal = True
-    for p in PRIMES:
+    for p in primes:
         for chosen in itertools.product(sizes, repeat=len(symbols)):
             for positions in _coincidences(len(free)):
                 points += 1
                 place = Place(dict(zip(symbols, chosen, strict=True)), dict(zip(free, positions, strict=True)))
                 if not draw.equal(place, p):
                     equal = False
-                    return Examination(equal, degrees, (sizes[0], sizes[-1]), points, bound)
-    return Examination(equal, degrees, (sizes[0], sizes[-1]), points, bound)
+                    return Examination(equal, degrees, (sizes[0], sizes[-1]), points, bound, primes)
+    return Examination(equal, degrees, (sizes[0], sizes[-1]), points, bound, primes)
 
 
 def _coincidences(free: int) -> Iterator[tuple[int, ...]]:
@@ -131,16 +132,26 @@ class _Drawing:
         values, _ = self._values(place, p, False)
         return all((a - b).vanishes() for a, b in pairwise(values))
 
-    def degrees(self, place: Place) -> tuple[Degrees, int]:
-        """Of all differences, cleared of denominators; and how many roots besides s they hold."""
-        values, point = self._values(place, PRIMES[0], True)
+    def degrees(self, place: Place) -> tuple[Degrees, int, tuple[int, ...]]:
+        """Of all differences, cleared of denominators; how many roots besides s they hold; where they have values."""
+        found = []
+        for p in (*PRIMES, *RESERVE):
+            try:
+                found.append((p, *self._values(place, p, True)))
+            except Unprovable as error:
+                reason = error
+            if len(found) == len(PRIMES):
+                break
+        else:
+            raise reason
+        _, values, point = found[0]
         bound = Degrees(0, 0, 1)
         for a, b in pairwise(values):
             difference = (a - b).value
             if isinstance(difference, Degree):
                 bound = bound.at_least(difference.top)
         roots = len(point.draw.roots)
-        return Degrees(*(degree * 2**roots for degree in bound)), roots
+        return Degrees(*(degree * 2**roots for degree in bound)), roots, tuple(p for p, *_ in found)
 
 
 class _Draw:

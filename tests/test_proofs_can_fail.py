@@ -15,10 +15,12 @@ import sympy as sp
 from derivations.claim import Claim, Verdict
 from derivations.claims import inference as inference_claims
 from derivations.claims import moving_statistics as moving_claims
+from derivations.claims import renormalization as renormalization_claims
+from derivations.claims import replicas as replicas_claims
 from derivations.claims import training as training_claims
 from derivations.finite_field import examine
 from derivations.notation import m
-from keras_bn.formulas import inference, moving_statistics, training
+from keras_bn.formulas import inference, merging, moving_statistics, renormalization, training
 
 SCALE = sp.Rational(1001, 1000)
 
@@ -144,20 +146,30 @@ def refutation(family: types.ModuleType, function: str, mutant: types.ModuleType
     return None
 
 
-FAMILIES = {training: training_claims, inference: inference_claims, moving_statistics: moving_claims}
+FAMILIES = {
+    training: training_claims,
+    inference: inference_claims,
+    moving_statistics: moving_claims,
+    merging: replicas_claims,
+    renormalization: renormalization_claims,
+}
+# What is clipped is any constant to the proofs: where it is clipped is tested on numbers, in test_renormalization.py.
+CLIPPING = {(renormalization, "correction"), (renormalization, "standard_deviation")}
 CASES = [
     pytest.param(module, function, marks=pytest.mark.slow if function == "backward" else ())
     for module, functions in {
         training: ("mean", "moments", "normalize", "backward"),
         inference: ("normalize",),
         moving_statistics: ("update", "cumulative_momentum"),
+        merging: ("merge",),
+        renormalization: ("compose", "gradient_of_gamma"),
     }.items()
     for function in functions
 ]
 
 
 def test_every_function_is_mutated():
-    listed = {case.values for case in CASES}
+    listed = {case.values for case in CASES} | CLIPPING
     for module in FAMILIES:
         assert {(module, function) for function, _, _ in mutants(module)} == {c for c in listed if c[0] is module}
 
