@@ -22,7 +22,21 @@ with held_stderr() if importing_for_a_command() else nullcontext():
 
     from keras_bn.functional import BatchNormOutput, batch_norm
     from keras_bn.layer import BatchNormalization
+    from keras_bn.model_tools.keras_conversion import convert, revert
+    from keras_bn.model_tools.torch_conversion import from_torch, to_torch, to_torch_state_dict
+    from keras_bn.model_tools.untracked import UntrackedBatchNormalization
 
 __version__ = "0.1.0"
 
-__all__ = ["BatchNormOutput", "BatchNormalization", "__version__", "batch_norm"]
+__all__ = [
+    "BatchNormOutput",
+    "BatchNormalization",
+    "UntrackedBatchNormalization",
+    "__version__",
+    "batch_norm",
+    "convert",
+    "from_torch",
+    "revert",
+    "to_torch",
+    "to_torch_state_dict",
+]
