@@ -23,6 +23,7 @@ with held_stderr() if importing_for_a_command() else nullcontext():
     from keras_bn.functional import BatchNormOutput, batch_norm
     from keras_bn.layer import BatchNormalization
     from keras_bn.model_tools.keras_conversion import convert, revert
+    from keras_bn.model_tools.recalibration import recalibrate
     from keras_bn.model_tools.torch_conversion import from_torch, to_torch, to_torch_state_dict
     from keras_bn.model_tools.untracked import UntrackedBatchNormalization
 
@@ -36,6 +37,7 @@ __all__ = [
     "batch_norm",
     "convert",
     "from_torch",
+    "recalibrate",
     "revert",
     "to_torch",
     "to_torch_state_dict",
