@@ -22,6 +22,7 @@ with held_stderr() if importing_for_a_command() else nullcontext():
 
     from keras_bn.functional import BatchNormOutput, batch_norm
     from keras_bn.layer import BatchNormalization
+    from keras_bn.model_tools.folding import Fold, FoldReport, fold
     from keras_bn.model_tools.keras_conversion import convert, revert
     from keras_bn.model_tools.recalibration import recalibrate
     from keras_bn.model_tools.torch_conversion import from_torch, to_torch, to_torch_state_dict
@@ -32,10 +33,13 @@ __version__ = "0.1.0"
 __all__ = [
     "BatchNormOutput",
     "BatchNormalization",
+    "Fold",
+    "FoldReport",
     "UntrackedBatchNormalization",
     "__version__",
     "batch_norm",
     "convert",
+    "fold",
     "from_torch",
     "recalibrate",
     "revert",

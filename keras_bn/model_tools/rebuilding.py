@@ -187,8 +187,7 @@ class _Copier:
             else:
                 self._copies[id(child)] = child, fresh, False
                 self._exchange(child, fresh)
-        if exchanged:
-            _swap(new, exchanged)
+        swap(new, exchanged)
 
     def _concerns(self, layer: keras.Layer) -> bool:
         return any(self._replacement(inner) is not None for inner in all_layers(layer))
@@ -223,8 +222,10 @@ def _fresh(layer: keras.Layer) -> keras.Layer:
     return type(layer).from_config(layer.get_config())
 
 
-def _swap(owner: keras.Layer, exchanged: dict[int, keras.Layer]) -> None:
-    """Put other layers in the place of some that ``owner`` holds, in the same order."""
+def swap(owner: keras.Layer, exchanged: dict[int, keras.Layer]) -> None:
+    """Put other layers in the place of some that ``owner`` holds, by their identities, in the same order."""
+    if not exchanged:
+        return
     for old in [layer for layer in owner._layers if id(layer) in exchanged]:
         owner._tracker.replace_tracked_value("layers", old, exchanged[id(old)])
     for name, value in list(vars(owner).items()):
