@@ -24,6 +24,7 @@ with held_stderr() if importing_for_a_command() else nullcontext():
     from keras_bn.layer import BatchNormalization
     from keras_bn.model_tools.folding import Fold, FoldReport, fold
     from keras_bn.model_tools.keras_conversion import convert, revert
+    from keras_bn.model_tools.monitoring import BatchNormMonitor
     from keras_bn.model_tools.recalibration import recalibrate
     from keras_bn.model_tools.torch_conversion import from_torch, to_torch, to_torch_state_dict
     from keras_bn.model_tools.untracked import UntrackedBatchNormalization
@@ -31,6 +32,7 @@ with held_stderr() if importing_for_a_command() else nullcontext():
 __version__ = "0.1.0"
 
 __all__ = [
+    "BatchNormMonitor",
     "BatchNormOutput",
     "BatchNormalization",
     "Fold",

@@ -306,7 +306,7 @@ def _affine(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarr
 
 
 def _array(variable: Any) -> np.ndarray:
-    return keras.ops.convert_to_numpy(variable).astype(np.float64)
+    return variable.numpy().astype(np.float64)
 
 
 def _identity(norm: keras.Layer) -> keras.Layer:

@@ -112,4 +112,4 @@ def adds_zeros(layer: keras.layers.Layer) -> bool:
 
 
 def _array(variable: Any) -> np.ndarray:
-    return keras.ops.convert_to_numpy(variable).astype(np.float64)
+    return variable.numpy().astype(np.float64)

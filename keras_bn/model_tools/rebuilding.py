@@ -208,7 +208,7 @@ class _Copier:
                     "get_build_config() and build_from_config()."
                 )
             for source, target in pairs:
-                target.assign(keras.ops.convert_to_numpy(source))
+                target.assign(source.numpy())
                 target.trainable = source.trainable
 
 
@@ -268,7 +268,7 @@ def _compile_alike(old: keras.Model, new: keras.Model) -> None:
     pairs = list(zip(old.optimizer.variables, new.optimizer.variables, strict=False))
     if len(old.optimizer.variables) == len(new.optimizer.variables) and all(a.shape == b.shape for a, b in pairs):
         for source, target in pairs:
-            target.assign(keras.ops.convert_to_numpy(source))
+            target.assign(source.numpy())
 
 
 def _input_layers(model: keras.Model) -> list[keras.Layer]:

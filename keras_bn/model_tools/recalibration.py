@@ -182,7 +182,7 @@ def _recording_call(layer: keras.layers.BatchNormalization, accumulator: _Accumu
 
 def _set(layer: keras.layers.BatchNormalization, found: _Statistics, seen: int) -> None:
     def renew(variable: Any, value: np.ndarray) -> None:
-        variable.assign(np.where(found.counted, value, keras.ops.convert_to_numpy(variable)))
+        variable.assign(np.where(found.counted, value, variable.numpy()))
 
     renew(layer.moving_mean, found.mean)
     renew(layer.moving_variance, found.variance)
