@@ -15,7 +15,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess:
 
 def test_public_names_are_all():
     public = {name for name in vars(keras_bn) if not name.startswith("_")}
-    modules = {"engines", "formulas", "arguments", "batch", "functional", "ghost_batches", "guided_run", "layer", "masking", "quiet"}
+    modules = {"engines", "formulas", "arguments", "batch", "functional", "ghost_batches", "guided_run", "layer", "masking", "model_tools", "progress", "quiet"}
     imported = {"keras", "os", "held_stderr", "importing_for_a_command", "nullcontext"}
     assert set(keras_bn.__all__) - {"__version__"} == public - modules - imported
     assert sorted(keras_bn.__all__) == list(keras_bn.__all__)
