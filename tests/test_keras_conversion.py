@@ -58,7 +58,7 @@ def test_applications(float64, name):
     assert kinds(new) == {BatchNormalization}
     assert kinds(model) == {BUILT_IN}
     assert [layer.name for layer in new.layers] == [layer.name for layer in model.layers]
-    assert [v.path for v in new.variables] == [v.path for v in model.variables]
+    assert [v.path for v in new.weights] == [v.path for v in model.weights]
     # Dropout draws alike: its random state is copied. Xception's and ResNet's many layers amplify rounding.
     assert_alike(model, new, applications.images(name), tolerance=1e-9)
     back = revert(new)
@@ -189,7 +189,9 @@ def own_step():
 
 def wrapped():
     time = keras.layers.TimeDistributed(BUILT_IN())
-    return keras.Sequential([keras.Input((5, 3)), time, keras.layers.TimeDistributed(Block(3))])
+    model = keras.Sequential([keras.Input((5, 3)), time, keras.layers.TimeDistributed(Block(3))])
+    model(np.zeros((2, 5, 3)))
+    return model
 
 
 def masked():
@@ -222,17 +224,18 @@ def move_away(model):
 @pytest.mark.parametrize("name", MODELS)
 def test_kinds_of_models(float64, name):
     model = move_away(MODELS[name]())
-    x = np.random.default_rng(0).normal(size=(6, *(model.input_shape[1:] if name != "subclassed" else (3,))))
+    x = np.random.default_rng(0).normal(size=(6, 5, 3) if name in ("wrapped", "masked") else (6, 3))
     new = convert(model)
     assert kinds(new) == {BatchNormalization}
     assert kinds(model) == {BUILT_IN}
     assert len(norms(new)) == len(norms(model))
     assert [layer.name for layer in all_layers(new)] == [layer.name for layer in all_layers(model)]
-    assert_alike(model, new, x)
+    # The built-in layer adds Keras' epsilon, 1e-7, to the number of elements that a mask leaves.
+    assert_alike(model, new, x, tolerance=1e-7 if name == "masked" else 1e-12)
     assert type(new) is type(model) or name == "constructor of its own"
     back = revert(new)
     assert kinds(back) == {BUILT_IN}
-    assert_alike(new, back, x)
+    assert_alike(new, back, x, tolerance=1e-7 if name == "masked" else 1e-12)
 
 
 def test_nested_and_shared_layers(float64):
@@ -253,7 +256,7 @@ def test_structures_of_inputs_and_outputs():
     new = convert(model)
     x = {name: np.random.default_rng(0).normal(size=(6, 3)).astype("float32") for name in "ab"}
     np.testing.assert_allclose(new(x)["sum"], model(x)["sum"], rtol=1e-5)
-    assert new.input_names == model.input_names
+    assert list(new.output) == list(model.output)
 
 
 def test_trainable_flags():
@@ -402,19 +405,24 @@ def test_derived_classes_are_left_with_a_warning():
     assert [type(layer) for layer in new.layers] == [Derived, BatchNormalization]
 
 
+def small():
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), BUILT_IN()], name="inner")
+    return keras.Sequential([keras.Input((4,)), BUILT_IN(), inner, BUILT_IN(scale=False)], name="small")
+
+
 def test_files_of_either_layer(tmp_path):
-    model = move_away(nested())
+    model = move_away(small())
     x = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
-    expected = [y.numpy() for y in model(x)]
+    expected = model(x).numpy()
     new = convert(model)
     for name, saved in {"built_in": model, "ours": new}.items():
         saved.save(tmp_path / f"{name}.keras")
         saved.save_weights(tmp_path / f"{name}.weights.h5")
     loaded = convert(keras.models.load_model(tmp_path / "built_in.keras"))
     back = revert(keras.models.load_model(tmp_path / "ours.keras"))
-    convert(nested()).load_weights(tmp_path / "built_in.weights.h5")
-    crossed = nested()
+    read = convert(small())
+    read.load_weights(tmp_path / "built_in.weights.h5")
+    crossed = small()
     crossed.load_weights(tmp_path / "ours.weights.h5")
-    for other in (loaded, back, crossed):
-        for found, y in zip(other(x), expected, strict=True):
-            np.testing.assert_allclose(found, y, rtol=1e-5, atol=1e-5)
+    for other in (loaded, back, read, crossed):
+        np.testing.assert_allclose(other(x), expected, rtol=1e-5, atol=1e-5)

@@ -108,14 +108,9 @@ class _Copier:
             return layer
         new = self._replacement(layer)
         replaced = new is not None
-        if new is not None:
-            self._build(layer, new)
-        elif is_functional(layer):
-            new = self._functional(layer)
-        elif is_graph(layer):
-            new = self._sequential(layer)
-        else:
-            new = self._from_config(layer)
+        if new is None:
+            make = self._functional if is_functional(layer) else self._sequential if is_graph(layer) else self._from_config
+            new = make(layer)
         self._copies[id(layer)] = layer, new, replaced
         return new
 
@@ -135,7 +130,11 @@ class _Copier:
 
     def _sequential(self, model: keras.Sequential) -> keras.Sequential:
         layers = [self.copy(layer) for layer in model.layers]
-        return keras.Sequential([*input_of_sequential(model), *layers], name=model.name)
+        new = keras.Sequential([*input_of_sequential(model), *layers], name=model.name)
+        if len(new._layers) == len(model._layers):
+            # The layer of the input, which `layers` leaves out.
+            self._copies.setdefault(id(model._layers[0]), (model._layers[0], new._layers[0], False))
+        return new
 
     def _from_config(self, layer: keras.Layer) -> keras.Layer:
         try:
@@ -155,6 +154,8 @@ class _Copier:
     def _build(self, old: keras.Layer, new: keras.Layer) -> None:
         config = old.get_build_config() if old.built else None
         if config and not new.built:
+            # The scope that the paths of its weights begin with.
+            new._parent_path = getattr(old, "_parent_path", None)
             with warnings.catch_warnings():
                 # Where it cannot be built, its weights cannot be copied: `transfer` says so.
                 warnings.filterwarnings("ignore", message="(Model|Layer) '.*' had a build config")
@@ -195,6 +196,8 @@ class _Copier:
     def transfer(self) -> None:
         """Copy weights, random states and trainable flags."""
         for old, new, replaced in self._copies.values():
+            # What is part of a graph was built by its call.
+            self._build(old, new)
             # Not the setter: it would set those of the layers within, too.
             new._trainable = old.trainable
             pairs = list(zip(own_variables(old), own_variables(new), strict=False))
