@@ -78,6 +78,7 @@ def _batches(data: Any, batch_size: int) -> Iterator[Any]:
         samples = len(keras.tree.flatten(data)[0])
         # A tuple of arrays is several inputs, as it is for `predict`; of a batch it would be inputs and targets.
         data = list(data) if isinstance(data, tuple) else data
+        data = data[0] if isinstance(data, list) and len(data) == 1 else data
         for start in range(0, samples, batch_size):
             part = slice(start, start + batch_size)
             yield keras.tree.map_structure(lambda array, part=part: array[part], data)

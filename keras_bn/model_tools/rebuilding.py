@@ -4,6 +4,7 @@ Graphs (Functional and Sequential models) are run once more with copies of their
 config, and the layers that it holds as attributes, in lists or in dictionaries are exchanged there.
 """
 
+import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -164,11 +165,12 @@ class _Copier:
 
     def _exchange(self, old: keras.Layer, new: keras.Layer) -> None:
         """Go through the layers in ``new``, which its constructor made, beside those in ``old``."""
-        if len(old._layers) != len(new._layers):
+        kinds, made = ([type(layer).__name__ for layer in owner._layers] for owner in (old, new))
+        if kinds != made:
             raise ValueError(
-                f"{_described(old)} holds {len(old._layers)} layers and its copy from its config {len(new._layers)}; "
-                "they must be equal to copy weights. Let its constructor or build() make all of its layers, or let "
-                "get_config() state those that are passed in."
+                f"{_described(old)} holds layers of the classes {kinds}, and its copy from its config {made}; these must "
+                "be equal to copy weights. Let its constructor or build() make all of its layers, or let get_config() "
+                "state those that are passed in."
             )
         exchanged: dict[int, keras.Layer] = {}
         for child, fresh in zip(list(old._layers), list(new._layers), strict=True):
@@ -222,7 +224,17 @@ def _fresh(layer: keras.Layer) -> keras.Layer:
         return keras.layers.Lambda(
             layer.function, output_shape=layer._output_shape, mask=layer.mask, arguments=layer.arguments, **config
         )
-    return type(layer).from_config(layer.get_config())
+    config = layer.get_config()
+    parameters = inspect.signature(type(layer).__init__).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return type(layer).from_config(config)
+    # Keras' base class adds these to the config of every layer, also where the constructor takes none of them.
+    base = {name: config.pop(name) for name in ("name", "trainable", "dtype") if name not in parameters and name in config}
+    new = type(layer).from_config(config)
+    new.name = layer.name
+    if "dtype" in base and new.dtype_policy != layer.dtype_policy:
+        new.dtype_policy = layer.dtype_policy
+    return new
 
 
 def swap(owner: keras.Layer, exchanged: dict[int, keras.Layer]) -> None:
