@@ -71,7 +71,9 @@ def make_parser() -> Parser:
     )
     _add_tool(subparsers, "fold", "fold batch normalization into the linear layers beside it, for inference")
     recalibrate = _add_tool(subparsers, "recalibrate", "take the moving statistics from a data set")
-    recalibrate.add_argument("--data", type=Path, required=True, metavar="FILE.npz", help="inputs, written by numpy.savez")
+    recalibrate.add_argument(
+        "--data", type=Path, required=True, metavar="FILE.npz", help="inputs, written by numpy.savez"
+    )
     recalibrate.add_argument("--key", metavar="NAME", help='the array of inputs in it (default: "x", or the only one)')
     recalibrate.add_argument("--batch-size", type=_positive, default=32, metavar="N", help="(default: %(default)s)")
     recalibrate.add_argument("--steps", type=_positive, metavar="N", help="how many batches to take (default: all)")
@@ -81,12 +83,19 @@ def make_parser() -> Parser:
 
 def _add_tool(subparsers: Any, name: str, text: str, *, writes: bool = True) -> argparse.ArgumentParser:
     tool = subparsers.add_parser(
-        name, help=text, description=text[0].upper() + text[1:] + ".", epilog="Exit status: 0, 1 on failure, 2 for usage."
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog="Exit status: 0, 1 on failure, 2 for usage.",
     )
     tool.add_argument("input", type=Path, metavar="IN.keras")
     if writes:
         tool.add_argument(
-            "output", type=Path, nargs="?", metavar="OUT.keras", help="where to save (default: beside IN, with a suffix)"
+            "output",
+            type=Path,
+            nargs="?",
+            metavar="OUT.keras",
+            help="where to save (default: beside IN, with a suffix)",
         )
         tool.add_argument("--force", action="store_true", help="overwrite OUT.keras if it exists")
     tool.set_defaults(command=model_tool)

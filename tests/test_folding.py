@@ -16,7 +16,10 @@ def move_away(model):
     rng = np.random.default_rng(3)
     for variable in model.weights:
         if "seed" not in variable.path:
-            variable.assign(rng.uniform(0.5, 1.5, variable.shape) * (rng.choice([-1, 1], variable.shape) if "variance" not in variable.path else 1))
+            variable.assign(
+                rng.uniform(0.5, 1.5, variable.shape)
+                * (rng.choice([-1, 1], variable.shape) if "variance" not in variable.path else 1)
+            )
     return model
 
 
@@ -176,7 +179,9 @@ def test_nested_and_subclassed_models():
     report = folded_alike(move_away(model), x)
     assert len(report.folded) == 1
     assert "not a graph" in report.kept[0].reason
-    inner = keras.Sequential([keras.Input((3,)), L.Dense(4, name="dense"), BatchNormalization(name="norm")], name="inner")
+    inner = keras.Sequential(
+        [keras.Input((3,)), L.Dense(4, name="dense"), BatchNormalization(name="norm")], name="inner"
+    )
     a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
     outer = keras.Model({"a": a, "b": b}, {"y": inner(a) + inner(b)})
     report = folded_alike(move_away(outer), {"a": x, "b": x + 1})
@@ -205,7 +210,9 @@ def test_what_is_no_model_or_not_built():
 
 
 def test_saved_and_converted(tmp_path):
-    model = move_away(convert(keras.Sequential([keras.Input((8, 8, 3)), L.Conv2D(4, 3), L.BatchNormalization(), L.ReLU()])))
+    model = move_away(
+        convert(keras.Sequential([keras.Input((8, 8, 3)), L.Conv2D(4, 3), L.BatchNormalization(), L.ReLU()]))
+    )
     x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
     fold(model).save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")

@@ -15,8 +15,10 @@ BUILT_IN = keras.layers.BatchNormalization
 @pytest.fixture
 def float64():
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     yield
     keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
 
 
 def norms(model):
@@ -301,7 +303,12 @@ def test_the_state_of_the_optimizer_goes_along(float64):
 def test_options_override_and_reach_layers_of_ours():
     new = convert(functional(), engine="closed_form", virtual_batch_size=4, momentum=None, unbiased_variance=True)
     norm = new.get_layer("norm")
-    assert (norm.engine, norm.virtual_batch_size, norm.momentum, norm.unbiased_variance) == ("closed_form", 4, None, True)
+    assert (norm.engine, norm.virtual_batch_size, norm.momentum, norm.unbiased_variance) == (
+        "closed_form",
+        4,
+        None,
+        True,
+    )
     assert convert(new, engine="auto").get_layer("norm").engine == "auto"
     assert convert(new).get_layer("norm").virtual_batch_size == 4
     assert convert(functional(), synchronized=True).get_layer("norm").synchronized
@@ -361,7 +368,14 @@ def test_single_layers():
     layer.moving_mean.assign([1, 2, 3])
     new = convert(layer, engine="closed_form")
     assert type(new) is BatchNormalization
-    assert (new.axis, new.momentum, new.epsilon, new.scale, new.name, new.trainable) == (1, 0.7, 0.01, False, "norm", False)
+    assert (new.axis, new.momentum, new.epsilon, new.scale, new.name, new.trainable) == (
+        1,
+        0.7,
+        0.01,
+        False,
+        "norm",
+        False,
+    )
     x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32")
     np.testing.assert_allclose(new(x), layer(x), rtol=1e-5)
     back = revert(new)

@@ -39,7 +39,10 @@ def fails(capsys, status, *arguments):
 
 
 def test_convert_and_back(file, tmp_path, capsys):
-    assert run("convert", file, tmp_path / "ours.keras", "--set", "virtual_batch_size=8", "--set", "engine=closed_form") == 0
+    assert (
+        run("convert", file, tmp_path / "ours.keras", "--set", "virtual_batch_size=8", "--set", "engine=closed_form")
+        == 0
+    )
     assert "1 of 1 batch normalizations are ours now" in capsys.readouterr().out
     ours, before = keras.models.load_model(tmp_path / "ours.keras"), keras.models.load_model(file)
     norm = ours.get_layer("norm")
@@ -165,7 +168,9 @@ def test_errors(file, capsys, monkeypatch, arguments, status, received):
 def test_as_a_process(file):
     def process(*arguments):
         command = [sys.executable, "-m", "keras_bn", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=200, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "0"})
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=200, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "0"}
+        )
 
     good, bad = process("inspect", file), process("inspect", file.with_name("missing.keras"))
     assert (good.returncode, good.stderr) == (0, "")

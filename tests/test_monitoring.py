@@ -58,7 +58,9 @@ def test_several_steps_at_once():
 
 def test_all_quantities_of_all_layers_and_epochs():
     monitor = BatchNormMonitor(warn=False)
-    model = keras.Sequential([keras.Input((2,)), BatchNormalization(name="a"), keras.layers.BatchNormalization(name="b")])
+    model = keras.Sequential(
+        [keras.Input((2,)), BatchNormalization(name="a"), keras.layers.BatchNormalization(name="b")]
+    )
     model.compile(loss="mse")
     history = model.fit(X, X, epochs=3, callbacks=[monitor], verbose=0).history
     for layer in ("a", "b"):

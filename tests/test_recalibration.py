@@ -89,7 +89,11 @@ def reference_pass(model, x, batch_size):
 
 @pytest.mark.parametrize("options", [{}, {"renorm": True}, {"virtual_batch_size": 4}, {"trainable": False}], ids=str)
 def test_layers_before_use_the_statistics_of_the_batch_and_dropout_does_nothing(options):
-    layers = [BatchNormalization(name="a", **options), keras.layers.Dense(5, activation="tanh"), keras.layers.Dropout(0.5)]
+    layers = [
+        BatchNormalization(name="a", **options),
+        keras.layers.Dense(5, activation="tanh"),
+        keras.layers.Dropout(0.5),
+    ]
     model = keras.Sequential([keras.Input((3,)), *layers, keras.layers.BatchNormalization(name="b")])
     model.get_layer("a").gamma.assign([1.0, 2.0, 0.5])
     new = recalibrate(model, X, batch_size=16)

@@ -73,7 +73,9 @@ def test_inference_training_and_running_statistics(name, shape, options, axis):
         x, dy = rng.normal(size=(2, *shape)) + 1
         for theirs, ours in zip(*training_step(module.train(), layer, x, dy, axis), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
-        np.testing.assert_allclose(layer(place(x)), place(module.eval()(torch.tensor(x)).detach()), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(
+            layer(place(x)), place(module.eval()(torch.tensor(x)).detach()), rtol=1e-9, atol=1e-9
+        )
     if module.running_mean is not None:
         np.testing.assert_allclose(layer.moving_mean, module.running_mean, rtol=1e-12)
         np.testing.assert_allclose(layer.moving_variance, module.running_var, rtol=1e-12)
@@ -205,7 +207,11 @@ def test_state_dict_of_a_network():
     [
         ({}, None, "Received: 0"),
         ({"a.running_mean": 0, "b.running_mean": 0}, None, "Received: 2: 'a', 'b'"),
-        ({"a.running_mean": np.zeros(2), "a.running_var": np.ones(2)}, "b", "prefix='b' with none of them; there are 'a'"),
+        (
+            {"a.running_mean": np.zeros(2), "a.running_var": np.ones(2)},
+            "b",
+            "prefix='b' with none of them; there are 'a'",
+        ),
     ],
 )
 def test_state_dicts_without_one_batch_normalization(state, prefix, received):
@@ -229,7 +235,11 @@ def test_lazy_modules():
 
 @pytest.mark.parametrize(
     ("options", "received"),
-    [({"axis": (1, 2)}, r"axis=\(1, 2\)"), ({"renorm": True}, "renorm=True"), ({"virtual_batch_size": 2}, "virtual_batch_size=2")],
+    [
+        ({"axis": (1, 2)}, r"axis=\(1, 2\)"),
+        ({"renorm": True}, "renorm=True"),
+        ({"virtual_batch_size": 2}, "virtual_batch_size=2"),
+    ],
 )
 def test_what_torch_cannot_express(options, received):
     layer = BatchNormalization(**options)

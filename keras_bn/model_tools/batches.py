@@ -26,16 +26,24 @@ def count(data: Any, *, steps: int | None, batch_size: int) -> int | None:
         return steps if steps is not None or known < 0 else known
     if isinstance(data, keras.utils.PyDataset):
         known = data.num_batches
-        return steps if steps is not None else (known if known is not None else _needs_steps("an infinite PyDataset", steps))
+        return (
+            steps
+            if steps is not None
+            else (known if known is not None else _needs_steps("an infinite PyDataset", steps))
+        )
     if _is_arrays(data):
         lengths = {int(np.shape(array)[0]) for array in keras.tree.flatten(data)}
         if len(lengths) != 1 or lengths == {0}:
-            raise ValueError(f"arrays must have the same, positive number of samples. Received: {sorted(lengths)} samples.")
+            raise ValueError(
+                f"arrays must have the same, positive number of samples. Received: {sorted(lengths)} samples."
+            )
         whole = math.ceil(lengths.pop() / batch_size)
         return whole if steps is None else steps
     if isinstance(data, Iterable):
         if steps is None and not hasattr(data, "__len__"):
-            _needs_steps("a generator" if isinstance(data, Generator) else f"a {type(data).__name__} of unknown length", steps)
+            _needs_steps(
+                "a generator" if isinstance(data, Generator) else f"a {type(data).__name__} of unknown length", steps
+            )
         return steps if steps is not None else len(data)  # type: ignore[arg-type]
     raise TypeError(
         "data must be arrays, a tf.data.Dataset, a keras.utils.PyDataset, or an iterable of batches. "
@@ -65,7 +73,9 @@ def inputs(data: Any, *, steps: int | None, batch_size: int) -> Iterator[Any]:
         if given == steps:
             return
     if steps is not None or given == 0:
-        raise ValueError(f"data must have {steps or 'some'} batches. Received: {given}. Pass more data, or lower steps.")
+        raise ValueError(
+            f"data must have {steps or 'some'} batches. Received: {given}. Pass more data, or lower steps."
+        )
 
 
 def _batches(data: Any, batch_size: int) -> Iterator[Any]:

@@ -105,7 +105,9 @@ def load_inputs(path: Path, key: str | None, model: keras.Model) -> Any:
     """
     with np.load(path, allow_pickle=False) as file:
         if not hasattr(file, "files"):
-            raise ValueError(f"{path} must be an NPZ file. Received: a single array. Write it with numpy.savez(file, x=…).")
+            raise ValueError(
+                f"{path} must be an NPZ file. Received: a single array. Write it with numpy.savez(file, x=…)."
+            )
         names = [tensor.name for tensor in model.inputs] if getattr(model, "inputs", None) else []
         if key is None and len(names) > 1:
             missing = [name for name in names if name not in file.files]
@@ -130,7 +132,9 @@ def parse_options(texts: list[str]) -> dict[str, Any]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
-            raise ValueError(f"an option is NAME=VALUE. Received: --set {text}. For instance: --set engine=closed_form.")
+            raise ValueError(
+                f"an option is NAME=VALUE. Received: --set {text}. For instance: --set engine=closed_form."
+            )
         try:
             options[name] = json.loads(value)
         except json.JSONDecodeError:

@@ -91,7 +91,9 @@ def fold(model: keras.Model, *, verbose: bool = False, return_report: bool = Fal
     if not isinstance(model, keras.Model):
         raise TypeError(f"fold() takes a Keras model. Received: {type(model).__name__}.")
     if not model.built:
-        raise ValueError(f"fold() takes a model with weights. Received: {model.name}, not built. Call it on data first.")
+        raise ValueError(
+            f"fold() takes a model with weights. Received: {model.name}, not built. Call it on data first."
+        )
     with task(f"folding {model.name}"):
         folding = _Folding()
         new = folding.fold(rebuilding.rebuild(model, lambda layer: None))

@@ -144,7 +144,9 @@ class BatchNormMonitor(keras.callbacks.Callback):
         if not (self._warns and lagging) or self._warned:
             return
         self._warned = True
-        latest = {name: (self.records[name]["mean_gap"][-1], self.records[name]["variance_gap"][-1]) for name in lagging}
+        latest = {
+            name: (self.records[name]["mean_gap"][-1], self.records[name]["variance_gap"][-1]) for name in lagging
+        }
         worst = max(latest, key=lambda name: max(latest[name][0] / LAGGING_MEAN, latest[name][1] / LAGGING_VARIANCE))
         warnings.warn(
             f"inference statistics lag behind training in {len(lagging)} of {len(self._watched)} batch normalizations; "
@@ -229,7 +231,11 @@ def draw(records: dict[str, dict[str, list[float]]], path: Path) -> None:
         values = np.max([np.abs([records[name][quantity] for name in names]) for quantity in quantities], axis=0)
         epochs = values.shape[1]
         image = axes.imshow(
-            values, aspect="auto", interpolation="none", cmap="viridis", extent=(0.5, epochs + 0.5, len(names) - 0.5, -0.5)
+            values,
+            aspect="auto",
+            interpolation="none",
+            cmap="viridis",
+            extent=(0.5, epochs + 0.5, len(names) - 0.5, -0.5),
         )
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("epoch")

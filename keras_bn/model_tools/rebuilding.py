@@ -110,7 +110,9 @@ class _Copier:
         new = self._replacement(layer)
         replaced = new is not None
         if new is None:
-            make = self._functional if is_functional(layer) else self._sequential if is_graph(layer) else self._from_config
+            make = (
+                self._functional if is_functional(layer) else self._sequential if is_graph(layer) else self._from_config
+            )
             new = make(layer)
         self._copies[id(layer)] = layer, new, replaced
         return new
@@ -165,7 +167,7 @@ class _Copier:
 
     def _exchange(self, old: keras.Layer, new: keras.Layer) -> None:
         """Go through the layers in ``new``, which its constructor made, beside those in ``old``."""
-        kinds, made = ([type(layer).__name__ for layer in owner._layers] for owner in (old, new))
+        kinds, made = ([_class_name(layer) for layer in owner._layers] for owner in (old, new))
         if kinds != made:
             raise ValueError(
                 f"{_described(old)} holds layers of the classes {kinds}, and its copy from its config {made}; these must "
@@ -229,7 +231,9 @@ def _fresh(layer: keras.Layer) -> keras.Layer:
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return type(layer).from_config(config)
     # Keras' base class adds these to the config of every layer, also where the constructor takes none of them.
-    base = {name: config.pop(name) for name in ("name", "trainable", "dtype") if name not in parameters and name in config}
+    base = {
+        name: config.pop(name) for name in ("name", "trainable", "dtype") if name not in parameters and name in config
+    }
     new = type(layer).from_config(config)
     new.name = layer.name
     if "dtype" in base and new.dtype_policy != layer.dtype_policy:
@@ -300,6 +304,9 @@ def _custom_classes(root: keras.Layer) -> dict[str, type]:
     }
 
 
+def _class_name(layer: keras.Layer) -> str:
+    return f"{type(layer).__module__}.{type(layer).__name__}"
+
+
 def _described(layer: keras.Layer) -> str:
     return f"{layer.name!r}, a {type(layer).__name__},"
-

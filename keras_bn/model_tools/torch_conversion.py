@@ -188,7 +188,9 @@ def _check_layer(layer: Any) -> None:
     if not isinstance(layer, keras.layers.BatchNormalization):
         raise TypeError(f"a batch normalization layer is needed. Received: {type(layer).__name__}.")
     if not layer.built:
-        raise ValueError(f"{layer.name} has no weights yet. Received: a layer that is not built. Call it on data first.")
+        raise ValueError(
+            f"{layer.name} has no weights yet. Received: a layer that is not built. Call it on data first."
+        )
     lacking = []
     if isinstance(layer.axis, tuple):
         lacking.append(f"axis={layer.axis}")
@@ -237,7 +239,9 @@ def _module_name(layer: keras.layers.BatchNormalization, rank: int | None) -> st
     rank = rank if rank is not None else (len(shape) if shape is not None else 0)
     names = {2: "BatchNorm1d", 3: "BatchNorm1d"} | {value: name for name, value in _RANKS.items()}
     if rank not in names:
-        raise ValueError(f"PyTorch normalizes inputs of rank 2 to 5. Received: rank={rank}. Pass rank= for another one.")
+        raise ValueError(
+            f"PyTorch normalizes inputs of rank 2 to 5. Received: rank={rank}. Pass rank= for another one."
+        )
     return names[rank]
 
 
@@ -293,5 +297,7 @@ def _import_torch() -> Any:
     try:
         import torch
     except ImportError as error:
-        raise ImportError('PyTorch is needed and not installed. Install it with: pip install "keras-bn[torch]"') from error
+        raise ImportError(
+            'PyTorch is needed and not installed. Install it with: pip install "keras-bn[torch]"'
+        ) from error
     return torch
