@@ -132,7 +132,7 @@ class _Folding:
 
     def _within(self, owner: keras.Layer, path: str) -> None:
         """Fold the graphs within a layer whose own calls are unknown."""
-        exchanged = {}
+        exchanged: dict[int, keras.Layer] = {}
         for layer in owner._layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 reason = f"{owner.name}, a {type(owner).__name__}, calls it, and is not a graph"
@@ -161,7 +161,7 @@ class _Folding:
             layers = [_identity(v) if id(v) in plan.gone & last else substitute(v) for v in model.layers]
             kept = [new for new, old in zip(layers, model.layers, strict=True) if id(old) not in plan.gone - last]
             return keras.Sequential([*rebuilding.input_of_sequential(model), *kept], name=model.name)
-        identities = {identity: None for identity in plan.gone & last}
+        identities: dict[int, keras.Layer] = {}
 
         def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
             if id(layer) not in plan.gone:
@@ -169,7 +169,9 @@ class _Folding:
             tensor = args[0] if args else kwargs["inputs"]
             if id(layer) not in last:
                 return tensor
-            identities[id(layer)] = identities[id(layer)] or _identity(layer)
+            # One for all calls, as the layer was.
+            if id(layer) not in identities:
+                identities[id(layer)] = _identity(layer)
             return identities[id(layer)](tensor)
 
         view = keras.Model(model.input, model.output, name=model.name)
@@ -204,11 +206,12 @@ class _Plan:
         if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
             return None, "its weights or statistics are not finite, or its variance and epsilon are 0"
         before = [self._before(use) for use in uses]
-        if all(isinstance(found, _Use) for found in before):
-            for found in before:
+        places = [found for found in before if isinstance(found, _Use)]
+        if len(places) == len(before):
+            for found in places:
                 self._of(found).map_outputs(scale, shift)
             self.gone.add(id(norm))
-            return ", ".join(found.layer.name for found in before), ""
+            return ", ".join(found.layer.name for found in places), ""
         after = self._after(uses[0], shift) if len(uses) == 1 else "it is called several times"
         if isinstance(after, _Use):
             self._of(after).map_inputs(scale, shift)

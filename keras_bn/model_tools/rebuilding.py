@@ -26,7 +26,7 @@ def is_functional(layer: Any) -> bool:
     """Whether the layer is a Functional model that runs its graph and nothing else."""
     # Keras has no public name for the class.
     functional = [c for c in type(layer).__mro__ if c.__name__ == "Functional" and c.__module__.startswith("keras.")]
-    return bool(functional) and type(layer).call is functional[0].call
+    return bool(functional) and type(layer).call is functional[0].call  # type: ignore[attr-defined]
 
 
 def all_layers(root: keras.Layer) -> list[keras.Layer]:
@@ -167,12 +167,12 @@ class _Copier:
 
     def _exchange(self, old: keras.Layer, new: keras.Layer) -> None:
         """Go through the layers in ``new``, which its constructor made, beside those in ``old``."""
-        kinds, made = ([_class_name(layer) for layer in owner._layers] for owner in (old, new))
-        if kinds != made:
+        if not (len(old._layers) == len(new._layers) and all(map(_corresponds, old._layers, new._layers))):
+            held, made = (", ".join(type(layer).__name__ for layer in owner._layers) for owner in (old, new))
             raise ValueError(
-                f"{_described(old)} holds layers of the classes {kinds}, and its copy from its config {made}; these must "
-                "be equal to copy weights. Let its constructor or build() make all of its layers, or let get_config() "
-                "state those that are passed in."
+                f"{_described(old)} holds {len(old._layers)} layers ({held}), and its copy from its config "
+                f"{len(new._layers)} ({made}); these must correspond to copy weights. Let its constructor or build() make "
+                "all of its layers, or let get_config() state those that are passed in."
             )
         exchanged: dict[int, keras.Layer] = {}
         for child, fresh in zip(list(old._layers), list(new._layers), strict=True):
@@ -181,6 +181,9 @@ class _Copier:
                 continue
             fresh.name = child.name
             replacement = None if known is not None else self._replacement(child)
+            if known is None and replacement is None and type(child) is not type(fresh):
+                # A batch normalization that was replaced before, unknown to the constructor of its owner.
+                replacement = _fresh(child)
             if known is not None:
                 exchanged[id(fresh)] = known[1]
             elif replacement is not None:
@@ -304,8 +307,9 @@ def _custom_classes(root: keras.Layer) -> dict[str, type]:
     }
 
 
-def _class_name(layer: keras.Layer) -> str:
-    return f"{type(layer).__module__}.{type(layer).__name__}"
+def _corresponds(old: keras.Layer, new: keras.Layer) -> bool:
+    family = keras.layers.BatchNormalization
+    return type(old) is type(new) or (isinstance(old, family) and isinstance(new, family))
 
 
 def _described(layer: keras.Layer) -> str:

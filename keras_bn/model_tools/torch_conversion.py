@@ -31,8 +31,8 @@ def from_torch(
 ) -> BatchNormalization:
     """A layer that computes what a batch normalization module of PyTorch does.
 
-    Weights, running statistics, eps and dtype are taken over; momentum becomes 1 − momentum (PyTorch's is the weight of
-    the new value), and None stays None, with its count of batches. The moving variance follows the unbiased variance, as
+    Weights, running statistics, eps and dtype are taken over; momentum becomes 1 − momentum (PyTorch's is the weight
+    of the new value), and None stays None, with its count of batches. The moving variance follows the unbiased variance, as
     PyTorch's does. ``SyncBatchNorm`` becomes ``synchronized=True``; a module with ``track_running_stats=False`` a layer
     that normalizes with the batch's own statistics also in inference, ``UntrackedBatchNormalization``; weights without
     ``requires_grad`` are not trainable. Whether the module is in its training mode does not matter: Keras is told at
@@ -287,10 +287,10 @@ def _assign_when_built(layer: BatchNormalization, values: dict[str, np.ndarray],
 
     def build_and_assign(input_shape: Any) -> None:
         build(input_shape)
-        layer.build = build
+        layer.build = build  # type: ignore[method-assign]
         _assign(layer, values, trainable)
 
-    layer.build = build_and_assign
+    layer.build = build_and_assign  # type: ignore[method-assign]
 
 
 def _import_torch() -> Any:
