@@ -23,7 +23,7 @@ _ERRORS = (ValueError, TypeError, OSError, ImportError, NotImplementedError, Key
 
 
 class Outcome(NamedTuple):
-    """How a subcommand ended; ``error`` is printed by the caller, which may be holding back standard error meanwhile."""
+    """How a subcommand ended; ``error`` is printed by the caller, which may hold back standard error meanwhile."""
 
     status: int
     error: str = ""

@@ -65,8 +65,8 @@ def fold(model: keras.Model, *, verbose: bool = False, return_report: bool = Fal
     exact where no padding adds zeros: the constant would be missing there. Outputs are equal to rounding. Layers that
     inference passes through, as dropout, may lie between.
 
-    The result has weights of its own and is not compiled; trained on, it would lack batch normalization. In a subclassed
-    model the Functional and Sequential models within it are folded. Where a batch normalization was an output of the
+    The result has weights of its own and is not compiled; trained on, it would lack batch normalization. In a
+    subclassed model the Functional and Sequential models within it are folded. Where a batch normalization was an output of the
     model, an Identity of its name remains.
 
     Args:

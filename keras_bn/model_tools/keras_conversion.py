@@ -23,8 +23,8 @@ def convert(model: keras.Layer, **options: Any) -> keras.Layer:
     shares no weights with the result.
 
     A Functional model whose class has a constructor of its own becomes a plain ``keras.Model`` of the same graph. A
-    loss or metric without a config leaves the result uncompiled. Where the constructor of a class makes built-in layers,
-    those are replaced in the result; a file of it holds their weights, but read back, the constructor makes built-in
+    loss or metric without a config leaves the result uncompiled. Where the constructor of a class makes built-in
+    layers, those are replaced in the result; a file of it holds their weights, but read back, the constructor makes built-in
     ones again, to be converted again. Layers of a class derived from the built-in one may
     compute something else, and stay as they are, with a warning.
 

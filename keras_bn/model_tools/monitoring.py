@@ -71,7 +71,7 @@ class BatchNormMonitor(keras.callbacks.Callback):
         layers = [layer for layer in rebuilding.all_layers(self.model) if is_batch_normalization(layer)]
         if not layers:
             raise ValueError(
-                f"BatchNormMonitor needs a batch normalization to watch. Received: the model {self.model.name!r} without "
+                f"BatchNormMonitor needs a batch normalization. Received: the model {self.model.name!r} without "
                 "any. Leave the callback out."
             )
         names = [layer.name for layer in layers]

@@ -171,7 +171,7 @@ class _Copier:
             held, made = (", ".join(type(layer).__name__ for layer in owner._layers) for owner in (old, new))
             raise ValueError(
                 f"{_described(old)} holds {len(old._layers)} layers ({held}), and its copy from its config "
-                f"{len(new._layers)} ({made}); these must correspond to copy weights. Let its constructor or build() make "
+                f"{len(new._layers)} ({made}); these must correspond. Let its constructor or build() make "
                 "all of its layers, or let get_config() state those that are passed in."
             )
         exchanged: dict[int, keras.Layer] = {}

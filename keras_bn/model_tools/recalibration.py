@@ -37,8 +37,8 @@ def recalibrate(
     statistics; what ``renorm`` and ``momentum=None`` store follows the new ones.
 
     Algorithm 2 of the paper (lines 8 to 11) averages instead: E[x] = E[μ], Var[x] = m/(m − 1)·E[σ²] over batches of
-    equal size m. Its correction m/(m − 1) makes up, for independent samples, for the spread of the means of the batches,
-    which E[σ²] lacks and which is counted here as it is: σ² + (μ − E[μ])². Here the result is the variance of this data
+    equal size m. Its correction m/(m − 1) makes up, for independent samples, for the spread of the means of the
+    batches, which E[σ²] lacks and which is counted here as it is: σ² + (μ − E[μ])². Here the result is the variance of this data
     set, without a correction, also with ``unbiased_variance``. Going layer by layer instead, each layer after the
     statistics of those before it are final, would take as many passes as there are layers and give the statistics of
     what a layer sees in inference; in one pass a layer's input is that of training, and depends, through the layers
@@ -77,7 +77,7 @@ def recalibrate(
         layers = [layer for layer in rebuilding.all_layers(new) if is_batch_normalization(layer)]
         if unbuilt := [layer.name for layer in layers if not layer.built]:
             raise ValueError(
-                f"every layer must be built. Received: {', '.join(unbuilt)} without weights. Call the model on data first."
+                f"every layer must be built. Received: {', '.join(unbuilt)} without weights. Call the model on data."
             )
         accumulators = [_Accumulator(layer) for layer in layers]
         seen = 0
@@ -127,7 +127,7 @@ class _Accumulator:
         count, mean, variance = self._state.numpy()
         if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
             raise ValueError(
-                f"statistics must be finite. Received: NaN or infinite inputs of {self._name}. Nothing was changed; look "
+                f"statistics must be finite. Received: NaN or infinite inputs of {self._name}. Nothing changed; look "
                 "for such values in the data, or in the weights before this layer."
             )
         return _Statistics(mean, variance, count > 0) if (count > 0).any() else None

@@ -32,15 +32,15 @@ def from_torch(
     """A layer that computes what a batch normalization module of PyTorch does.
 
     Weights, running statistics, eps and dtype are taken over; momentum becomes 1 − momentum (PyTorch's is the weight
-    of the new value), and None stays None, with its count of batches. The moving variance follows the unbiased variance, as
-    PyTorch's does. ``SyncBatchNorm`` becomes ``synchronized=True``; a module with ``track_running_stats=False`` a layer
+    of the new value), and None stays None, with its count of batches. The moving variance follows the unbiased variance,
+    as PyTorch's does. ``SyncBatchNorm`` becomes ``synchronized=True``; a module with ``track_running_stats=False`` a layer
     that normalizes with the batch's own statistics also in inference, ``UntrackedBatchNormalization``; weights without
     ``requires_grad`` are not trainable. Whether the module is in its training mode does not matter: Keras is told at
     each call.
 
     Args:
-        module: ``nn.BatchNorm1d``, ``2d``, ``3d`` or ``SyncBatchNorm``, or of a class derived from one; or a state dict,
-            its values tensors or arrays, which states neither eps nor momentum: PyTorch's defaults 1e-5 and 0.1 are
+        module: ``nn.BatchNorm1d``, ``2d``, ``3d`` or ``SyncBatchNorm``, or of a class derived from one; or a state
+            dict, its values tensors or arrays, which states neither eps nor momentum: PyTorch's defaults 1e-5 and 0.1 are
             assumed unless the options ``epsilon=`` and ``momentum=`` (ours) say otherwise.
         axis: The channel axis of the layer's inputs; PyTorch's is 1, Keras' usual one −1.
         prefix: For a state dict: what the names of the entries start with, such as ``"layer1.0.bn1"``. May be left out
@@ -111,8 +111,8 @@ def to_torch(layer: keras.layers.BatchNormalization, *, rank: int | None = None)
             inputs unless given.
 
     Returns:
-        ``nn.BatchNorm1d`` (rank 2 and 3), ``2d``, ``3d``, or ``nn.SyncBatchNorm`` for ``synchronized=True``; in training
-        mode, except that a layer with ``trainable=False`` gives a module in evaluation mode without ``requires_grad``.
+        ``nn.BatchNorm1d`` (rank 2 and 3), ``2d``, ``3d``, or ``nn.SyncBatchNorm`` for ``synchronized=True``; in
+        training mode, except that a layer with ``trainable=False`` gives a module in evaluation mode without ``requires_grad``.
 
     Raises:
         ImportError: PyTorch is not installed.
@@ -180,7 +180,7 @@ def _check_module(module: Any) -> None:
         )
     if not module.num_features:
         raise ValueError(
-            f"a lazy module has no features before its first call. Received: {module}. Call it on data, then convert it."
+            f"a lazy module has no features before its first call. Received: {module}. Call it on data first."
         )
 
 
