@@ -66,8 +66,8 @@ def fold(model: keras.Model, *, verbose: bool = False, return_report: bool = Fal
     inference passes through, as dropout, may lie between.
 
     The result has weights of its own and is not compiled; trained on, it would lack batch normalization. In a
-    subclassed model the Functional and Sequential models within it are folded. Where a batch normalization was an output of the
-    model, an Identity of its name remains.
+    subclassed model the Functional and Sequential models within it are folded. Where a batch normalization was an
+    output of the model, an Identity of its name remains.
 
     Args:
         model: Built Functional, Sequential or subclassed model, with our layers or built-in ones.

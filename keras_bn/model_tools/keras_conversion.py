@@ -24,9 +24,9 @@ def convert(model: keras.Layer, **options: Any) -> keras.Layer:
 
     A Functional model whose class has a constructor of its own becomes a plain ``keras.Model`` of the same graph. A
     loss or metric without a config leaves the result uncompiled. Where the constructor of a class makes built-in
-    layers, those are replaced in the result; a file of it holds their weights, but read back, the constructor makes built-in
-    ones again, to be converted again. Layers of a class derived from the built-in one may
-    compute something else, and stay as they are, with a warning.
+    layers, those are replaced in the result; a file of it holds their weights, but read back, the constructor makes
+    built-in ones again, to be converted again. Layers of a class derived from the built-in one may compute something
+    else, and stay as they are, with a warning.
 
     Args:
         model: Functional, Sequential or subclassed model, or a layer. What is not a graph is made anew by

@@ -38,10 +38,10 @@ def recalibrate(
 
     Algorithm 2 of the paper (lines 8 to 11) averages instead: E[x] = E[μ], Var[x] = m/(m − 1)·E[σ²] over batches of
     equal size m. Its correction m/(m − 1) makes up, for independent samples, for the spread of the means of the
-    batches, which E[σ²] lacks and which is counted here as it is: σ² + (μ − E[μ])². Here the result is the variance of this data
-    set, without a correction, also with ``unbiased_variance``. Going layer by layer instead, each layer after the
-    statistics of those before it are final, would take as many passes as there are layers and give the statistics of
-    what a layer sees in inference; in one pass a layer's input is that of training, and depends, through the layers
+    batches, which E[σ²] lacks and which is counted here as it is: σ² + (μ − E[μ])². Here the result is the variance of
+    this data set, without a correction, also with ``unbiased_variance``. Going layer by layer instead, each layer after
+    the statistics of those before it are final, would take as many passes as there are layers and give the statistics
+    of what a layer sees in inference; in one pass a layer's input is that of training, and depends, through the layers
     before it, on the batches. Batches as large as in training, or larger, keep the difference small.
 
     Args:

@@ -32,16 +32,16 @@ def from_torch(
     """A layer that computes what a batch normalization module of PyTorch does.
 
     Weights, running statistics, eps and dtype are taken over; momentum becomes 1 − momentum (PyTorch's is the weight
-    of the new value), and None stays None, with its count of batches. The moving variance follows the unbiased variance,
-    as PyTorch's does. ``SyncBatchNorm`` becomes ``synchronized=True``; a module with ``track_running_stats=False`` a layer
-    that normalizes with the batch's own statistics also in inference, ``UntrackedBatchNormalization``; weights without
-    ``requires_grad`` are not trainable. Whether the module is in its training mode does not matter: Keras is told at
-    each call.
+    of the new value), and None stays None, with its count of batches. The moving variance follows the unbiased
+    variance, as PyTorch's does. ``SyncBatchNorm`` becomes ``synchronized=True``; a module with
+    ``track_running_stats=False`` a layer that normalizes with the batch's own statistics also in inference,
+    ``UntrackedBatchNormalization``; weights without ``requires_grad`` are not trainable. Whether the module is in its
+    training mode does not matter: Keras is told at each call.
 
     Args:
         module: ``nn.BatchNorm1d``, ``2d``, ``3d`` or ``SyncBatchNorm``, or of a class derived from one; or a state
-            dict, its values tensors or arrays, which states neither eps nor momentum: PyTorch's defaults 1e-5 and 0.1 are
-            assumed unless the options ``epsilon=`` and ``momentum=`` (ours) say otherwise.
+            dict, its values tensors or arrays, which states neither eps nor momentum: PyTorch's defaults 1e-5 and 0.1
+            are assumed unless the options ``epsilon=`` and ``momentum=`` (ours) say otherwise.
         axis: The channel axis of the layer's inputs; PyTorch's is 1, Keras' usual one −1.
         prefix: For a state dict: what the names of the entries start with, such as ``"layer1.0.bn1"``. May be left out
             where it holds only one batch normalization.
@@ -112,7 +112,8 @@ def to_torch(layer: keras.layers.BatchNormalization, *, rank: int | None = None)
 
     Returns:
         ``nn.BatchNorm1d`` (rank 2 and 3), ``2d``, ``3d``, or ``nn.SyncBatchNorm`` for ``synchronized=True``; in
-        training mode, except that a layer with ``trainable=False`` gives a module in evaluation mode without ``requires_grad``.
+        training mode, except that a layer with ``trainable=False`` gives a module in evaluation mode without
+        ``requires_grad``.
 
     Raises:
         ImportError: PyTorch is not installed.
