@@ -21,7 +21,29 @@ with quiet_import():
 
     from keras_bn.functional import BatchNormOutput, batch_norm
     from keras_bn.layer import BatchNormalization
+    from keras_bn.model_tools.folding import Fold, FoldReport, fold
+    from keras_bn.model_tools.keras_conversion import convert, revert
+    from keras_bn.model_tools.monitoring import BatchNormMonitor
+    from keras_bn.model_tools.recalibration import recalibrate
+    from keras_bn.model_tools.torch_conversion import from_torch, to_torch, to_torch_state_dict
+    from keras_bn.model_tools.untracked import UntrackedBatchNormalization
 
 __version__ = "0.1.0"
 
-__all__ = ["BatchNormOutput", "BatchNormalization", "__version__", "batch_norm"]
+__all__ = [
+    "BatchNormMonitor",
+    "BatchNormOutput",
+    "BatchNormalization",
+    "Fold",
+    "FoldReport",
+    "UntrackedBatchNormalization",
+    "__version__",
+    "batch_norm",
+    "convert",
+    "fold",
+    "from_torch",
+    "recalibrate",
+    "revert",
+    "to_torch",
+    "to_torch_state_dict",
+]

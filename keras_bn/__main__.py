@@ -1,4 +1,4 @@
-"""``python -m keras_bn``: the guided run, from the proof to a trained network."""
+"""``python -m keras_bn``: the guided run, from the proof to a trained network; and the model tools on files."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from keras_bn.quiet import held_stderr
 
@@ -56,7 +56,50 @@ def make_parser() -> Parser:
         "--quick", action="store_true", help="half a minute: fewer epochs, a shorter comparison with the built-in layer"
     )
     parser.set_defaults(command=guided_run)
+    subparsers = parser.add_subparsers(
+        title="tools for saved models", metavar="COMMAND", dest="subcommand", parser_class=Parser
+    )
+    convert = _add_tool(subparsers, "convert", "replace Keras' built-in batch normalization by ours, or the other way")
+    convert.add_argument("--revert", action="store_true", help="from our layer back to the built-in one")
+    convert.add_argument("--lossy", action="store_true", help="with --revert: leave out what inference does not need")
+    convert.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a constructor argument in every layer, as engine=closed_form or virtual_batch_size=32",
+    )
+    _add_tool(subparsers, "fold", "fold batch normalization into the linear layers beside it, for inference")
+    recalibrate = _add_tool(subparsers, "recalibrate", "take the moving statistics from a data set")
+    recalibrate.add_argument(
+        "--data", type=Path, required=True, metavar="FILE.npz", help="inputs, written by numpy.savez"
+    )
+    recalibrate.add_argument("--key", metavar="NAME", help='the array of inputs in it (default: "x", or the only one)')
+    recalibrate.add_argument("--batch-size", type=_positive, default=32, metavar="N", help="(default: %(default)s)")
+    recalibrate.add_argument("--steps", type=_positive, metavar="N", help="how many batches to take (default: all)")
+    _add_tool(subparsers, "inspect", "print a table of all batch normalizations and their health", writes=False)
     return parser
+
+
+def _add_tool(subparsers: Any, name: str, text: str, *, writes: bool = True) -> argparse.ArgumentParser:
+    tool = subparsers.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog="Exit status: 0, 1 on failure, 2 for usage.",
+    )
+    tool.add_argument("input", type=Path, metavar="IN.keras")
+    if writes:
+        tool.add_argument(
+            "output",
+            type=Path,
+            nargs="?",
+            metavar="OUT.keras",
+            help="where to save (default: beside IN, with a suffix)",
+        )
+        tool.add_argument("--force", action="store_true", help="overwrite OUT.keras if it exists")
+    tool.set_defaults(command=model_tool)
+    return tool
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,6 +107,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     options = parser.parse_args(arguments)
     return options.command(parser, options)
+
+
+def model_tool(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    """Run one of the tools for saved models.
+
+    Returns:
+        The exit status: 0, or 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: 1, if it failed; 2, if a file is not there, or must not be overwritten.
+    """
+    from keras_bn.model_tools import commands
+
+    with held_stderr():
+        outcome = commands.run(arguments)
+    if outcome.error:
+        parser.exit(outcome.status, f"{parser.prog} {arguments.subcommand}: error: {outcome.error}\n")
+    return outcome.status
 
 
 def guided_run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:

@@ -180,20 +180,15 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return tf.sqrt(_copy(self.moving_variance_initializer)(shape, dtype=dtype))
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> tf.Tensor:
-        is_propagated = masking.is_propagated(mask, inputs)
         x = self._checked(inputs)
-        weights = None
-        if mask is not None and training and self.trainable:
-            mask = tf.convert_to_tensor(mask)
-            weights = masking.propagated(mask, x) if is_propagated else masking.explicit(mask, x, self._axes)
+        uses_batch = bool(training and self.trainable)
+        weights = masking.weights_of(mask, inputs, x, self._axes) if uses_batch else None
         batch = TensorBatch(x, self._axes, self._channels, weights)
-        gamma = _read(self.gamma, batch.dtype) if self.scale else tf.ones(self._channels, batch.dtype)
-        beta = _read(self.beta, batch.dtype) if self.center else tf.zeros(self._channels, batch.dtype)
+        gamma, beta = self._gamma_and_beta(batch.dtype)
         # Every variable is read once, so that its new value depends on that very read: TensorFlow's graph optimizer has
         # been seen to let a second read, ordered before the assignment by a control dependency alone, come after it.
         state = {variable.name: _read(variable, batch.dtype) for variable in self._state}
         moving = Fallback(state["moving_mean"], state["moving_variance"])
-        uses_batch = bool(training and self.trainable)
         shape = functional.with_channels(x.shape, self._axes, self._channels)
         engine = self._choose(shape, x.dtype, uses_batch, mask is not None, selection.traced_for_xla()).engine
         if not uses_batch:
@@ -205,7 +200,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         selection.refuse_replicas(self.synchronized)
         reference = self._reference(state) if self.renorm else None
         fallback = moving
-        if is_propagated:
+        if masking.is_propagated(mask, inputs):
             # Such a mask may leave out whole channels of a batch, as time steps that are padding in every sample where
             # time is the channel axis; those pass unnormalized.
             empty = batch.is_empty()
@@ -222,6 +217,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
             )
         self._update(state, batch, mean, variance)
         return tf.cast(y, self.compute_dtype)
+
+    def _gamma_and_beta(self, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
+        gamma = _read(self.gamma, dtype) if self.scale else tf.ones(self._channels, dtype)
+        beta = _read(self.beta, dtype) if self.center else tf.zeros(self._channels, dtype)
+        return gamma, beta
 
     def engine_for(
         self,

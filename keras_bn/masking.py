@@ -5,6 +5,14 @@ from typing import Any
 import tensorflow as tf
 
 
+def weights_of(mask: Any, inputs: Any, x: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor | None:
+    """The weights of the elements of x, which are the inputs as they are normalized; None without a mask."""
+    if mask is None:
+        return None
+    given = tf.convert_to_tensor(mask)
+    return propagated(given, x) if is_propagated(mask, inputs) else explicit(given, x, axes)
+
+
 def is_propagated(mask: Any, inputs: Any) -> bool:
     """Whether Keras passed on this mask with the inputs, to which it attaches it; a model may pass an equal copy."""
     attached = getattr(inputs, "_keras_mask", None)

@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 from derivations.steps import numeric_gradients
-from keras_bn import BatchNormalization, __main__
-from keras_bn.guided_run import agreement, checks, progress, run, training
+from keras_bn import BatchNormalization, __main__, progress
+from keras_bn.guided_run import agreement, checks, run, training
 
 ORACLES = {
     "derivation": checks.derivation_oracle(numeric_gradients()),

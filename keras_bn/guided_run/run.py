@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_bn.guided_run import agreement, checks, drawing, training
-from keras_bn.guided_run.progress import say, step
+from keras_bn.progress import say, step
 
 PICTURE = "training.png"
 RESULTS = "results.json"

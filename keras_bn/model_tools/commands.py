@@ -1,0 +1,210 @@
+"""``python -m keras_bn convert|fold|recalibrate|inspect``: the model tools on files."""
+
+import argparse
+import json
+import os
+import tempfile
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_bn.model_tools import health, rebuilding
+from keras_bn.model_tools.folding import fold
+from keras_bn.model_tools.keras_conversion import convert, revert
+from keras_bn.model_tools.recalibration import recalibrate
+from keras_bn.progress import say, step
+
+# What a user can mend; anything else is a defect, and shows its traceback.
+_ERRORS = (ValueError, TypeError, OSError, ImportError, NotImplementedError, KeyError, zipfile.BadZipFile)
+
+
+class Outcome(NamedTuple):
+    """How a subcommand ended; ``error`` is printed by the caller, which may hold back standard error meanwhile."""
+
+    status: int
+    error: str = ""
+
+
+class _Usage(Exception):
+    """Files are not there, or are there and must not be."""
+
+
+def run(options: argparse.Namespace) -> Outcome:
+    """Run the subcommand of the options.
+
+    Returns:
+        Status 0; 1 if it failed; 2 if files are not there, or are there and must not be; 130 after Ctrl-C.
+    """
+    try:
+        source = _existing(options.input)
+        if options.subcommand == "inspect":
+            return _inspect(_load(source))
+        target = _target(options)
+        if options.subcommand == "recalibrate" and not options.data.is_file():
+            raise _Usage(f"{options.data} is not there. Check the path.")
+        model = _load(source)
+        with warnings.catch_warnings(record=True) as notes, step(f"{options.subcommand.capitalize()} {model.name}"):
+            warnings.simplefilter("always", UserWarning)
+            model, lines = _ACTIONS[options.subcommand](model, options)
+        for line in [*lines, *(f"Note: {note.message}" for note in notes if note.category is UserWarning)]:
+            say(line)
+        with step(f"Save {target}"):
+            save(model, target, force=options.force)
+        return Outcome(0)
+    except KeyboardInterrupt:
+        say("Interrupted; nothing was written.")
+        return Outcome(130)
+    except _Usage as error:
+        return Outcome(2, str(error))
+    except _ERRORS as error:
+        return Outcome(1, str(error).strip() or type(error).__name__)
+
+
+def _load(path: Path) -> keras.Model:
+    with warnings.catch_warnings(), step(f"Load {path}"):
+        # Keras' notes on files that hold no state of an optimizer, or an older one.
+        warnings.simplefilter("ignore")
+        return keras.models.load_model(path, safe_mode=True)
+
+
+def save(model: keras.Model, path: Path, *, force: bool = False) -> None:
+    """Save a model under ``path`` once it is written in full: to a temporary file beside it first.
+
+    Raises:
+        FileExistsError: there is such a file, and not ``force``.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as directory:
+        temporary = Path(directory) / path.name
+        model.save(temporary)
+        if force:
+            os.replace(temporary, path)
+            return
+        try:
+            # Fails if a file of that name came about meanwhile, which replacing it would not.
+            os.link(temporary, path)
+        except FileExistsError as error:
+            raise FileExistsError(f"{path} exists. Pass --force to overwrite it.") from error
+        except OSError:
+            # A file system without hard links.
+            if path.exists():
+                raise FileExistsError(f"{path} exists. Pass --force to overwrite it.") from None
+            os.replace(temporary, path)
+
+
+def load_inputs(path: Path, key: str | None, model: keras.Model) -> Any:
+    """The inputs of a model from an NPZ file, never from a pickle.
+
+    ``key`` names the array; else inputs are matched by name, or a model with one input takes "x", or the only array.
+
+    Raises:
+        ValueError: the arrays are of objects, or do not tell which is which.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        if not hasattr(file, "files"):
+            raise ValueError(
+                f"{path} must be an NPZ file. Received: a single array. Write it with numpy.savez(file, x=…)."
+            )
+        names = [tensor.name for tensor in model.inputs] if getattr(model, "inputs", None) else []
+        if key is None and len(names) > 1:
+            missing = [name for name in names if name not in file.files]
+            if missing:
+                raise ValueError(f"{path} must have an array for each input, {names}. Received: {file.files}.")
+            found: dict[str, Any] = {name: file[name] for name in names}
+            return found if isinstance(model.input, dict) else [found[name] for name in names]
+        candidates = [key] if key is not None else [*names, "x", *(file.files if len(file.files) == 1 else [])]
+        chosen = next((name for name in candidates if name in file.files), None)
+        if chosen is None:
+            raise ValueError(f"name the array of inputs with --key. Received: --key {key}; {path} has {file.files}.")
+        return file[chosen]
+
+
+def parse_options(texts: list[str]) -> dict[str, Any]:
+    """Constructor arguments from NAME=VALUE texts; a value is JSON, or else a string.
+
+    Raises:
+        ValueError: there is no "=".
+    """
+    options = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(
+                f"an option is NAME=VALUE. Received: --set {text}. For instance: --set engine=closed_form."
+            )
+        try:
+            options[name] = json.loads(value)
+        except json.JSONDecodeError:
+            options[name] = {"None": None, "True": True, "False": False}.get(value, value)
+    return options
+
+
+def _convert(model: keras.Model, options: argparse.Namespace) -> tuple[keras.Model, list[str]]:
+    if options.revert:
+        if options.set:
+            raise ValueError(f"--revert takes no options. Received: --set {options.set[0]}. Leave out one of them.")
+        new = revert(model, lossy=options.lossy)
+    else:
+        new = convert(model, **parse_options(options.set))
+    rows = _examined(new)
+    return new, [f"{sum(row.kind == 'ours' for row in rows)} of {len(rows)} batch normalizations are ours now."]
+
+
+def _fold(model: keras.Model, options: argparse.Namespace) -> tuple[keras.Model, list[str]]:
+    new, report = fold(model, return_report=True)
+    return new, [str(report)]
+
+
+def _recalibrate(model: keras.Model, options: argparse.Namespace) -> tuple[keras.Model, list[str]]:
+    data = load_inputs(options.data, options.key, model)
+    samples = len(keras.tree.flatten(data)[0])
+    new = recalibrate(model, data, steps=options.steps, batch_size=options.batch_size)
+    return new, [f"{len(_examined(new))} batch normalizations, statistics of {samples} samples at most."]
+
+
+_ACTIONS = {"convert": _convert, "fold": _fold, "recalibrate": _recalibrate}
+
+
+def _inspect(model: keras.Model) -> Outcome:
+    rows = _examined(model)
+    if not rows:
+        say(f"{model.name} has no batch normalization.")
+        return Outcome(0)
+    say(health.table(rows))
+    bad = [row for row in rows if row.verdict != "ok"]
+    say(f"{len(rows)} batch normalizations, {len(rows) - len(bad)} of them ok")
+    return Outcome(0)
+
+
+def _examined(model: keras.Model) -> list[health.Health]:
+    layers = [layer for layer in rebuilding.all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
+    names = [layer.name for layer in layers]
+    return [
+        health.examine(layer, layer.name if names.count(layer.name) == 1 else layer.path)
+        for layer in layers
+        if layer.built
+    ]
+
+
+def _existing(path: Path) -> Path:
+    if path.suffix != ".keras":
+        raise _Usage(f"{path} must be a file in Keras' own format, *.keras. Load it in Python and save it as such.")
+    if not path.is_file():
+        raise _Usage(f"{path} is not there. Check the path.")
+    return path
+
+
+def _target(options: argparse.Namespace) -> Path:
+    suffixes = {"convert": "reverted" if getattr(options, "revert", False) else "converted", "fold": "folded"}
+    suffix = suffixes.get(options.subcommand, "recalibrated")
+    path = options.output or options.input.with_name(f"{options.input.stem}_{suffix}.keras")
+    if path.suffix != ".keras":
+        raise _Usage(f"the result {path} must be named *.keras.")
+    if path.exists() and not options.force:
+        raise _Usage(f"{path} exists. Pass --force to overwrite it, or name another file.")
+    if not path.parent.is_dir():
+        raise _Usage(f"the directory {path.parent} is not there. Make it first.")
+    return path

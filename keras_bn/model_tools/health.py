@@ -1,0 +1,99 @@
+"""What the weights and statistics of a batch normalization say about its health."""
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+# |gamma| up to this scales a channel to nothing.
+DEAD_GAMMA = 1e-4
+# A variance of up to this share of epsilon leaves a channel constant: its normalized values stay below √(1/1000).
+DEAD_VARIANCE = 1e-3
+
+
+class Health(NamedTuple):
+    """The state of one batch normalization; ranges are (smallest, largest) over the channels."""
+
+    name: str
+    kind: str
+    """"ours", "built-in", or the name of another class."""
+    channels: int
+    trainable: bool
+    gamma: tuple[float, float]
+    """(1, 1) without scale."""
+    beta: tuple[float, float]
+    """(0, 0) without center."""
+    mean: tuple[float, float]
+    variance: tuple[float, float]
+    dead: int
+    """Channels whose output is constant: gamma ≈ 0 or variance ≈ 0."""
+    not_finite: int
+    """Channels with a weight or statistic that is NaN or infinite."""
+    untouched: bool
+    """Whether the moving statistics are those of a new layer, 0 and 1."""
+
+    @property
+    def verdict(self) -> str:
+        """What is wrong, in a few words; "ok" if nothing is."""
+        found = [f"{self.not_finite} not finite"] if self.not_finite else []
+        found += [f"{self.dead} dead"] if self.dead else []
+        found += ["statistics never updated"] if self.untouched else []
+        return ", ".join(found) or "ok"
+
+
+def examine(layer: keras.layers.BatchNormalization, name: str | None = None) -> Health:
+    """The health of a built layer, ours or built-in."""
+    mean, variance = as_array(layer.moving_mean), as_array(layer.moving_variance)
+    gamma = as_array(layer.gamma) if layer.scale else np.ones_like(mean)
+    beta = as_array(layer.beta) if layer.center else np.zeros_like(mean)
+    finite = np.isfinite(mean) & np.isfinite(variance) & np.isfinite(gamma) & np.isfinite(beta)
+    kinds = {"keras_bn": "ours", "keras": "built-in"}
+    kind = kinds.get(type(layer).__module__.split(".")[0]) if type(layer).__name__ == "BatchNormalization" else None
+    return Health(
+        name=name or layer.name,
+        kind=kind or type(layer).__name__,
+        channels=int(mean.size),
+        trainable=layer.trainable,
+        gamma=span(gamma),
+        beta=span(beta),
+        mean=span(mean),
+        variance=span(variance),
+        dead=int(dead_channels(gamma, variance, layer.epsilon).sum()),
+        not_finite=int((~finite).sum()),
+        untouched=bool((mean == 0).all() and (variance == 1).all()),
+    )
+
+
+def dead_channels(gamma: np.ndarray, variance: np.ndarray, epsilon: float) -> np.ndarray:
+    """Where gamma or the variance is about 0."""
+    return (np.abs(gamma) <= DEAD_GAMMA) | (variance <= DEAD_VARIANCE * epsilon)
+
+
+def table(rows: list[Health]) -> str:
+    """Layers, one a line, in aligned columns."""
+    head = ("layer", "class", "channels", "trainable", "gamma", "beta", "mean", "variance", "health")
+    cells = [head] + [
+        (
+            row.name,
+            row.kind,
+            str(row.channels),
+            "yes" if row.trainable else "no",
+            *(f"{low:.3g} … {high:.3g}" for low, high in (row.gamma, row.beta, row.mean, row.variance)),
+            row.verdict,
+        )
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
+    )
+
+
+def as_array(variable: Any) -> np.ndarray:
+    """The values of a variable in float64."""
+    return variable.numpy().astype(np.float64)
+
+
+def span(values: np.ndarray) -> tuple[float, float]:
+    """(smallest, largest)."""
+    return float(values.min()), float(values.max())

@@ -1,0 +1,170 @@
+"""From Keras' built-in batch normalization to ours, and back, in finished models."""
+
+import warnings
+from typing import Any
+
+import keras
+
+from keras_bn.layer import BatchNormalization
+from keras_bn.model_tools import rebuilding
+from keras_bn.model_tools.untracked import UntrackedBatchNormalization
+from keras_bn.progress import task
+
+# Of the options that the built-in layer lacks, those that it does without: results do not depend on them.
+_HARMLESS = ("engine",)
+
+
+def convert(model: keras.Layer, **options: Any) -> keras.Layer:
+    """The same model with every ``keras.layers.BatchNormalization`` replaced by ours.
+
+    Outputs and gradients are equal to rounding, in inference and in training. Nested models and shared layers are
+    followed, and layers that others hold as attributes, in lists or in dictionaries. Weights, random states of dropout,
+    trainable flags, names, compilation and the state of the optimizer are kept. ``model`` itself is not changed, and
+    shares no weights with the result.
+
+    A Functional model whose class has a constructor of its own becomes a plain ``keras.Model`` of the same graph. A
+    loss or metric without a config leaves the result uncompiled. Where the constructor of a class makes built-in
+    layers, those are replaced in the result; a file of it holds their weights, but read back, the constructor makes
+    built-in ones again, to be converted again. Layers of a class derived from the built-in one may compute something
+    else, and stay as they are, with a warning.
+
+    Args:
+        model: Functional, Sequential or subclassed model, or a layer. What is not a graph is made anew by
+            ``from_config(get_config())``.
+        **options: Constructor arguments of ``BatchNormalization`` to set in every batch normalization of the model,
+            also in those that were ours before: ``engine=``, ``synchronized=True``, ``virtual_batch_size=``, ….
+
+    Returns:
+        A model or layer of the same class.
+
+    Raises:
+        TypeError: ``model`` is no Keras model or layer; an option is no argument of the layer.
+        ValueError: an option is out of its range, or a layer cannot be copied: the message names it.
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(name="norm")])
+    >>> type(convert(model, virtual_batch_size=16).get_layer("norm")).__module__
+    'keras_bn.layer'
+    """
+    _check(model, "convert")
+    if "name" in options:
+        raise TypeError(
+            f"convert() keeps the names of the layers. Received: name={options['name']!r}. Leave the argument out."
+        )
+    # Errors in the options come first, and whatever the model holds.
+    BatchNormalization(**options)
+    derived = sorted({layer.name for layer in rebuilding.all_layers(model) if _is_derived(layer)})
+    if derived:
+        warnings.warn(
+            f"left as they are, since their classes derive from keras.layers.BatchNormalization: {', '.join(derived)}",
+            stacklevel=2,
+        )
+
+    def replacement(layer: keras.Layer) -> keras.Layer | None:
+        if not (is_built_in(layer) or (options and type(layer) is BatchNormalization)):
+            return None
+        return BatchNormalization.from_config({**layer.get_config(), **options})
+
+    with task(f"converting {model.name}"):
+        new = rebuilding.rebuild(model, replacement)
+        if options.get("renorm"):
+            _start_renormalization(model, new)
+        return new
+
+
+def revert(model: keras.Layer, *, lossy: bool = False) -> keras.Layer:
+    """The same model with every batch normalization of ours replaced by the built-in layer: the inverse of ``convert``.
+
+    Args:
+        model: As in ``convert``.
+        lossy: Whether to leave out, with a warning, what the built-in layer cannot express but which inference does
+            not depend on: ``momentum=None``, ``unbiased_variance``, ``virtual_batch_size``, statistics kept in float32
+            under a 16-bit policy. Training then goes on otherwise.
+
+    Returns:
+        A model or layer of the same class.
+
+    Raises:
+        TypeError: ``model`` is no Keras model or layer.
+        ValueError: the built-in layer cannot express an option of a layer; all of these are listed, by layer.
+
+    >>> revert(BatchNormalization(virtual_batch_size=16, name="norm"))
+    Traceback (most recent call last):
+    ValueError: keras.layers.BatchNormalization cannot express
+      norm: virtual_batch_size=16
+    Pass lossy=True to leave out what inference does not depend on.
+    """
+    _check(model, "revert")
+    ours = [layer for layer in rebuilding.all_layers(model) if isinstance(layer, BatchNormalization)]
+    lost = {layer.name: (inexpressible(layer), impossible(layer)) for layer in ours}
+    listing = "\n".join(f"  {name}: {', '.join([*b, *a])}" for name, (a, b) in lost.items() if a or b)
+    if any(hard for _, hard in lost.values()) or (listing and not lossy):
+        if any(hard for _, hard in lost.values()):
+            remedy = "Several channel axes, and layers of other classes, have no counterpart there at all."
+        else:
+            remedy = "Pass lossy=True to leave out what inference does not depend on."
+        raise ValueError(f"keras.layers.BatchNormalization cannot express\n{listing}\n{remedy}")
+    if listing:
+        warnings.warn(f"left out, since keras.layers.BatchNormalization cannot express it:\n{listing}", stacklevel=2)
+
+    def replacement(layer: keras.Layer) -> keras.Layer | None:
+        if type(layer) is not BatchNormalization:
+            return None
+        config = layer.get_config()
+        if layer.momentum is None:
+            config["momentum"] = 0.99
+        for name in ("unbiased_variance", "virtual_batch_size", *_HARMLESS):
+            config.pop(name, None)
+        return keras.layers.BatchNormalization.from_config(config)
+
+    with task(f"reverting {model.name}"):
+        return rebuilding.rebuild(model, replacement)
+
+
+def is_built_in(layer: Any) -> bool:
+    """Whether a layer is Keras' own batch normalization, and of no class derived from it."""
+    return type(layer) is keras.layers.BatchNormalization
+
+
+def is_batch_normalization(layer: Any) -> bool:
+    """Whether a layer normalizes with moving statistics as the built-in layer and ours do."""
+    return isinstance(layer, keras.layers.BatchNormalization) and not isinstance(layer, UntrackedBatchNormalization)
+
+
+def inexpressible(layer: BatchNormalization) -> list[str]:
+    """What of a layer's options the built-in layer lacks, though it infers alike."""
+    found = [] if layer.momentum is not None else ["momentum=None"]
+    found += ["unbiased_variance=True"] if layer.unbiased_variance else []
+    found += [] if layer.virtual_batch_size is None else [f"virtual_batch_size={layer.virtual_batch_size}"]
+    if keras.backend.result_type(layer.variable_dtype, "float32") != layer.variable_dtype:
+        found.append(f"float32 statistics under dtype={layer.dtype_policy.name!r}")
+    return found
+
+
+def impossible(layer: BatchNormalization) -> list[str]:
+    """What of a layer the built-in layer cannot do at all."""
+    found = [f"axis={layer.axis}"] if isinstance(layer.axis, tuple) else []
+    return found + ([] if type(layer) is BatchNormalization else [f"a layer of class {type(layer).__name__}"])
+
+
+def _is_derived(layer: Any) -> bool:
+    built_in = isinstance(layer, keras.layers.BatchNormalization)
+    return built_in and not is_built_in(layer) and not isinstance(layer, BatchNormalization)
+
+
+def _start_renormalization(old: keras.Layer, new: keras.Layer) -> None:
+    """Where renormalization is new, the statistics of earlier batches start from the moving ones."""
+    with_it = {layer.name for layer in rebuilding.all_layers(old) if getattr(layer, "renorm", False)}
+    for layer in rebuilding.all_layers(new):
+        if type(layer) is BatchNormalization and layer.built and layer.name not in with_it:
+            stddev = keras.ops.sqrt(keras.ops.convert_to_tensor(layer.moving_variance) + layer.epsilon)
+            layer.moving_stddev.assign(stddev)
+            layer.renorm_mean.assign(layer.moving_mean)
+            layer.renorm_stddev.assign(stddev)
+
+
+def _check(model: Any, function: str) -> None:
+    if not isinstance(model, keras.Layer):
+        raise TypeError(
+            f"{function}() takes a Keras model or layer. Received: {type(model).__name__}. "
+            "Load a file first: keras.models.load_model(path)."
+        )

@@ -1,0 +1,256 @@
+"""``BatchNormMonitor``: what batch normalization does while a model trains."""
+
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_bn.model_tools import health, rebuilding
+from keras_bn.model_tools.keras_conversion import is_batch_normalization
+
+QUANTITIES = ("gamma_min", "gamma_max", "beta_min", "beta_max", "mean_gap", "variance_gap", "dead")
+# Gaps from which on inference normalizes visibly otherwise than training: half a standard deviation; a factor of two.
+LAGGING_MEAN, LAGGING_VARIANCE = 0.5, float(np.log(2))
+
+
+class BatchNormMonitor(keras.callbacks.Callback):
+    """Watches every batch normalization of a model, ours or built-in, during ``fit``.
+
+    After each epoch ``logs``, and with them the history, hold for every layer, as ``"<layer>/<quantity>"``:
+
+    - ``gamma_min``, ``gamma_max``, ``beta_min``, ``beta_max``: the ranges over the channels;
+    - ``mean_gap``: the largest distance, over the channels, of the moving mean from the mean of the epoch's batches, in
+      standard deviations; ``variance_gap``: the same of the variances, as the absolute logarithm of their ratio. Both
+      are NaN for a layer that is not updated, as a frozen one;
+    - ``dead``: the number of channels with gamma ≈ 0 or variance ≈ 0, whose output is constant.
+
+    The statistics of the batches are those that the moving statistics took in, solved for: b = (new − a·old)/(1 − a),
+    with momentum a (equation 11). Nothing is added to the model or its training step; a few vectors are read after
+    each batch. A layer that a step calls several times counts as updated once, so that its gaps are overestimated.
+
+    Gaps of more than half a standard deviation, or more than a factor of two, mean that inference lags behind training:
+    a UserWarning says so, once, when a layer lags for two epochs on end or at the end of training. More steps, a lower
+    momentum or ``recalibrate`` help.
+
+    Args:
+        tensorboard: Directory to write all quantities to, for TensorBoard.
+        picture: Where to draw all quantities by layer and epoch at the end of training, as a PNG or what the suffix
+            says; needs Matplotlib.
+        warn: Whether to warn when inference statistics lag behind.
+
+    Raises:
+        ImportError: ``picture`` is given and Matplotlib is missing.
+        ValueError: in ``fit``, if the model has no batch normalization.
+
+    Source: Ioffe and Szegedy, "Batch Normalization" (2015), section 3.1.
+
+    >>> monitor = BatchNormMonitor(warn=False)
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization(name="norm")])
+    >>> model.compile(loss="mse")
+    >>> history = model.fit(np.eye(2), np.eye(2), callbacks=[monitor], verbose=0).history
+    >>> history["norm/dead"]
+    [0.0]
+    """
+
+    def __init__(
+        self, *, tensorboard: str | Path | None = None, picture: str | Path | None = None, warn: bool = True
+    ) -> None:
+        super().__init__()
+        if picture is not None:
+            _figure_class()
+        self._directory, self._picture, self._warns = tensorboard, picture, warn
+        self._writer: Any = None
+        self._watched: list[_Watched] = []
+        self.records: dict[str, dict[str, list[float]]] = {}
+        """By layer and quantity, one value an epoch."""
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        layers = [layer for layer in rebuilding.all_layers(self.model) if is_batch_normalization(layer)]
+        if not layers:
+            raise ValueError(
+                f"BatchNormMonitor needs a batch normalization. Received: the model {self.model.name!r} without "
+                "any. Leave the callback out."
+            )
+        names = [layer.name for layer in layers]
+        # Models within models may use a name twice.
+        unique = [name if names.count(name) == 1 else layer.path for name, layer in zip(names, layers, strict=True)]
+        self._watched = [_Watched(name, layer) for name, layer in zip(unique, layers, strict=True)]
+        self.records = {watched.name: {quantity: [] for quantity in QUANTITIES} for watched in self._watched}
+        self._lagged: set[str] = set()
+        self._warned = False
+        if self._directory is not None:
+            self._writer = tf.summary.create_file_writer(str(self._directory))
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._batch = -1
+        self._read()
+        for watched in self._watched:
+            watched.begin()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        # With steps_per_execution, several batches end at once.
+        steps, self._batch = batch - self._batch, batch
+        self._read()
+        for watched in self._watched:
+            watched.update(steps)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        lagging = set()
+        for watched in self._watched:
+            values = watched.summary()
+            for quantity, value in values.items():
+                self.records[watched.name][quantity].append(value)
+                if logs is not None:
+                    logs[f"{watched.name}/{quantity}"] = value
+            if values["mean_gap"] > LAGGING_MEAN or values["variance_gap"] > LAGGING_VARIANCE:
+                lagging.add(watched.name)
+        if self._writer is not None:
+            self._write(epoch)
+        self._warn(lagging & self._lagged)
+        self._lagged = lagging
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        if self._picture is not None:
+            draw(self.records, Path(self._picture))
+        self._warn(self._lagged)
+
+    def _read(self) -> None:
+        """Read all statistics at once: one transfer, whatever the number of layers."""
+        built = [watched for watched in self._watched if watched.layer.built]
+        vectors = [tf.reshape(tf.cast(v.value, tf.float64), [-1]) for watched in built for v in watched.variables()]
+        if vectors:
+            parts = np.split(tf.concat(vectors, 0).numpy(), np.cumsum([int(v.shape[0]) for v in vectors])[:-1])
+            for place, watched in enumerate(built):
+                watched.now = _Moments(parts[2 * place], parts[2 * place + 1])
+
+    def _write(self, epoch: int) -> None:
+        # tf.summary.scalar is part of the package tensorboard; this is what it writes.
+        metadata = tf.compat.v1.SummaryMetadata(
+            plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
+        )
+        with self._writer.as_default():
+            for name, quantities in self.records.items():
+                for quantity, values in quantities.items():
+                    tf.summary.write(f"{name}/{quantity}", np.float32(values[-1]), step=epoch, metadata=metadata)
+        self._writer.flush()
+
+    def _warn(self, lagging: set[str]) -> None:
+        if not (self._warns and lagging) or self._warned:
+            return
+        self._warned = True
+        latest = {
+            name: (self.records[name]["mean_gap"][-1], self.records[name]["variance_gap"][-1]) for name in lagging
+        }
+        worst = max(latest, key=lambda name: max(latest[name][0] / LAGGING_MEAN, latest[name][1] / LAGGING_VARIANCE))
+        warnings.warn(
+            f"inference statistics lag behind training in {len(lagging)} of {len(self._watched)} batch normalizations; "
+            f"most in {worst}: the moving mean is off by {latest[worst][0]:.2g} standard deviations, the moving "
+            f"variance by a factor of {np.exp(latest[worst][1]):.2g}. Train for more steps, lower the momentum, or use "
+            "keras_bn.recalibrate.",
+            stacklevel=2,
+        )
+
+
+class _Moments(NamedTuple):
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+class _Watched:
+    """A layer, and what its batches of the present epoch told."""
+
+    def __init__(self, name: str, layer: keras.layers.BatchNormalization) -> None:
+        self.name, self.layer = name, layer
+        self.now: _Moments | None = None
+        self._before: _Moments | None = None
+
+    def variables(self) -> tuple[Any, Any]:
+        return self.layer.moving_mean, self.layer.moving_variance
+
+    def begin(self) -> None:
+        self._before = self.now
+        self._sums, self._batches = [np.zeros(()), np.zeros(())], 0
+
+    def update(self, steps: int) -> None:
+        """Solve for the statistics of the last ``steps`` batches."""
+        before, self._before = self._before, self.now
+        momentum = self.layer.momentum
+        if before is None or self.now is None or not self.layer.trainable or momentum == 1 or steps < 1:
+            return
+        if momentum is None:
+            count = float(health.as_array(self.layer.update_count).max())
+            kept = (count - steps) / count if count else 1.0
+        else:
+            kept = momentum**steps
+        if kept >= 1:
+            return
+        mean, variance = ((new - kept * old) / (1 - kept) for new, old in zip(self.now, before, strict=True))
+        self._sums = [self._sums[0] + steps * mean, self._sums[1] + steps * variance]
+        self._batches += steps
+
+    def summary(self) -> dict[str, float]:
+        layer = self.layer
+        if not layer.built or self.now is None:
+            return dict.fromkeys(QUANTITIES, float("nan"))
+        gamma = health.as_array(layer.gamma).reshape(-1) if layer.scale else np.ones_like(self.now.mean)
+        beta = health.as_array(layer.beta).reshape(-1) if layer.center else np.zeros_like(self.now.mean)
+        (gamma_min, gamma_max), (beta_min, beta_max) = health.span(gamma), health.span(beta)
+        mean_gap = variance_gap = float("nan")
+        if self._batches:
+            mean, variance = (total / self._batches for total in self._sums)
+            # Rounding may take it below zero.
+            variance = np.maximum(variance, 0) + layer.epsilon
+            moving = np.maximum(self.now.variance, 0) + layer.epsilon
+            with np.errstate(divide="ignore", invalid="ignore"):
+                mean_gap = float(np.max(np.abs(self.now.mean - mean) / np.sqrt(variance)))
+                variance_gap = float(np.max(np.abs(np.log(moving / variance))))
+        dead = float(health.dead_channels(gamma, self.now.variance, layer.epsilon).sum())
+        values = (gamma_min, gamma_max, beta_min, beta_max, mean_gap, variance_gap, dead)
+        return dict(zip(QUANTITIES, values, strict=True))
+
+
+def draw(records: dict[str, dict[str, list[float]]], path: Path) -> None:
+    """Draw a map a quantity: layers downwards, in their order, epochs to the right."""
+    panels = {
+        "largest |gamma|": ("gamma_min", "gamma_max"),
+        "largest |beta|": ("beta_min", "beta_max"),
+        "gap of the means [standard deviations]": ("mean_gap",),
+        "gap of the variances [|log ratio|]": ("variance_gap",),
+        "dead channels": ("dead",),
+    }
+    names = list(records)
+    figure = _figure_class()(figsize=(16, max(3.0, 1.5 + 0.18 * len(names))), dpi=120, layout="constrained")
+    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (title, quantities) in zip(grid, panels.items(), strict=True):
+        values = np.max([np.abs([records[name][quantity] for name in names]) for quantity in quantities], axis=0)
+        epochs = values.shape[1]
+        image = axes.imshow(
+            values,
+            aspect="auto",
+            interpolation="none",
+            cmap="viridis",
+            extent=(0.5, epochs + 0.5, len(names) - 0.5, -0.5),
+        )
+        axes.set_title(title, fontsize=9)
+        axes.set_xlabel("epoch")
+        axes.set_xticks(np.unique(np.linspace(1, max(epochs, 1), min(epochs, 5)).round()))
+        axes.set_yticks(range(len(names)), names, fontsize=6)
+        figure.colorbar(image, ax=axes)
+    figure.savefig(path)
+
+
+def _figure_class() -> Any:
+    try:
+        # Not pyplot: it would look for a display.
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            'picture= needs Matplotlib, which is not installed. Install it with: pip install "keras-bn[demo]"'
+        ) from error
+    return Figure

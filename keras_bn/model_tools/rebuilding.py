@@ -1,0 +1,316 @@
+"""A model once more, with some of its layers replaced: the common ground of converting, recalibrating and folding.
+
+Graphs (Functional and Sequential models) are run once more with copies of their layers. Everything else comes from its
+config, and the layers that it holds as attributes, in lists or in dictionaries are exchanged there.
+"""
+
+import inspect
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+# Whether a layer is to be replaced, and what takes its place: a new layer, not yet built, of the same name.
+Replacement = Callable[[keras.Layer], keras.Layer | None]
+
+
+def is_graph(layer: Any) -> bool:
+    """Whether the layer is a model whose graph is known: Functional, or Sequential and built."""
+    if isinstance(layer, keras.Sequential):
+        return type(layer).call is keras.Sequential.call
+    return is_functional(layer)
+
+
+def is_functional(layer: Any) -> bool:
+    """Whether the layer is a Functional model that runs its graph and nothing else."""
+    # Keras has no public name for the class.
+    functional = [c for c in type(layer).__mro__ if c.__name__ == "Functional" and c.__module__.startswith("keras.")]
+    return bool(functional) and type(layer).call is functional[0].call  # type: ignore[attr-defined]
+
+
+def all_layers(root: keras.Layer) -> list[keras.Layer]:
+    """``root`` and every layer in it, at any depth, each once."""
+    found: dict[int, keras.Layer] = {}
+    waiting = [root]
+    while waiting:
+        layer = waiting.pop()
+        if id(layer) not in found:
+            found[id(layer)] = layer
+            waiting += reversed(layer._layers)
+    return list(found.values())
+
+
+def rebuild(root: keras.Layer, replacement: Replacement) -> keras.Layer:
+    """A copy of a model or layer, with state of its own, in which replaced layers keep their weights by name.
+
+    Weights, random states, trainable flags and names are those of ``root``; so are the compilation and the state of the
+    optimizer, where they can be expressed in a config. Layers that were shared are shared again.
+
+    Args:
+        root: A model or layer; built, unless it holds no weights.
+        replacement: For a layer, the one to take its place, or None to copy it. Not asked about the layers within one
+            that it replaced.
+
+    Raises:
+        ValueError: a layer cannot be made from its config, or its copy cannot be built.
+    """
+    copier = _Copier(replacement)
+    with keras.saving.custom_object_scope(_custom_classes(root)):
+        new = copier.copy(root)
+        copier.transfer()
+        if isinstance(root, keras.Model) and isinstance(new, keras.Model) and root.compiled:
+            _compile_alike(root, new)
+    return new
+
+
+def inputs_like(model: keras.Model) -> Any:
+    """New inputs like those of a Functional model, in the same structure."""
+
+    def like(tensor: Any) -> Any:
+        origin = tensor._keras_history.operation
+        return keras.Input(
+            batch_shape=tensor.shape,
+            dtype=tensor.dtype,
+            name=origin.name,
+            sparse=tensor.sparse,
+            optional=getattr(origin, "optional", False),
+        )
+
+    return keras.tree.map_structure(like, model.input)
+
+
+def input_of_sequential(model: keras.Sequential) -> list[Any]:
+    """What to put before the copied layers of a Sequential model: its input, if it is known."""
+    if not (model.built and model._layers and isinstance(model._layers[0], keras.layers.InputLayer)):
+        return []
+    origin = model._layers[0]
+    return [keras.Input(batch_shape=origin.batch_shape, dtype=origin.dtype, name=origin.name, optional=origin.optional)]
+
+
+def own_variables(layer: keras.Layer) -> list[keras.Variable]:
+    """The weights and random states that belong to the layer itself, not to one within it."""
+    seeds = [generator.state for generator in layer._seed_generators]
+    return [*layer._trainable_variables, *layer._non_trainable_variables, *seeds]
+
+
+class _Copier:
+    def __init__(self, replacement: Replacement) -> None:
+        self._replacement = replacement
+        # By the identity of the original: the copy; and whether it is a replacement.
+        self._copies: dict[int, tuple[keras.Layer, keras.Layer, bool]] = {}
+
+    def copy(self, layer: Any) -> Any:
+        known = self._copies.get(id(layer))
+        if known is not None:
+            return known[1]
+        if not isinstance(layer, keras.Layer):
+            # An operation of keras.ops; it has no state.
+            return layer
+        new = self._replacement(layer)
+        replaced = new is not None
+        if new is None:
+            make = (
+                self._functional if is_functional(layer) else self._sequential if is_graph(layer) else self._from_config
+            )
+            new = make(layer)
+        self._copies[id(layer)] = layer, new, replaced
+        return new
+
+    def _functional(self, model: keras.Model) -> keras.Model:
+        # The view has no compilation, which clone_model would copy, or fail to.
+        view = keras.Model(model.input, model.output, name=model.name)
+        clone = keras.models.clone_model(view, input_tensors=inputs_like(view), clone_function=self.copy)
+        for old, new in zip(_input_layers(model), _input_layers(clone), strict=True):
+            self._copies[id(old)] = old, new, False
+        if type(model) not in (keras.Model, type(clone)):
+            try:
+                return type(model)(clone.input, clone.output, name=model.name)
+            except (TypeError, ValueError):
+                # A class with a constructor of its own; the graph is all there is to copy.
+                return clone
+        return clone
+
+    def _sequential(self, model: keras.Sequential) -> keras.Sequential:
+        layers = [self.copy(layer) for layer in model.layers]
+        new = keras.Sequential([*input_of_sequential(model), *layers], name=model.name)
+        if len(new._layers) == len(model._layers):
+            # The layer of the input, which `layers` leaves out.
+            self._copies.setdefault(id(model._layers[0]), (model._layers[0], new._layers[0], False))
+        return new
+
+    def _from_config(self, layer: keras.Layer) -> keras.Layer:
+        try:
+            new = _fresh(layer)
+        except Exception as error:
+            raise ValueError(
+                f"a copy of {_described(layer)} is made by from_config(get_config()), which must succeed. "
+                f"Received: {type(error).__name__}: {str(error).splitlines()[0]} "
+                "Define get_config() in its class, and register functions and classes of your own with "
+                "keras.saving.register_keras_serializable()."
+            ) from error
+        if layer._layers:
+            self._build(layer, new)
+            self._exchange(layer, new)
+        return new
+
+    def _build(self, old: keras.Layer, new: keras.Layer) -> None:
+        config = old.get_build_config() if old.built else None
+        if config and not new.built:
+            # The scope that the paths of its weights begin with.
+            new._parent_path = getattr(old, "_parent_path", None)
+            with warnings.catch_warnings():
+                # Where it cannot be built, its weights cannot be copied: `transfer` says so.
+                warnings.filterwarnings("ignore", message="(Model|Layer) '.*' had a build config")
+                warnings.filterwarnings("ignore", message="`build\\(\\)` was called on layer")
+                new.build_from_config(config)
+
+    def _exchange(self, old: keras.Layer, new: keras.Layer) -> None:
+        """Go through the layers in ``new``, which its constructor made, beside those in ``old``."""
+        if not (len(old._layers) == len(new._layers) and all(map(_corresponds, old._layers, new._layers))):
+            held, made = (", ".join(type(layer).__name__ for layer in owner._layers) for owner in (old, new))
+            raise ValueError(
+                f"{_described(old)} holds {len(old._layers)} layers ({held}), and its copy from its config "
+                f"{len(new._layers)} ({made}); these must correspond. Let its constructor or build() make "
+                "all of its layers, or let get_config() state those that are passed in."
+            )
+        exchanged: dict[int, keras.Layer] = {}
+        for child, fresh in zip(list(old._layers), list(new._layers), strict=True):
+            known = self._copies.get(id(child))
+            if known is not None and known[1] is fresh:
+                continue
+            fresh.name = child.name
+            replacement = None if known is not None else self._replacement(child)
+            if known is None and replacement is None and type(child) is not type(fresh):
+                # A batch normalization that was replaced before, unknown to the constructor of its owner.
+                replacement = _fresh(child)
+            if known is not None:
+                exchanged[id(fresh)] = known[1]
+            elif replacement is not None:
+                self._build(child, replacement)
+                self._copies[id(child)] = child, replacement, True
+                exchanged[id(fresh)] = replacement
+            elif is_graph(child) and self._concerns(child):
+                exchanged[id(fresh)] = self.copy(child)
+            else:
+                self._copies[id(child)] = child, fresh, False
+                self._exchange(child, fresh)
+        swap(new, exchanged)
+
+    def _concerns(self, layer: keras.Layer) -> bool:
+        return any(self._replacement(inner) is not None for inner in all_layers(layer))
+
+    def transfer(self) -> None:
+        """Copy weights, random states and trainable flags."""
+        for old, new, replaced in self._copies.values():
+            # What is part of a graph was built by its call.
+            self._build(old, new)
+            # Not the setter: it would set those of the layers within, too.
+            new._trainable = old.trainable
+            pairs = list(zip(own_variables(old), own_variables(new), strict=False))
+            if replaced:
+                by_name = {variable.name: variable for variable in own_variables(new)}
+                pairs = [(v, by_name[v.name]) for v in own_variables(old) if v.name in by_name]
+            elif len(own_variables(old)) != len(own_variables(new)) or any(a.shape != b.shape for a, b in pairs):
+                raise ValueError(
+                    f"{_described(old)} has {len(own_variables(old))} weights and its copy {len(own_variables(new))}, "
+                    "or of other shapes; they must be equal to copy them. Define build(input_shape) in its class, or "
+                    "get_build_config() and build_from_config()."
+                )
+            for source, target in pairs:
+                target.assign(source.numpy())
+                target.trainable = source.trainable
+
+
+def _fresh(layer: keras.Layer) -> keras.Layer:
+    if type(layer) is keras.layers.Lambda:
+        # The function itself: its code alone, all that a config could hold, would lose what it refers to.
+        config = {name: layer.get_config()[name] for name in ("name", "dtype")}
+        return keras.layers.Lambda(
+            layer.function, output_shape=layer._output_shape, mask=layer.mask, arguments=layer.arguments, **config
+        )
+    config = layer.get_config()
+    parameters = inspect.signature(type(layer).__init__).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return type(layer).from_config(config)
+    # Keras' base class adds these to the config of every layer, also where the constructor takes none of them.
+    base = {
+        name: config.pop(name) for name in ("name", "trainable", "dtype") if name not in parameters and name in config
+    }
+    new = type(layer).from_config(config)
+    new.name = layer.name
+    if "dtype" in base and new.dtype_policy != layer.dtype_policy:
+        new.dtype_policy = layer.dtype_policy
+    return new
+
+
+def swap(owner: keras.Layer, exchanged: dict[int, keras.Layer]) -> None:
+    """Put other layers in the place of some that ``owner`` holds, by their identities, in the same order."""
+    if not exchanged:
+        return
+    for old in [layer for layer in owner._layers if id(layer) in exchanged]:
+        owner._tracker.replace_tracked_value("layers", old, exchanged[id(old)])
+    for name, value in list(vars(owner).items()):
+        if name in ("_layers", "_tracker"):
+            continue
+        swapped = _swapped(value, exchanged)
+        if swapped is not value:
+            setattr(owner, name, swapped)
+
+
+def _swapped(value: Any, exchanged: dict[int, keras.Layer]) -> Any:
+    if isinstance(value, keras.Layer):
+        return exchanged.get(id(value), value)
+    if isinstance(value, list):
+        value[:] = [_swapped(item, exchanged) for item in value]
+    elif isinstance(value, dict):
+        for key, item in list(value.items()):
+            swapped = _swapped(item, exchanged)
+            if swapped is not item:
+                value[key] = swapped
+    elif type(value) is tuple:
+        items = tuple(_swapped(item, exchanged) for item in value)
+        return value if all(a is b for a, b in zip(items, value, strict=True)) else items
+    return value
+
+
+def _compile_alike(old: keras.Model, new: keras.Model) -> None:
+    try:
+        config = old.get_compile_config()
+        if config is None:
+            return
+        new.compile_from_config(config)
+    except (TypeError, ValueError):
+        # A loss or an optimizer of the user's own, without a config: compile the copy anew.
+        return
+    if new.optimizer is None or old.optimizer is None or not old.optimizer.built:
+        return
+    if not new.optimizer.built:
+        new.optimizer.build(new.trainable_variables)
+    pairs = list(zip(old.optimizer.variables, new.optimizer.variables, strict=False))
+    if len(old.optimizer.variables) == len(new.optimizer.variables) and all(a.shape == b.shape for a, b in pairs):
+        for source, target in pairs:
+            target.assign(source.numpy())
+
+
+def _input_layers(model: keras.Model) -> list[keras.Layer]:
+    return [tensor._keras_history.operation for tensor in model.inputs]
+
+
+def _custom_classes(root: keras.Layer) -> dict[str, type]:
+    """The user's classes in a model that are not registered, by the names that configs call them."""
+    classes = {type(layer) for layer in all_layers(root)}
+    return {
+        cls.__name__: cls
+        for cls in classes
+        if not cls.__module__.startswith("keras.") and keras.saving.get_registered_name(cls) == cls.__name__
+    }
+
+
+def _corresponds(old: keras.Layer, new: keras.Layer) -> bool:
+    family = keras.layers.BatchNormalization
+    return type(old) is type(new) or (isinstance(old, family) and isinstance(new, family))
+
+
+def _described(layer: keras.Layer) -> str:
+    return f"{layer.name!r}, a {type(layer).__name__},"

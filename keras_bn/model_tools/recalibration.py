@@ -1,0 +1,216 @@
+"""The moving statistics of a finished model, from a data set instead of from its training."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_bn import masking
+from keras_bn.batch import TensorBatch
+from keras_bn.engines import closed_form
+from keras_bn.engines.closed_form import Fallback
+from keras_bn.formulas import merging
+from keras_bn.layer import BatchNormalization
+from keras_bn.model_tools import batches, rebuilding
+from keras_bn.model_tools.keras_conversion import is_batch_normalization
+from keras_bn.progress import task
+
+# Batches of a shape that run without a graph.
+EAGER = 8
+
+
+def recalibrate(
+    model: keras.Model, data: Any, *, steps: int | None = None, batch_size: int = 32, in_place: bool = False
+) -> keras.Model:
+    """The same model with moving statistics that are the exact statistics of a data set.
+
+    For networks whose moving statistics lag behind their weights: after a spike of the learning rate, averaging of
+    weights, or a change of the data. Every batch normalization, ours or built-in, frozen or not, gets the mean and the
+    variance of its inputs over the whole data set: those of the batches are merged with their counts (equation 7), in
+    float64, so that for a single layer the result does not depend on the size of the batches. Elements that a mask
+    leaves out do not count. This takes one pass, in which batch normalization normalizes with the statistics of each
+    batch, as in training, and everything else, as dropout, is in inference. A layer that sees no data keeps its
+    statistics; what ``renorm`` and ``momentum=None`` store follows the new ones.
+
+    Algorithm 2 of the paper (lines 8 to 11) averages instead: E[x] = E[μ], Var[x] = m/(m − 1)·E[σ²] over batches of
+    equal size m. Its correction m/(m − 1) makes up, for independent samples, for the spread of the means of the
+    batches, which E[σ²] lacks and which is counted here as it is: σ² + (μ − E[μ])². Here the result is the variance of
+    this data set, without a correction, also with ``unbiased_variance``. Going layer by layer instead, each layer after
+    the statistics of those before it are final, would take as many passes as there are layers and give the statistics
+    of what a layer sees in inference; in one pass a layer's input is that of training, and depends, through the layers
+    before it, on the batches. Batches as large as in training, or larger, keep the difference small.
+
+    Args:
+        model: Built model: Functional, Sequential or subclassed.
+        data: An array, or a list or dictionary of arrays for several inputs; a ``tf.data.Dataset``, a
+            ``keras.utils.PyDataset``, a generator (with ``steps``) or another iterable of batches. Batches may be
+            tuples of inputs, targets and sample weights; the latter two are not used.
+        steps: How many batches to take; all unless given.
+        batch_size: The number of samples in a batch, for arrays.
+        in_place: Whether to set the statistics of ``model`` itself, after the pass. A pass that fails or is
+            interrupted leaves the old ones.
+
+    Returns:
+        A copy of the model with new statistics; ``model`` if ``in_place``.
+
+    Raises:
+        TypeError: ``model`` is no Keras model, or ``data`` has none of these forms.
+        ValueError: a size is not positive, ``steps`` is missing or larger than the data, statistics are not finite, or
+            the model cannot be copied; ``in_place`` needs no copy.
+
+    Source: Ioffe and Szegedy, "Batch Normalization" (2015), Algorithm 2.
+
+    >>> model = keras.Sequential([keras.Input((1,)), BatchNormalization(name="norm")])
+    >>> new = recalibrate(model, np.array([[0.0], [3.0], [6.0]]), batch_size=2)
+    >>> new.get_layer("norm").moving_mean.numpy().tolist(), new.get_layer("norm").moving_variance.numpy().tolist()
+    ([3.0], [6.0])
+    """
+    if not isinstance(model, keras.Layer):
+        raise TypeError(f"recalibrate() takes a Keras model. Received: {type(model).__name__}.")
+    total = batches.count(data, steps=steps, batch_size=batch_size)
+    with task(f"recalibrating {model.name}") as current:
+        new = model if in_place else rebuilding.rebuild(model, lambda layer: None)
+        layers = [layer for layer in rebuilding.all_layers(new) if is_batch_normalization(layer)]
+        if unbuilt := [layer.name for layer in layers if not layer.built]:
+            raise ValueError(
+                f"every layer must be built. Received: {', '.join(unbuilt)} without weights. Call the model on data."
+            )
+        accumulators = [_Accumulator(layer) for layer in layers]
+        seen = 0
+        with _recording(layers, accumulators):
+            run = _runner(new)
+            for inputs in batches.inputs(data, steps=steps, batch_size=batch_size):
+                run(inputs)
+                seen += 1
+                current.detail = f"batch {seen}" + (f" of {total}" if total else "")
+        # All at once and last: a pass that failed on the way has left the layers as they were.
+        statistics = [accumulator.result() for accumulator in accumulators]
+        for layer, found in zip(layers, statistics, strict=True):
+            if found is not None:
+                _set(layer, found, seen)
+    return new
+
+
+class _Statistics(NamedTuple):
+    mean: np.ndarray
+    variance: np.ndarray
+    # Where elements counted; elsewhere the old statistics stay.
+    counted: np.ndarray
+
+
+class _Accumulator:
+    """Count, mean and variance of all that a layer has seen so far."""
+
+    def __init__(self, layer: keras.layers.BatchNormalization) -> None:
+        self._name = layer.name
+        shape = tuple(layer.moving_mean.shape)
+        # TensorFlow's variables: the layer would track Keras' own as weights.
+        self._state = tf.Variable(tf.zeros([3, *shape], tf.float64), trainable=False)
+
+    def add(self, batch: TensorBatch, mean: tf.Tensor, variance: tf.Tensor) -> None:
+        """Merge the statistics of a batch with those so far (equation 7)."""
+        old_count, old_mean, old_variance = tf.unstack(self._state)
+        count = tf.broadcast_to(tf.cast(batch.count(), tf.float64), tf.shape(old_count))
+        means = tf.stack([old_mean, tf.cast(mean, tf.float64)])
+        variances = tf.stack([old_variance, tf.cast(variance, tf.float64)])
+        axes = tuple(range(1, means.shape.rank))
+        parts = TensorBatch(means, axes, tuple(means.shape[1:]), weights=tf.stack([old_count, count]))
+        merged = merging.merge(parts, parts.elements(means), parts.elements(variances))
+        self._state.assign(tf.stack([old_count + count, *(parts.vector(value) for value in merged)]))
+
+    def result(self) -> _Statistics | None:
+        """What was accumulated; None if nothing counted."""
+        count, mean, variance = self._state.numpy()
+        if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
+            raise ValueError(
+                f"statistics must be finite. Received: NaN or infinite inputs of {self._name}. Nothing changed; look "
+                "for such values in the data, or in the weights before this layer."
+            )
+        return _Statistics(mean, variance, count > 0) if (count > 0).any() else None
+
+
+@contextmanager
+def _recording(layers: list[keras.layers.BatchNormalization], accumulators: list[_Accumulator]) -> Iterator[None]:
+    """Let the layers normalize with the statistics of each batch, and add these to the accumulators."""
+    try:
+        for layer, accumulator in zip(layers, accumulators, strict=True):
+            # Before the class's: Keras calls what it finds on the instance.
+            object.__setattr__(layer, "call", _recording_call(layer, accumulator))
+        yield
+    finally:
+        for layer in layers:
+            vars(layer).pop("call", None)
+
+
+def _recording_call(layer: keras.layers.BatchNormalization, accumulator: _Accumulator) -> Any:
+    def call(inputs: Any, training: bool | None = None, mask: Any = None) -> tf.Tensor:
+        is_ours = isinstance(layer, BatchNormalization)
+        # The built-in layer reads every mask as one that covers the leading axes.
+        is_propagated = mask is not None and (not is_ours or getattr(inputs, "_keras_mask", None) is mask)
+        x = tf.convert_to_tensor(inputs)
+        if not x.dtype.is_floating:
+            x = tf.cast(x, layer.compute_dtype)
+        axes = layer.axis if isinstance(layer.axis, tuple) else (layer.axis,)
+        shape = tuple(layer.moving_mean.shape)
+        weights = None
+        if mask is not None:
+            mask = tf.convert_to_tensor(mask)
+            weights = masking.propagated(mask, x) if is_propagated else masking.explicit(mask, x, axes)
+        batch = TensorBatch(x, axes, shape, weights)
+        gamma, beta, moving_mean, moving_variance = (
+            tf.fill(shape, tf.cast(otherwise, batch.dtype)) if variable is None else tf.cast(variable, batch.dtype)
+            for variable, otherwise in (
+                (layer.gamma, 1.0),
+                (layer.beta, 0.0),
+                (layer.moving_mean, 0.0),
+                (layer.moving_variance, 1.0),
+            )
+        )
+        # The engine itself: nothing is differentiated here.
+        (y, mean, variance), _ = closed_form.training(
+            batch, x, gamma, beta, epsilon=layer.epsilon, fallback=Fallback(moving_mean, moving_variance)
+        )
+        accumulator.add(batch, mean, variance)
+        return tf.cast(y, layer.compute_dtype)
+
+    return call
+
+
+def _set(layer: keras.layers.BatchNormalization, found: _Statistics, seen: int) -> None:
+    def renew(variable: Any, value: np.ndarray) -> None:
+        variable.assign(np.where(found.counted, value, variable.numpy()))
+
+    renew(layer.moving_mean, found.mean)
+    renew(layer.moving_variance, found.variance)
+    if layer.renorm:
+        stddev = np.sqrt(found.variance + layer.epsilon)
+        renew(layer.moving_stddev, stddev)
+        renew(layer.renorm_mean, found.mean)
+        renew(layer.renorm_stddev, stddev)
+    if layer.momentum is None:
+        renew(layer.update_count, np.full(found.mean.shape, float(seen)))
+
+
+def _runner(model: keras.Model) -> Callable[[Any], None]:
+    """The model in inference, its outputs left out: only what the layers record on the way counts.
+
+    Tracing takes as long as about a dozen batches run eagerly, so that only shapes which come often get a graph, with
+    all of their sizes: one with unknown sizes takes longer still.
+    """
+    times: Counter[Any] = Counter()
+
+    def run(inputs: Any) -> None:
+        model(inputs, training=False)
+
+    graph = tf.function(run, autograph=False)
+
+    def choose(inputs: Any) -> None:
+        shapes = tuple((tuple(leaf.shape), leaf.dtype) for leaf in keras.tree.flatten(inputs))
+        times[shapes] += 1
+        (run if times[shapes] <= EAGER or getattr(model, "run_eagerly", False) else graph)(inputs)
+
+    return choose

@@ -1,0 +1,304 @@
+"""Batch normalization from PyTorch to Keras and back. PyTorch is imported only where one of its modules is made."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_bn.layer import BatchNormalization
+from keras_bn.model_tools.untracked import UntrackedBatchNormalization
+
+# The class that BatchNorm1d, 2d, 3d and SyncBatchNorm derive from, and InstanceNorm does not.
+_BASE = "_BatchNorm"
+# Rank of the inputs, by class. BatchNorm1d takes rank 2 or 3, SyncBatchNorm any.
+_RANKS = {"BatchNorm2d": 4, "BatchNorm3d": 5}
+# Our names of PyTorch's entries.
+_ENTRIES = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+    "num_batches_tracked": "update_count",
+}
+# PyTorch's defaults, which a state dict does not hold.
+_EPSILON, _MOMENTUM = 1e-5, 0.9
+
+
+def from_torch(
+    module: Any, *, axis: int = -1, prefix: str | None = None, rank: int | None = None, **options: Any
+) -> BatchNormalization:
+    """A layer that computes what a batch normalization module of PyTorch does.
+
+    Weights, running statistics, eps and dtype are taken over; momentum becomes 1 − momentum (PyTorch's is the weight
+    of the new value), and None stays None, with its count of batches. The moving variance follows the unbiased
+    variance, as PyTorch's does. ``SyncBatchNorm`` becomes ``synchronized=True``; a module with
+    ``track_running_stats=False`` a layer that normalizes with the batch's own statistics also in inference,
+    ``UntrackedBatchNormalization``; weights without ``requires_grad`` are not trainable. Whether the module is in its
+    training mode does not matter: Keras is told at each call.
+
+    Args:
+        module: ``nn.BatchNorm1d``, ``2d``, ``3d`` or ``SyncBatchNorm``, or of a class derived from one; or a state
+            dict, its values tensors or arrays, which states neither eps nor momentum: PyTorch's defaults 1e-5 and 0.1
+            are assumed unless the options ``epsilon=`` and ``momentum=`` (ours) say otherwise.
+        axis: The channel axis of the layer's inputs; PyTorch's is 1, Keras' usual one −1.
+        prefix: For a state dict: what the names of the entries start with, such as ``"layer1.0.bn1"``. May be left out
+            where it holds only one batch normalization.
+        rank: Rank of the layer's inputs; builds the layer. Known of ``BatchNorm2d`` and ``3d``; of the others, a layer
+            for which it is not given takes its weights when it is first called or built.
+        **options: Constructor arguments of ``BatchNormalization`` that override: ``name=``, ``dtype=``, ``engine=``, ….
+
+    Returns:
+        A ``BatchNormalization``; gamma, beta, moving_mean and moving_variance have the shape [num_features].
+
+    Raises:
+        TypeError: ``module`` is neither a batch normalization nor a state dict.
+        ValueError: a lazy module has no features yet; or the state dict holds no, or several, batch normalizations.
+
+    Source: torch.nn.BatchNorm1d, 2d, 3d; torch.nn.SyncBatchNorm.
+
+    >>> state = {"running_mean": np.array([1.0, 2.0]), "running_var": np.array([4.0, 9.0])}
+    >>> layer = from_torch(state, rank=2, dtype="float64", epsilon=0.0)
+    >>> layer(np.array([[3.0, 5.0]])).numpy().tolist()
+    [[1.0, 1.0]]
+    """
+    if isinstance(module, Mapping):
+        entries = _entries_of(module, prefix)
+        config: dict[str, Any] = {"epsilon": _EPSILON, "momentum": _MOMENTUM}
+        tracked = True
+    else:
+        _check_module(module)
+        if prefix is not None:
+            raise ValueError(f"prefix= names entries of a state dict. Received: prefix={prefix!r} with a module.")
+        entries = {name: getattr(module, name) for name in _ENTRIES if getattr(module, name, None) is not None}
+        config = {"epsilon": float(module.eps), "momentum": _one_minus(module.momentum)}
+        tracked = "running_mean" in entries
+        rank = _RANKS.get(_torch_name(module)) if rank is None else rank
+        if _torch_name(module) == "SyncBatchNorm" and tracked:
+            config["synchronized"] = True
+    config |= {"axis": axis, "scale": "weight" in entries, "center": "bias" in entries, "unbiased_variance": True}
+    dtype = _dtype(entries)
+    config |= {"dtype": dtype} if dtype else {}
+    layer = (BatchNormalization if tracked else UntrackedBatchNormalization)(**(config | options))
+    values = {_ENTRIES[name]: _array(value) for name, value in entries.items()}
+    trainable = {_ENTRIES[name]: bool(getattr(entries[name], "requires_grad", True)) for name in entries}
+    features = len(values["moving_mean"]) if tracked else int(module.num_features)
+    if layer.momentum is not None:
+        values.pop("update_count", None)
+    if isinstance(module, Mapping):
+        trainable = {}
+    if rank is None:
+        _assign_when_built(layer, values, trainable)
+    else:
+        shape: list[int | None] = [None] * rank
+        shape[axis] = features
+        layer.build(tuple(shape))
+        _assign(layer, values, trainable)
+    return layer
+
+
+def to_torch(layer: keras.layers.BatchNormalization, *, rank: int | None = None) -> Any:
+    """A module of PyTorch that computes what a layer does: the inverse of ``from_torch``.
+
+    Its channels are axis 1, PyTorch's convention, whatever the layer's ``axis``. PyTorch always stores the unbiased
+    variance: where the layer has ``unbiased_variance=False``, outputs and gradients are equal, and only where training
+    goes on does running_var follow m/(m − 1) times what the layer would have stored.
+
+    Args:
+        layer: Built layer, ours or the built-in one, with one channel axis.
+        rank: Rank of the module's inputs, to choose between ``BatchNorm1d``, ``2d`` and ``3d``; that of the layer's
+            inputs unless given.
+
+    Returns:
+        ``nn.BatchNorm1d`` (rank 2 and 3), ``2d``, ``3d``, or ``nn.SyncBatchNorm`` for ``synchronized=True``; in
+        training mode, except that a layer with ``trainable=False`` gives a module in evaluation mode without
+        ``requires_grad``.
+
+    Raises:
+        ImportError: PyTorch is not installed.
+        TypeError: ``layer`` is no batch normalization.
+        ValueError: the layer is not built, or PyTorch has no counterpart of its options; these are listed.
+    """
+    _check_layer(layer)
+    torch = _import_torch()
+    tracked = not isinstance(layer, UntrackedBatchNormalization)
+    momentum = _one_minus(layer.momentum)
+    name = "SyncBatchNorm" if layer.synchronized else _module_name(layer, rank)
+    values = _values(layer)
+    dtype = getattr(torch, keras.backend.standardize_dtype(layer.compute_dtype))
+    module = getattr(torch.nn, name)(
+        int(values["running_mean"].shape[0]),
+        eps=layer.epsilon,
+        momentum=momentum,
+        affine=layer.scale or layer.center,
+        track_running_stats=tracked,
+        dtype=dtype,
+    )
+    for entry, given in (("weight", layer.scale), ("bias", layer.center)):
+        if not given and module.affine:
+            module.register_parameter(entry, None)
+    with torch.no_grad():
+        for entry, value in values.items():
+            target = getattr(module, entry)
+            if target is not None:
+                target.copy_(torch.as_tensor(value))
+    for entry in ("weight", "bias"):
+        if getattr(module, entry) is not None:
+            getattr(module, entry).requires_grad_(layer.trainable and getattr(layer, _ENTRIES[entry]).trainable)
+    return module.train(layer.trainable)
+
+
+def to_torch_state_dict(layer: keras.layers.BatchNormalization, *, prefix: str = "") -> dict[str, Any]:
+    """The entries of a layer in a state dict of PyTorch: ``module.load_state_dict(to_torch_state_dict(layer))``.
+
+    Args:
+        layer: As in ``to_torch``.
+        prefix: What the names of the entries are to start with, such as ``"layer1.0.bn1"``.
+
+    Returns:
+        weight, bias, running_mean, running_var (each [C]) and num_batches_tracked (a scalar, int64), as tensors of
+        PyTorch; without those that the layer does not have.
+
+    Raises:
+        ImportError, TypeError, ValueError: As in ``to_torch``.
+    """
+    _check_layer(layer)
+    torch = _import_torch()
+    values = _values(layer)
+    if isinstance(layer, UntrackedBatchNormalization):
+        values = {name: value for name, value in values.items() if name in ("weight", "bias")}
+    start = prefix if not prefix or prefix.endswith(".") else prefix + "."
+    return {start + name: torch.as_tensor(value) for name, value in values.items()}
+
+
+def _check_module(module: Any) -> None:
+    if isinstance(module, type) or _BASE not in {cls.__name__ for cls in type(module).__mro__}:
+        received = f"the class {module.__name__}" if isinstance(module, type) else type(module).__name__
+        raise TypeError(
+            "from_torch() takes nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm or a state dict. "
+            f"Received: {received}. Of a larger module, pass its batch normalizations one by one."
+        )
+    if not module.num_features:
+        raise ValueError(
+            f"a lazy module has no features before its first call. Received: {module}. Call it on data first."
+        )
+
+
+def _check_layer(layer: Any) -> None:
+    if not isinstance(layer, keras.layers.BatchNormalization):
+        raise TypeError(f"a batch normalization layer is needed. Received: {type(layer).__name__}.")
+    if not layer.built:
+        raise ValueError(
+            f"{layer.name} has no weights yet. Received: a layer that is not built. Call it on data first."
+        )
+    lacking = []
+    if isinstance(layer.axis, tuple):
+        lacking.append(f"axis={layer.axis}")
+    if layer.renorm:
+        lacking.append("renorm=True")
+    if getattr(layer, "virtual_batch_size", None) is not None:
+        lacking.append(f"virtual_batch_size={layer.virtual_batch_size}")
+    if lacking:
+        raise ValueError(
+            f"PyTorch's batch normalization cannot express {', '.join(lacking)}. Received: {layer.name}. "
+            "convert(layer, renorm=False, virtual_batch_size=None) leaves out what inference does not depend on."
+        )
+
+
+def _entries_of(state: Mapping, prefix: str | None) -> dict[str, Any]:
+    found = sorted(name.removesuffix("running_mean") for name in state if name.split(".")[-1] == "running_mean")
+    if prefix is None:
+        if len(found) != 1:
+            shown = ", ".join(repr(name.rstrip(".")) for name in found[:10]) + (", …" if len(found) > 10 else "")
+            raise ValueError(
+                "a state dict must hold one batch normalization (an entry running_mean), or prefix= name one of them. "
+                f"Received: {len(found)}{': ' + shown if found else ''}."
+            )
+        start = found[0]
+    else:
+        start = prefix if not prefix or prefix.endswith(".") else prefix + "."
+    entries = {name: state[start + name] for name in _ENTRIES if state.get(start + name) is not None}
+    if not {"running_mean", "running_var"} <= entries.keys():
+        raise ValueError(
+            f"a batch normalization in a state dict has the entries running_mean and running_var. Received: "
+            f"prefix={prefix!r} with {sorted(entries) or 'none of them'}; there are "
+            f"{', '.join(repr(name.rstrip('.')) for name in found[:10]) or 'none'}."
+        )
+    return entries
+
+
+def _torch_name(module: Any) -> str:
+    """The name of the class of PyTorch that the module is of, or that its class derives from."""
+    names = [cls.__name__ for cls in type(module).__mro__]
+    known = (*_RANKS, "BatchNorm1d", "SyncBatchNorm")
+    return next((name for name in names if name in known), names[0])
+
+
+def _module_name(layer: keras.layers.BatchNormalization, rank: int | None) -> str:
+    shape = (layer.get_build_config() or {}).get("input_shape")
+    rank = rank if rank is not None else (len(shape) if shape is not None else 0)
+    names = {2: "BatchNorm1d", 3: "BatchNorm1d"} | {value: name for name, value in _RANKS.items()}
+    if rank not in names:
+        raise ValueError(
+            f"PyTorch normalizes inputs of rank 2 to 5. Received: rank={rank}. Pass rank= for another one."
+        )
+    return names[rank]
+
+
+def _values(layer: keras.layers.BatchNormalization) -> dict[str, np.ndarray]:
+    """PyTorch's entries, from the weights of a layer."""
+    values = {
+        entry: keras.ops.convert_to_numpy(getattr(layer, name)).copy()
+        for entry, name in _ENTRIES.items()
+        if getattr(layer, name, None) is not None
+    }
+    values["num_batches_tracked"] = np.array(values.get("num_batches_tracked", [0])).max().astype(np.int64)
+    return values
+
+
+def _one_minus(momentum: float | None) -> float | None:
+    """1 − momentum as the decimal fraction that the user would write: 0.9 gives 0.1, not 0.09999999999999998."""
+    return None if momentum is None else float(1 - Decimal(repr(float(momentum))))
+
+
+def _array(value: Any) -> np.ndarray:
+    """A tensor of PyTorch, of any dtype and device, or an array, as an array."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().double().numpy()
+    return np.array(value)
+
+
+def _dtype(entries: dict[str, Any]) -> str | None:
+    """The dtype of weights or statistics, as Keras calls it; None where there are none."""
+    named = [entries[name] for name in ("weight", "bias", "running_mean") if name in entries]
+    return str(named[0].dtype).removeprefix("torch.") if named else None
+
+
+def _assign(layer: BatchNormalization, values: dict[str, np.ndarray], trainable: dict[str, bool]) -> None:
+    for name, value in values.items():
+        variable = getattr(layer, name)
+        variable.assign(np.broadcast_to(value, variable.shape))
+        if name in ("gamma", "beta"):
+            variable.trainable = trainable.get(name, True)
+
+
+def _assign_when_built(layer: BatchNormalization, values: dict[str, np.ndarray], trainable: dict[str, bool]) -> None:
+    build = layer.build
+
+    def build_and_assign(input_shape: Any) -> None:
+        build(input_shape)
+        layer.build = build  # type: ignore[method-assign]
+        _assign(layer, values, trainable)
+
+    layer.build = build_and_assign  # type: ignore[method-assign]
+
+
+def _import_torch() -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            'PyTorch is needed and not installed. Install it with: pip install "keras-bn[torch]"'
+        ) from error
+    return torch

@@ -1,0 +1,45 @@
+"""Batch normalization without moving statistics."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_bn import functional, masking
+from keras_bn.batch import TensorBatch
+from keras_bn.layer import BatchNormalization
+
+
+@keras.saving.register_keras_serializable(package="keras_bn", name="UntrackedBatchNormalization")
+class UntrackedBatchNormalization(BatchNormalization):
+    """Batch normalization with the statistics of the batch at hand, in inference as in training.
+
+    PyTorch's ``track_running_stats=False``. There are moving statistics, as in every layer of this family, but they
+    stay what they are and nothing depends on them; ``trainable = False`` freezes gamma and beta only.
+
+    Args:
+        axis, epsilon, center, scale, …: As in ``BatchNormalization``, without ``renorm``, ``synchronized`` and
+            ``virtual_batch_size``.
+
+    Call arguments and errors are those of ``BatchNormalization``.
+
+    >>> layer = UntrackedBatchNormalization(epsilon=0.0)
+    >>> layer(np.array([[0.0], [2.0]])).numpy().tolist()
+    [[-1.0], [1.0]]
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        excluded = {name: getattr(self, name) for name in ("renorm", "synchronized", "virtual_batch_size")}
+        if any(excluded.values()):
+            given = ", ".join(f"{name}={value!r}" for name, value in excluded.items() if value)
+            raise ValueError(
+                f"UntrackedBatchNormalization supports none of {', '.join(excluded)}. Received: {given}. Leave it out."
+            )
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> tf.Tensor:
+        x = self._checked(inputs)
+        batch = TensorBatch(x, self._axes, self._channels, masking.weights_of(mask, inputs, x, self._axes))
+        gamma, beta = self._gamma_and_beta(batch.dtype)
+        y, _, _ = functional.train("closed_form", batch, x, gamma, beta, epsilon=self.epsilon)
+        return tf.cast(y, self.compute_dtype)

@@ -1,0 +1,219 @@
+"""``fold``: the same outputs without the layers, and an honest account of what stays."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_bn import BatchNormalization, convert, fold
+from tests import applications
+
+L = keras.layers
+KINDS = [L.BatchNormalization, BatchNormalization]
+
+
+def move_away(model):
+    """Weights unlike those of a new model; variances stay positive."""
+    rng = np.random.default_rng(3)
+    for variable in model.weights:
+        if "seed" not in variable.path:
+            variable.assign(
+                rng.uniform(0.5, 1.5, variable.shape)
+                * (rng.choice([-1, 1], variable.shape) if "variance" not in variable.path else 1)
+            )
+    return model
+
+
+def folded_alike(model, x, tolerance=1e-5):
+    """The report, once the outputs are found to be the same and the argument unchanged."""
+    before = [value.copy() for value in model.get_weights()]
+    y = model(x)
+    new, report = fold(model, return_report=True)
+    assert applications.error(keras.tree.flatten(new(x)), keras.tree.flatten(y)) < tolerance
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
+    assert not {id(v) for v in new.variables} & {id(v) for v in model.variables}
+    kept = [layer for layer in new._flatten_layers() if isinstance(layer, L.BatchNormalization)]
+    assert len(kept) == len(report.kept)
+    return report
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("MobileNetV2", 52),
+        ("EfficientNetB0", 49),
+        pytest.param("ResNet50", 53, marks=pytest.mark.slow),
+        pytest.param("DenseNet121", 59, marks=pytest.mark.slow),
+        pytest.param("Xception", 40, marks=pytest.mark.slow),
+    ],
+)
+def test_applications(name, count):
+    model = applications.build(name)
+    report = folded_alike(model, applications.images(name).astype("float32"))
+    assert len(report.folded) == count
+    assert all(fold.reason for fold in report.kept)
+
+
+# (the layer, the shape of an input, channels first)
+LINEAR = {
+    "Dense": (lambda **o: L.Dense(4, **o), (3,)),
+    "Dense of rank 3": (lambda **o: L.Dense(4, **o), (5, 3)),
+    "Conv1D": (lambda **o: L.Conv1D(4, 3, **o), (8, 3)),
+    "Conv2D": (lambda **o: L.Conv2D(4, (2, 3), strides=2, **o), (8, 8, 3)),
+    "grouped Conv2D": (lambda **o: L.Conv2D(6, 3, groups=2, **o), (8, 8, 4)),
+    "dilated Conv2D": (lambda **o: L.Conv2D(6, 3, dilation_rate=2, **o), (8, 8, 4)),
+    "Conv3D": (lambda **o: L.Conv3D(4, 2, **o), (4, 4, 4, 3)),
+    "DepthwiseConv1D": (lambda **o: L.DepthwiseConv1D(3, depth_multiplier=2, **o), (8, 3)),
+    "DepthwiseConv2D": (lambda **o: L.DepthwiseConv2D(3, depth_multiplier=2, **o), (8, 8, 3)),
+    "SeparableConv1D": (lambda **o: L.SeparableConv1D(4, 3, depth_multiplier=2, **o), (8, 3)),
+    "SeparableConv2D": (lambda **o: L.SeparableConv2D(4, 3, depth_multiplier=2, **o), (8, 8, 3)),
+    "Conv1DTranspose": (lambda **o: L.Conv1DTranspose(4, 3, strides=2, **o), (8, 3)),
+    "Conv2DTranspose": (lambda **o: L.Conv2DTranspose(4, 3, strides=2, **o), (8, 8, 3)),
+    "Conv3DTranspose": (lambda **o: L.Conv3DTranspose(4, 2, **o), (4, 4, 4, 3)),
+}
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("kind", KINDS)
+def test_after_every_kind_of_linear_layer(kind, name, use_bias):
+    make, shape = LINEAR[name]
+    padding = {} if "Dense" in name else {"padding": "same" if "Transpose" not in name else "valid"}
+    model = move_away(keras.Sequential([keras.Input(shape), make(use_bias=use_bias, **padding), kind(), L.ReLU()]))
+    x = np.random.default_rng(0).normal(size=(4, *shape)).astype("float32")
+    assert len(folded_alike(model, x).folded) == 1
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_before_every_kind_of_linear_layer(name):
+    make, shape = LINEAR[name]
+    model = move_away(keras.Sequential([keras.Input(shape), BatchNormalization(), make(activation="relu")]))
+    x = np.random.default_rng(0).normal(size=(4, *shape)).astype("float32")
+    [fold] = folded_alike(model, x).folds
+    assert (fold.into is None) == ("Transpose" in name)
+    assert fold.into or "pads with zeros" in fold.reason
+    # Without a shift there is nothing that padding would leave out.
+    norm = model.layers[0]
+    norm.beta.assign(norm.gamma * norm.moving_mean / np.sqrt(norm.moving_variance + norm.epsilon) * 0)
+    norm.moving_mean.assign(0 * norm.moving_mean.numpy())
+    assert len(folded_alike(model, x).folded) == 1
+
+
+def test_padding_before_which_a_shift_is_not_exact():
+    layers = [BatchNormalization(name="norm"), L.Conv2D(2, 3, padding="same")]
+    model = move_away(keras.Sequential([keras.Input((5, 5, 3)), *layers]))
+    [fold] = folded_alike(model, np.ones((2, 5, 5, 3), "float32")).kept
+    assert "pads with zeros" in fold.reason
+
+
+def test_on_both_sides_of_one_layer_and_through_identities():
+    layers = [BatchNormalization(), L.Dropout(0.5), L.Conv2D(4, 3), L.Activation("linear"), BatchNormalization()]
+    model = move_away(keras.Sequential([keras.Input((5, 5, 3)), *layers, BatchNormalization(), L.ReLU()]))
+    assert len(folded_alike(model, np.random.default_rng(0).normal(size=(2, 5, 5, 3)).astype("float32")).folded) == 3
+
+
+def reason_of(model, x=None):
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32") if x is None else x
+    [fold] = folded_alike(move_away(model), x).folds
+    assert fold.into is None
+    return fold.reason
+
+
+def test_reasons():
+    def graph(build):
+        x = keras.Input((3,))
+        return keras.Model(x, build(x))
+
+    norm, dense = BatchNormalization, lambda **o: L.Dense(3, name="dense", **o)
+
+    def shared(x):
+        layer = dense()
+        return norm()(layer(x)) + layer(2 * x)
+
+    def branching(x):
+        y = dense()(x)
+        return norm()(y) + y
+
+    assert "activation relu of dense" in reason_of(graph(lambda x: norm()(dense(activation="relu")(x))))
+    assert "dense before it is called several times" in reason_of(graph(shared))
+    assert "output of dense before it is used elsewhere" in reason_of(graph(branching))
+    assert "an input" in reason_of(graph(lambda x: norm()(x)))
+    assert "after it is an output" in reason_of(graph(lambda x: norm()(x)))
+    called_in_training = graph(lambda x: norm()(dense()(x), training=True))
+    assert "training=True" in fold(called_in_training, return_report=True)[1].kept[0].reason
+    x = keras.Input((3,))
+    y = dense()(x)
+    assert "dense before it is used elsewhere" in reason_of(keras.Model(x, [y, norm()(y)]))
+    x = keras.Input((4, 3))
+    values = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
+    assert "other channels than axis=1" in reason_of(keras.Model(x, norm(axis=1)(dense()(x))), values)
+    assert "several channel axes" in reason_of(keras.Model(x, norm(axis=(1, 2))(dense()(x))), values)
+
+
+def test_statistics_that_are_not_finite():
+    model = keras.Sequential([keras.Input((3,)), L.Dense(2), BatchNormalization(name="norm")])
+    model.get_layer("norm").moving_mean.assign([np.nan, 0])
+    assert "not finite" in fold(model, return_report=True)[1].kept[0].reason
+
+
+def test_several_uses_of_one_layer():
+    norm, x = BatchNormalization(), keras.Input((3,))
+    model = keras.Model(x, [norm(L.Dense(4, name="a")(x)), norm(L.Dense(4, name="b")(x))])
+    report = folded_alike(move_away(model), np.random.default_rng(0).normal(size=(4, 3)).astype("float32"))
+    assert [sorted(fold.into.split(", ")) for fold in report.folds] == [["a", "b"]]
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.inner = keras.Sequential([keras.Input((3,)), L.Dense(4), L.BatchNormalization(), L.ReLU()], name="inner")
+        self.norm = L.BatchNormalization(name="norm")
+
+    def call(self, x):
+        return self.norm(self.inner(x))
+
+
+def test_nested_and_subclassed_models():
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    model = Subclassed()
+    model(x)
+    report = folded_alike(move_away(model), x)
+    assert len(report.folded) == 1
+    assert "not a graph" in report.kept[0].reason
+    inner = keras.Sequential(
+        [keras.Input((3,)), L.Dense(4, name="dense"), BatchNormalization(name="norm")], name="inner"
+    )
+    a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
+    outer = keras.Model({"a": a, "b": b}, {"y": inner(a) + inner(b)})
+    report = folded_alike(move_away(outer), {"a": x, "b": x + 1})
+    assert report.folds[0][:2] == ("inner/norm", "inner/dense")
+
+
+def test_the_name_of_an_output_stays():
+    x = keras.Input((3,))
+    model = keras.Model(x, BatchNormalization(name="logits")(L.Dense(4)(x)))
+    assert fold(model).output_names == ["logits"]
+
+
+def test_what_was_folded_is_printed_on_request(capsys):
+    model = keras.Sequential([keras.Input((3,)), L.Dense(2, name="dense"), BatchNormalization(name="norm")])
+    fold(model)
+    assert capsys.readouterr().out == ""
+    fold(model, verbose=True)
+    assert capsys.readouterr().out == "1 of 1 batch normalizations folded\n  norm  into dense\n"
+
+
+def test_what_is_no_model_or_not_built():
+    with pytest.raises(TypeError, match="Received: BatchNormalization"):
+        fold(BatchNormalization())
+    with pytest.raises(ValueError, match="not built"):
+        fold(keras.Sequential([L.Dense(2)]))
+
+
+def test_saved_and_converted(tmp_path):
+    model = move_away(
+        convert(keras.Sequential([keras.Input((8, 8, 3)), L.Conv2D(4, 3), L.BatchNormalization(), L.ReLU()]))
+    )
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    fold(model).save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert applications.error(loaded(x), model(x)) < 1e-5

@@ -1,0 +1,180 @@
+"""``python -m keras_bn convert|fold|recalibrate|inspect`` on files."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_bn import BatchNormalization, __main__
+from keras_bn.model_tools import commands
+
+X = np.random.default_rng(0).normal(2, 3, size=(50, 4)).astype("float32")
+
+
+@pytest.fixture
+def file(tmp_path):
+    norm = keras.layers.BatchNormalization(name="norm")
+    model = keras.Sequential([keras.Input((4,), name="x"), keras.layers.Dense(3), norm, keras.layers.Dense(2)])
+    model(X, training=True)
+    model.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "data.npz", x=X, y=np.zeros(50))
+    return tmp_path / "model.keras"
+
+
+def run(*arguments):
+    return __main__.main([str(argument) for argument in arguments])
+
+
+def fails(capsys, status, *arguments):
+    """The line on stderr of a command that fails."""
+    with pytest.raises(SystemExit) as caught:
+        run(*arguments)
+    assert caught.value.code == status
+    error = capsys.readouterr().err
+    assert error.startswith("python -m keras_bn")
+    return error
+
+
+def test_convert_and_back(file, tmp_path, capsys):
+    assert (
+        run("convert", file, tmp_path / "ours.keras", "--set", "virtual_batch_size=8", "--set", "engine=closed_form")
+        == 0
+    )
+    assert "1 of 1 batch normalizations are ours now" in capsys.readouterr().out
+    ours, before = keras.models.load_model(tmp_path / "ours.keras"), keras.models.load_model(file)
+    norm = ours.get_layer("norm")
+    assert type(norm) is BatchNormalization
+    assert (norm.virtual_batch_size, norm.engine) == (8, "closed_form")
+    np.testing.assert_allclose(ours(X), before(X), rtol=1e-5, atol=1e-5)
+    error = fails(capsys, 1, "convert", tmp_path / "ours.keras", "--revert")
+    assert "norm: virtual_batch_size=8" in error
+    assert not (tmp_path / "ours_reverted.keras").exists()
+    assert run("convert", tmp_path / "ours.keras", "--revert", "--lossy") == 0
+    assert "virtual_batch_size=8" in capsys.readouterr().out
+    back = keras.models.load_model(tmp_path / "ours_reverted.keras")
+    assert type(back.get_layer("norm")) is keras.layers.BatchNormalization
+    np.testing.assert_array_equal(back(X), before(X))
+
+
+def test_fold(file, capsys):
+    assert run("fold", file) == 0
+    assert "norm  into dense" in capsys.readouterr().out
+    folded = keras.models.load_model(file.with_name("model_folded.keras"))
+    assert len(folded.layers) == 2
+    np.testing.assert_allclose(folded(X), keras.models.load_model(file)(X), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [[], ["--batch-size", "7"], ["--key", "x"]], ids=str)
+def test_recalibrate(file, options):
+    assert run("recalibrate", file, "--data", file.with_name("data.npz"), *options) == 0
+    new = keras.models.load_model(file.with_name("model_recalibrated.keras"))
+    inputs = new.layers[0](X).numpy().astype("float64")
+    np.testing.assert_allclose(new.get_layer("norm").moving_mean, inputs.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(new.get_layer("norm").moving_variance, inputs.var(0), rtol=1e-5)
+
+
+def test_inspect(tmp_path, capsys):
+    model = keras.Sequential(
+        [keras.Input((4,)), BatchNormalization(name="a"), keras.layers.BatchNormalization(name="b", trainable=False)]
+    )
+    model.get_layer("a").gamma.assign([0, 1, 2, 3])
+    model.get_layer("a").moving_mean.assign([-1, 2, 3, np.nan])
+    model.save(tmp_path / "model.keras")
+    assert run("inspect", tmp_path / "model.keras") == 0
+    lines = capsys.readouterr().out.splitlines()
+    [a] = [line for line in lines if line.startswith("a ")]
+    [b] = [line for line in lines if line.startswith("b ")]
+    assert "ours" in a
+    assert "0 … 3" in a
+    assert a.endswith("1 not finite, 1 dead")
+    assert "built-in" in b
+    assert b.split()[3] == "no"
+    assert b.endswith("statistics never updated")
+    assert lines[-1] == "2 batch normalizations, 0 of them ok"
+
+
+def test_nothing_is_overwritten_without_force(file, capsys):
+    target = file.with_name("out.keras")
+    target.write_text("precious")
+    error = fails(capsys, 2, "fold", file, target)
+    assert "out.keras exists" in error
+    assert "--force" in error
+    assert target.read_text() == "precious"
+    assert run("fold", file, target, "--force") == 0
+    assert len(keras.models.load_model(target).layers) == 2
+    assert {path.name for path in file.parent.iterdir()} == {"model.keras", "data.npz", "out.keras"}
+
+
+def test_a_file_that_comes_about_meanwhile_is_not_overwritten(file):
+    with pytest.raises(FileExistsError, match="--force"):
+        commands.save(keras.models.load_model(file), file)
+
+
+def test_a_failing_save_leaves_what_was_there(file, monkeypatch, capsys):
+    def fail(model, path):
+        path.write_text("half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(keras.Model, "save", fail)
+    before = file.read_bytes()
+    assert "disk full" in fails(capsys, 1, "fold", file, file, "--force")
+    assert file.read_bytes() == before
+    assert {path.name for path in file.parent.iterdir()} == {"model.keras", "data.npz"}
+
+
+def test_lambdas_are_not_loaded(tmp_path, capsys):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x + 1), BatchNormalization()])
+    model.save(tmp_path / "model.keras")
+    for tool in ("convert", "fold", "inspect"):
+        assert "ambda" in fails(capsys, 1, tool, tmp_path / "model.keras")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_pickles_are_not_loaded(file, capsys):
+    np.savez(file.with_name("data.npz"), x=np.array([{"a": 1}], dtype=object))
+    assert "allow_pickle" in fails(capsys, 1, "recalibrate", file, "--data", file.with_name("data.npz"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "received"),
+    [
+        (["inspect", "missing.keras"], 2, "missing.keras is not there"),
+        (["convert", "model.h5"], 2, r"model.h5 must be a file in Keras' own format"),
+        (["convert", "model.keras", "out.h5"], 2, "out.h5 must be named"),
+        (["convert", "model.keras", "no/out.keras"], 2, "directory no is not there"),
+        (["convert", "model.keras", "--set", "engine"], 1, "Received: --set engine"),
+        (["convert", "model.keras", "--set", "epsilon=-1"], 1, "epsilon=-1"),
+        (["convert", "model.keras", "--set", "no_such=1"], 1, "no_such"),
+        (["recalibrate", "model.keras"], 2, "--data"),
+        (["recalibrate", "model.keras", "--data", "missing.npz"], 2, "missing.npz is not there"),
+        (["recalibrate", "model.keras", "--data", "data.npz", "--key", "z"], 1, "Received: --key z"),
+        (["recalibrate", "model.keras", "--data", "model.keras"], 1, "model.keras"),
+        (["recalibrate", "model.keras", "--data", "data.npz", "--steps", "99"], 1, "Received: 2"),
+        (["fold", "broken.keras"], 1, "broken.keras"),
+        (["explode", "model.keras"], 2, "explode"),
+    ],
+    ids=str,
+)
+def test_errors(file, capsys, monkeypatch, arguments, status, received):
+    monkeypatch.chdir(file.parent)
+    (file.parent / "broken.keras").write_text("no archive")
+    assert received in fails(capsys, status, *arguments)
+
+
+@pytest.mark.slow
+def test_as_a_process(file):
+    def process(*arguments):
+        command = [sys.executable, "-m", "keras_bn", *map(str, arguments)]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=200, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "0"}
+        )
+
+    good, bad = process("inspect", file), process("inspect", file.with_name("missing.keras"))
+    assert (good.returncode, good.stderr) == (0, "")
+    assert "norm" in good.stdout
+    assert bad.returncode == 2
+    assert bad.stderr.count("\n") == 1
+    assert "is not there" in bad.stderr

@@ -1,0 +1,259 @@
+"""``recalibrate``: statistics of a data set, against NumPy on all of it at once."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_bn import BatchNormalization, recalibrate
+from tests import applications
+
+KINDS = [keras.layers.BatchNormalization, BatchNormalization]
+# 50 samples: 16 + 16 + 16 + 2, batches of unequal size.
+X = np.random.default_rng(0).normal([1, -20, 0], [1, 4, 0.1], size=(50, 3)).astype("float32")
+
+
+def single(kind=BatchNormalization, **options):
+    return keras.Sequential([keras.Input((3,)), kind(name="norm", **options)])
+
+
+def assert_statistics_of(norm, values):
+    values = np.asarray(values, "float64").reshape(-1, values.shape[-1])
+    np.testing.assert_allclose(norm.moving_mean, values.mean(0), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(norm.moving_variance, values.var(0), rtol=1e-6)
+
+
+class Sequence(keras.utils.PyDataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return X[16 * index : 16 * (index + 1)], np.zeros(16)
+
+
+def batched():
+    return tf.data.Dataset.from_tensor_slices(X).batch(16)
+
+
+DATA = {
+    "array": (lambda: X, {}),
+    "tensor": (lambda: tf.constant(X), {}),
+    "list": (lambda: [X], {}),
+    "batches of 1": (lambda: X, {"batch_size": 1}),
+    "one batch": (lambda: X, {"batch_size": 1000}),
+    "dataset": (batched, {}),
+    "dataset with targets": (lambda: batched().map(lambda x: (x, tf.zeros(1), tf.ones(1))), {}),
+    "endless dataset": (lambda: batched().repeat(), {"steps": 4}),
+    "PyDataset": (Sequence, {}),
+    "generator": (lambda: (X[i : i + 16] for i in range(0, 50, 16)), {"steps": 4}),
+    "iterable": (lambda: [(X[:20], 0), (X[20:], 0)], {}),
+}
+
+
+@pytest.mark.parametrize("name", DATA)
+@pytest.mark.parametrize("kind", KINDS)
+def test_forms_of_data(kind, name):
+    data, options = DATA[name]
+    new = recalibrate(single(kind), data(), **({"batch_size": 16} | options))
+    assert type(new.get_layer("norm")) is kind
+    assert_statistics_of(new.get_layer("norm"), X)
+
+
+def test_steps_take_the_first_batches():
+    assert_statistics_of(recalibrate(single(), X, steps=2, batch_size=16).get_layer("norm"), X[:32])
+
+
+def test_graphs_and_eager_batches_agree(monkeypatch):
+    model = applications.build("MobileNetV2")
+    x = applications.images("MobileNetV2", samples=40).astype("float32")
+    eager = recalibrate(model, x, batch_size=8)
+    monkeypatch.setattr("keras_bn.model_tools.recalibration.EAGER", 1)
+    assert applications.error(recalibrate(model, x, batch_size=8).get_weights(), eager.get_weights()) < 1e-4
+
+
+def reference_pass(model, x, batch_size):
+    """The inputs of each layer, where those before it normalize with the statistics of each batch."""
+    chain = [layer for layer in model.layers if not isinstance(layer, keras.layers.Dropout)]
+    seen = {}
+    for start in range(0, len(x), batch_size):
+        value = x[start : start + batch_size].astype("float64")
+        for layer in chain:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                seen.setdefault(layer.name, []).append(value)
+                gamma, beta = layer.gamma.numpy(), layer.beta.numpy()
+                value = (value - value.mean(0)) / np.sqrt(value.var(0) + layer.epsilon) * gamma + beta
+            else:
+                value = np.tanh(value @ layer.kernel.numpy() + layer.bias.numpy())
+    return {name: np.concatenate(values) for name, values in seen.items()}
+
+
+@pytest.mark.parametrize("options", [{}, {"renorm": True}, {"virtual_batch_size": 4}, {"trainable": False}], ids=str)
+def test_layers_before_use_the_statistics_of_the_batch_and_dropout_does_nothing(options):
+    layers = [
+        BatchNormalization(name="a", **options),
+        keras.layers.Dense(5, activation="tanh"),
+        keras.layers.Dropout(0.5),
+    ]
+    model = keras.Sequential([keras.Input((3,)), *layers, keras.layers.BatchNormalization(name="b")])
+    model.get_layer("a").gamma.assign([1.0, 2.0, 0.5])
+    new = recalibrate(model, X, batch_size=16)
+    for name, values in reference_pass(model, X, 16).items():
+        np.testing.assert_allclose(new.get_layer(name).moving_mean, values.mean(0), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(new.get_layer(name).moving_variance, values.var(0), rtol=1e-5)
+    if options.get("renorm"):
+        norm = new.get_layer("a")
+        np.testing.assert_array_equal(norm.renorm_mean, norm.moving_mean)
+        np.testing.assert_allclose(norm.moving_stddev, np.sqrt(norm.moving_variance + norm.epsilon), rtol=1e-6)
+
+
+def test_the_mean_of_the_variances_of_batches_would_be_too_small():
+    x = np.repeat([[0.0], [10.0]], 8, axis=0)
+    model = keras.Sequential([keras.Input((1,)), BatchNormalization(name="norm")])
+    assert recalibrate(model, x, batch_size=8).get_layer("norm").moving_variance.numpy() == [25.0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_masks(kind):
+    x = np.random.default_rng(0).normal(2, 3, size=(10, 5, 3)).astype("float32")
+    x[3:, 2:] = 0
+    model = keras.Sequential([keras.Input((5, 3)), keras.layers.Masking(0.0), kind(name="norm")])
+    assert_statistics_of(recalibrate(model, x, batch_size=4).get_layer("norm"), x[(x != 0).any(-1)])
+
+
+def test_shared_and_nested_layers():
+    shared = BatchNormalization(name="shared")
+    a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
+    model = keras.Model([a, b], [keras.Sequential([shared])(a), shared(b)])
+    new = recalibrate(model, [X, 2 * X], batch_size=16)
+    assert_statistics_of(new.get_layer("shared"), np.concatenate([X, 2 * X]))
+
+
+class Needy(keras.Model):
+    def __init__(self, norm):
+        super().__init__()
+        self.norm = norm
+
+    def call(self, x, training=None):
+        return self.norm(x, training=training)
+
+
+class Subclassed(keras.Model):
+    def __init__(self, layer=None):
+        super().__init__()
+        self.norm = keras.layers.BatchNormalization() if layer is None else layer
+
+    def call(self, x, training=None):
+        return self.norm(x, training=training)
+
+
+def test_subclassed_models():
+    model = Subclassed()
+    model(X)
+    assert_statistics_of(recalibrate(model, X).norm, X)
+    given = Needy(BatchNormalization())
+    given(X)
+    with pytest.raises(ValueError, match="get_config"):
+        recalibrate(given, X)
+    assert recalibrate(given, X, in_place=True) is given
+    assert_statistics_of(given.norm, X)
+
+
+def test_the_average_of_batches_goes_on_from_there():
+    new = recalibrate(single(momentum=None), X, batch_size=16).get_layer("norm")
+    assert new.update_count.numpy().tolist() == [4, 4, 4]
+
+
+def test_the_argument_is_not_changed():
+    model = single()
+    before = [value.copy() for value in model.get_weights()]
+    recalibrate(model, X)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
+    assert "call" not in vars(model.get_layer("norm"))
+
+
+def failing():
+    yield X[:16]
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "error"),
+    [
+        (failing, {"steps": 3}, KeyboardInterrupt),
+        (lambda: np.where(X[0] == X, np.nan, X), {}, ValueError),
+        (lambda: X, {"steps": 9, "batch_size": 16}, ValueError),
+    ],
+    ids=["interrupted", "NaN", "too few"],
+)
+def test_a_failing_pass_leaves_the_old_statistics(data, options, error):
+    model = single()
+    before = [value.copy() for value in model.get_weights()]
+    with pytest.raises(error):
+        recalibrate(model, data(), in_place=True, **options)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
+    assert_statistics_of(recalibrate(model, X, in_place=True).get_layer("norm"), X)
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "error", "received"),
+    [
+        (lambda: (x for x in [X]), {}, ValueError, "steps=None"),
+        (lambda: batched().repeat(), {}, ValueError, "steps=None"),
+        (lambda: X, {"steps": 0}, ValueError, "steps=0"),
+        (lambda: X, {"batch_size": -1}, ValueError, "batch_size=-1"),
+        (lambda: X[:0], {}, ValueError, r"\[0\]"),
+        (lambda: 3, {}, TypeError, "Received: int"),
+    ],
+)
+def test_errors(data, options, error, received):
+    with pytest.raises(error, match=received):
+        recalibrate(single(), data(), **options)
+
+
+def test_what_is_no_model_or_not_built():
+    with pytest.raises(TypeError, match="Received: str"):
+        recalibrate("model.keras", X)
+    with pytest.raises(ValueError, match="norm without weights"):
+        recalibrate(keras.Sequential([BatchNormalization(name="norm")]), X)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("accident", ["spike", "average"])
+def test_accuracy_is_rescued(accident, kind):
+    rng = np.random.default_rng(0)
+    centers = rng.normal(0, 3, size=(4, 8))
+    labels = rng.integers(0, 4, 1200)
+    x = (centers[labels] + rng.normal(size=(1200, 8)) + 5).astype("float32")
+    train, test = slice(0, 800), slice(800, None)
+
+    def network(seed):
+        keras.utils.set_random_seed(seed)
+        layers = [layer for _ in range(3) for layer in (keras.layers.Dense(32), kind(), keras.layers.ReLU())]
+        model = keras.Sequential([keras.Input((8,)), *layers, keras.layers.Dense(4)])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizer=keras.optimizers.SGD(0.05), loss=loss, metrics=["accuracy"])
+        return model
+
+    def accuracy(model):
+        return np.mean(np.argmax(model(x[test]), -1) == labels[test])
+
+    model = network(0)
+    model.fit(x[train], labels[train], epochs=6, verbose=0)
+    if accident == "spike":
+        # Steps far too long, and an epoch to recover: the weights do, the statistics do not.
+        model.optimizer.learning_rate = 5.0
+        model.fit(x[:128], labels[:128], verbose=0)
+        model.optimizer.learning_rate = 0.05
+        model.fit(x[train], labels[train], verbose=0)
+    else:
+        early = model.get_weights()
+        model.fit(x[train], labels[train], epochs=6, verbose=0)
+        # Of weights only, as averaging does; the statistics belong to neither.
+        model.set_weights([(a + b) / 2 for a, b in zip(early, model.get_weights(), strict=True)])
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.moving_mean.assign(0 * layer.moving_mean.numpy())
+                layer.moving_variance.assign(1 + 0 * layer.moving_variance.numpy())
+    rescued = accuracy(recalibrate(model, x[train], batch_size=100))
+    assert accuracy(model) < 0.8
+    assert rescued > 0.95

@@ -1,0 +1,267 @@
+"""Batch normalization from PyTorch and back: outputs, gradients and running statistics of both, side by side."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_bn import BatchNormalization, UntrackedBatchNormalization, from_torch, to_torch, to_torch_state_dict
+
+torch = pytest.importorskip("torch", reason="PyTorch is an optional extra")
+
+SHAPES = {
+    "BatchNorm1d": [(6, 3), (6, 3, 5)],
+    "BatchNorm2d": [(4, 3, 5, 2)],
+    "BatchNorm3d": [(3, 3, 2, 4, 2)],
+    "SyncBatchNorm": [(6, 3), (4, 3, 5, 2)],
+}
+CASES = [(name, shape) for name, shapes in SHAPES.items() for shape in shapes]
+OPTIONS = [
+    {},
+    {"momentum": None},
+    {"momentum": 0.3, "eps": 1e-2},
+    {"affine": False},
+    {"track_running_stats": False},
+    {"affine": False, "track_running_stats": False},
+]
+
+
+def draw(name, shape, dtype=torch.float64, **options):
+    """A module that has seen some batches, and whose weights are not those of a new one."""
+    module = getattr(torch.nn, name)(3, **options).to(dtype)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.rand(3, generator=generator) + 0.5)
+    for _ in range(3):
+        module(2 * torch.rand(shape, generator=generator).to(dtype) + 3)
+    return module
+
+
+def channels_last(values):
+    return np.moveaxis(np.asarray(values), 1, -1)
+
+
+def training_step(module, layer, x, dy, axis):
+    """(outputs, dx, dgamma, dbeta) of both in training."""
+    x_torch = torch.tensor(x, requires_grad=True)
+    module.zero_grad()
+    y_torch = module(x_torch)
+    y_torch.backward(torch.tensor(dy))
+    place = channels_last if axis == -1 else np.asarray
+    theirs = [place(y_torch.detach()), place(x_torch.grad)]
+    theirs += [parameter.grad.numpy().copy() for parameter in module.parameters()]
+    x_ours = tf.Variable(place(x))
+    with tf.GradientTape() as tape:
+        y = layer(x_ours, training=True)
+    weights = [v.value for v in layer.trainable_variables]
+    return theirs, [y, *tape.gradient(y, [x_ours, *weights], tf.constant(place(dy)))]
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize(("name", "shape"), CASES)
+def test_inference_training_and_running_statistics(name, shape, options, axis):
+    module = draw(name, shape, **options)
+    layer = from_torch(module, axis=axis, dtype="float64")
+    rng = np.random.default_rng(0)
+    place = channels_last if axis == -1 else np.asarray
+    for _ in range(4):
+        x, dy = rng.normal(size=(2, *shape)) + 1
+        for theirs, ours in zip(*training_step(module.train(), layer, x, dy, axis), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(
+            layer(place(x)), place(module.eval()(torch.tensor(x)).detach()), rtol=1e-9, atol=1e-9
+        )
+    if module.running_mean is not None:
+        np.testing.assert_allclose(layer.moving_mean, module.running_mean, rtol=1e-12)
+        np.testing.assert_allclose(layer.moving_variance, module.running_var, rtol=1e-12)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize(("name", "shape"), CASES)
+def test_there_and_back(name, shape, options):
+    module = draw(name, shape, **options)
+    layer = from_torch(module)
+    layer(channels_last(np.ones(shape)))
+    back = to_torch(layer)
+    untracked_sync = name == "SyncBatchNorm" and not module.track_running_stats
+    assert untracked_sync or type(back) is type(module)
+    assert (back.eps, back.momentum, back.affine, back.track_running_stats) == (
+        module.eps,
+        module.momentum,
+        module.affine,
+        module.track_running_stats,
+    )
+    theirs, ours = module.state_dict(), back.state_dict()
+    assert list(ours) == list(theirs)
+    for entry in theirs:
+        counted = entry != "num_batches_tracked" or module.momentum is None
+        assert not counted or torch.equal(ours[entry], theirs[entry]), entry
+    state = to_torch_state_dict(layer)
+    assert list(state) == list(theirs)
+    module.load_state_dict(state)
+
+
+def test_modules_are_not_changed():
+    module = draw("BatchNorm2d", (4, 3, 2, 2))
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    layer = from_torch(module)
+    layer(np.random.default_rng(0).normal(size=(4, 2, 2, 3)), training=True)
+    layer.gamma.assign([9.0, 9.0, 9.0])
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    module = to_torch(layer)
+    module(torch.ones(2, 3, 1, 1, dtype=torch.float64))
+    assert not np.array_equal(layer.moving_mean, module.running_mean)
+
+
+def test_a_layer_of_unknown_rank_has_its_weights_once_called():
+    module = draw("BatchNorm1d", (6, 3))
+    for shape in [(2, 3), (2, 7, 3)]:
+        layer = from_torch(module)
+        assert not layer.built
+        layer.build((None, *shape[1:]))
+        np.testing.assert_array_equal(layer.moving_mean, module.running_mean)
+    assert from_torch(module, rank=3).built
+
+
+def test_in_a_saved_model(tmp_path):
+    module = draw("BatchNorm2d", (4, 3, 2, 2), torch.float32, momentum=None)
+    untracked = draw("BatchNorm1d", (4, 3), torch.float32, track_running_stats=False)
+    layers = [from_torch(module), keras.layers.GlobalAveragePooling2D(), from_torch(untracked)]
+    model = keras.Sequential([keras.Input((2, 2, 3)), *layers])
+    x = np.random.default_rng(0).normal(size=(5, 2, 2, 3)).astype("float32")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(x), model(x))
+    theirs = untracked.eval()(module.eval()(torch.tensor(np.moveaxis(x, -1, 1))).mean((2, 3))).detach()
+    np.testing.assert_allclose(model(x), theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_dtypes(dtype):
+    layer = from_torch(draw("BatchNorm2d", (4, 3, 2, 2), getattr(torch, dtype)))
+    assert layer.compute_dtype == dtype
+    assert to_torch(layer).weight.dtype == getattr(torch, dtype)
+
+
+def test_what_does_not_require_grad_is_not_trained():
+    module = draw("BatchNorm2d", (4, 3, 2, 2))
+    module.bias.requires_grad_(False)
+    layer = from_torch(module)
+    assert [variable.name for variable in layer.trainable_variables] == ["gamma"]
+    assert [parameter.requires_grad for parameter in to_torch(layer).parameters()] == [True, False]
+
+
+@pytest.mark.parametrize(("scale", "center"), [(True, False), (False, True)])
+def test_one_of_gamma_and_beta(scale, center):
+    layer = BatchNormalization(scale=scale, center=center, dtype="float64")
+    layer.build((None, 4, 4, 3))
+    for variable in layer.weights:
+        variable.assign(np.array([0.5, 1.0, 2.0]))
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 4))
+    module = to_torch(layer).eval()
+    np.testing.assert_allclose(layer(channels_last(x)), channels_last(module(torch.tensor(x)).detach()), rtol=1e-12)
+    assert (from_torch(module).scale, from_torch(module).center) == (scale, center)
+
+
+def test_the_built_in_layer_to_torch():
+    layer = keras.layers.BatchNormalization(axis=1)
+    x = np.random.default_rng(0).normal(size=(8, 3, 4, 4)).astype("float32")
+    layer(x, training=True)
+    module = to_torch(layer)
+    assert module.momentum == 0.01
+    np.testing.assert_allclose(module.eval()(torch.tensor(x)).detach(), layer(x), rtol=1e-5, atol=1e-5)
+
+
+def test_frozen_layers_are_evaluated():
+    layer = BatchNormalization(trainable=False)
+    layer.build((None, 3))
+    module = to_torch(layer)
+    assert not module.training
+    assert not any(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_state_dict_of_a_network():
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.BatchNorm2d(4)
+    ).double()
+    network(torch.rand(3, 3, 8, 8, dtype=torch.float64))
+    state = network.state_dict()
+    x = np.random.default_rng(0).normal(size=(2, 4, 5, 5))
+    layer = from_torch(state, prefix="3", rank=4)
+    np.testing.assert_allclose(
+        layer(channels_last(x)), channels_last(network[3].eval()(torch.tensor(x)).detach()), rtol=1e-12, atol=1e-12
+    )
+    arrays = {name: value.numpy() for name, value in state.items()}
+    np.testing.assert_array_equal(from_torch(arrays, prefix="3.", rank=4)(channels_last(x)), layer(channels_last(x)))
+    network.load_state_dict(state | to_torch_state_dict(layer, prefix="1"))
+    assert torch.equal(network[1].running_var, network[3].running_var)
+
+
+@pytest.mark.parametrize(
+    ("state", "prefix", "received"),
+    [
+        ({}, None, "Received: 0"),
+        ({"a.running_mean": 0, "b.running_mean": 0}, None, "Received: 2: 'a', 'b'"),
+        (
+            {"a.running_mean": np.zeros(2), "a.running_var": np.ones(2)},
+            "b",
+            "prefix='b' with none of them; there are 'a'",
+        ),
+    ],
+)
+def test_state_dicts_without_one_batch_normalization(state, prefix, received):
+    with pytest.raises(ValueError, match=received):
+        from_torch(state, prefix=prefix)
+
+
+@pytest.mark.parametrize("module", [torch.nn.InstanceNorm2d(3), torch.nn.Linear(2, 2), torch.nn.BatchNorm2d, 3])
+def test_other_modules(module):
+    with pytest.raises(TypeError, match=r"Received: (InstanceNorm2d|Linear|the class BatchNorm2d|int)"):
+        from_torch(module)
+
+
+def test_lazy_modules():
+    lazy = torch.nn.LazyBatchNorm1d()
+    with pytest.raises(ValueError, match="LazyBatchNorm1d"):
+        from_torch(lazy)
+    lazy(torch.rand(4, 3))
+    assert from_torch(lazy, rank=2).moving_mean.shape == (3,)
+
+
+@pytest.mark.parametrize(
+    ("options", "received"),
+    [
+        ({"axis": (1, 2)}, r"axis=\(1, 2\)"),
+        ({"renorm": True}, "renorm=True"),
+        ({"virtual_batch_size": 2}, "virtual_batch_size=2"),
+    ],
+)
+def test_what_torch_cannot_express(options, received):
+    layer = BatchNormalization(**options)
+    layer.build((None, 4, 3))
+    with pytest.raises(ValueError, match=received):
+        to_torch(layer)
+
+
+def test_unbuilt_layers():
+    with pytest.raises(ValueError, match="not built"):
+        to_torch(BatchNormalization())
+    with pytest.raises(TypeError, match="Received: Dense"):
+        to_torch(keras.layers.Dense(1))
+
+
+@pytest.mark.parametrize("option", ["renorm", "synchronized"])
+def test_untracked_layers_exclude(option):
+    with pytest.raises(ValueError, match=f"{option}=True"):
+        UntrackedBatchNormalization(**{option: True})
+
+
+def test_importing_keras_bn_does_not_import_torch():
+    code = "import sys, keras_bn; from keras_bn import from_torch; print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert found.stdout.strip() == "False", found.stderr
