@@ -2,8 +2,8 @@
 
 Sums are staged: blocks of 256 elements are summed first. With N = 256·K + r, the *head* 1 … 256·K of an axis is
 written as the whole axis with a factor h_i, 1 in the head and 0 in the rest, and the *rest* with 1 − h_i. An axis of
-blocks keeps the index of the elements: a value that is still to be summed over its block is *pending*. Nothing needs to be known of
-h: what the stages add up to is Σ h·f + Σ (1 − h)·f = Σ f.
+blocks keeps the index of the elements: a value that is still to be summed over its block is *pending*. Nothing needs to
+be known of h: what the stages add up to is Σ h·f + Σ (1 − h)·f = Σ f.
 """
 
 from collections.abc import Callable, Collection, Sequence
