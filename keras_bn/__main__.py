@@ -13,6 +13,7 @@ from keras_bn.quiet import held_stderr
 # What the guided run imports, and the name it is installed by.
 OPTIONAL = {"matplotlib": "matplotlib", "sklearn": "scikit-learn"}
 EPOCHS, QUICK_EPOCHS = 30, 5
+TOOLS = ("convert", "fold", "recalibrate", "inspect")
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,30 +33,7 @@ def make_parser() -> Parser:
         ),
         epilog="Exit status: 0 if every proof and check held, 1 if one did not, 2 if the run could not start.",
     )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("keras_bn_results"),
-        metavar="DIR",
-        help="directory for training.png and results.json, made if missing (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--epochs",
-        type=_positive,
-        metavar="N",
-        help=f"epochs of training (default: {EPOCHS}, with --quick {QUICK_EPOCHS})",
-    )
-    parser.add_argument(
-        "--seed",
-        type=_not_negative,
-        default=0,
-        metavar="N",
-        help="seed of weights, order of the data and inputs of the checks (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="half a minute: fewer epochs, a shorter comparison with the built-in layer"
-    )
-    parser.set_defaults(command=guided_run)
+    _add_options(parser)
     subparsers = parser.add_subparsers(
         title="tools for saved models", metavar="COMMAND", dest="subcommand", parser_class=Parser
     )
@@ -81,6 +59,34 @@ def make_parser() -> Parser:
     return parser
 
 
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of the guided run."""
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("keras_bn_results"),
+        metavar="DIR",
+        help="directory for training.png and results.json, made if missing (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=_positive,
+        metavar="N",
+        help=f"epochs of training (default: {EPOCHS}, with --quick {QUICK_EPOCHS})",
+    )
+    parser.add_argument(
+        "--seed",
+        type=_not_negative,
+        default=0,
+        metavar="N",
+        help="seed of weights, order of the data and inputs of the checks (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="half a minute: fewer epochs, a shorter comparison with the built-in layer"
+    )
+    parser.set_defaults(command=guided_run)
+
+
 def _add_tool(subparsers: Any, name: str, text: str, *, writes: bool = True) -> argparse.ArgumentParser:
     tool = subparsers.add_parser(
         name,
@@ -104,9 +110,17 @@ def _add_tool(subparsers: Any, name: str, text: str, *, writes: bool = True) -> 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status, or raises SystemExit(2) for arguments that will not do."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     parser = make_parser()
-    options = parser.parse_args(arguments)
-    return options.command(parser, options)
+    if not set(TOOLS) & set(words):
+        # argparse would take the value of an option that it does not know for the name of a tool.
+        guided = Parser(prog=parser.prog, add_help=False)
+        _add_options(guided)
+        _, unknown = guided.parse_known_args(words)
+        if options := [word for word in unknown if word.startswith("-") and word not in ("-h", "--help")]:
+            parser.error(f"unrecognized arguments: {' '.join(options)}")
+    options_given = parser.parse_args(words)
+    return options_given.command(parser, options_given)
 
 
 def model_tool(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:

@@ -152,7 +152,7 @@ FAMILIES = {
     merging: replicas_claims,
     renormalization: renormalization_claims,
 }
-# What is clipped is any constant to the proofs: where it is clipped is tested on numbers, in test_renormalization.py.
+# What is clipped is any constant to the proofs: where it is clipped is tested on numbers, in test_layer_options.py.
 CLIPPING = {(renormalization, "correction"), (renormalization, "standard_deviation")}
 SLOW = ("moments", "normalize", "backward")
 CASES = [
