@@ -6,12 +6,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_bn import arguments, functional, ghost_batches, masking
+from keras_bn import arguments, functional, ghost_batches, masking, moving_state
 from keras_bn.batch import TensorBatch
 from keras_bn.engines import closed_form, fused, selection
 from keras_bn.engines.closed_form import Fallback
 from keras_bn.engines.selection import Choice, Request
-from keras_bn.formulas import moving_statistics, renormalization
 from keras_bn.formulas.renormalization import Reference
 
 
@@ -215,7 +214,19 @@ class BatchNormalization(keras.layers.BatchNormalization):
             y, mean, variance = ghost_batches.train(
                 self.virtual_batch_size, x, gamma, beta, axes=self._axes, weights=weights, **options
             )
-        self._update(state, batch, mean, variance)
+        new = moving_state.renewed(
+            state,
+            batch,
+            mean,
+            variance,
+            momentum=self.momentum,
+            unbiased_variance=self.unbiased_variance,
+            renorm_momentum=self.renorm_momentum if self.renorm else None,
+            epsilon=self.epsilon,
+        )
+        # All at once and last: a call that fails on the way leaves the state as it was.
+        for name, value in new.items():
+            getattr(self, name).assign(value)
         return tf.cast(y, self.compute_dtype)
 
     def _gamma_and_beta(self, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
@@ -300,37 +311,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
             d_max=bounds.get("dmax"),
         )
 
-    def _update(self, state: dict[str, tf.Tensor], batch: TensorBatch, mean: tf.Tensor, variance: tf.Tensor) -> None:
-        """Take the statistics of a batch into the moving ones, but for channels where they are not finite."""
-        # One test for NaN, overflow and, by a division by 0, a batch in which nothing counts.
-        valid = tf.math.is_finite(batch.per_count(mean + variance))
-        unbiased = variance
-        if self.unbiased_variance:
-            factor = batch.bessel()
-            unbiased = variance * factor
-            valid = valid & tf.math.is_finite(factor) & (factor > 0)
-        momentum = self.momentum
-        new = {}
-        if momentum is None:
-            new["update_count"] = state["update_count"] + 1
-            momentum = moving_statistics.cumulative_momentum(new["update_count"])
-        update = moving_statistics.update
-        new["moving_mean"] = update(state["moving_mean"], mean, momentum)
-        if self.renorm:
-            # Keras averages the standard deviation, as the paper does, and derives the variance from it.
-            std, unbiased_std = (
-                renormalization.standard_deviation(batch, value, self.epsilon) for value in (variance, unbiased)
-            )
-            new["renorm_mean"] = update(state["renorm_mean"], mean, self.renorm_momentum)
-            new["renorm_stddev"] = update(state["renorm_stddev"], std, self.renorm_momentum)
-            new["moving_stddev"] = update(state["moving_stddev"], unbiased_std, momentum)
-            new["moving_variance"] = tf.nn.relu(tf.square(new["moving_stddev"]) - self.epsilon)
-        else:
-            new["moving_variance"] = update(state["moving_variance"], unbiased, momentum)
-        # All at once and last: a call that fails on the way leaves the state as it was.
-        for name, value in new.items():
-            getattr(self, name).assign(tf.where(valid, value, state[name]))
-
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the inputs."""
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
@@ -349,16 +329,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
         """
         plain = len(self.trainable_variables) + 2
         if self.momentum is not None and self.renorm and len(store) == plain:
-            values = [store[str(i)] for i in range(plain)]
-            for variable, value in zip(self.weights[:plain], values, strict=True):
-                variable.assign(value)
-            stddev = tf.sqrt(tf.convert_to_tensor(self.moving_variance) + self.epsilon)
-            for variable, value in (
-                (self.moving_stddev, stddev),
-                (self.renorm_mean, self.moving_mean),
-                (self.renorm_stddev, stddev),
-            ):
-                variable.assign(value)
+            for i, variable in enumerate(self.weights[:plain]):
+                variable.assign(store[str(i)])
+            new = moving_state.references_from(self.moving_mean, self.moving_variance, self.epsilon)
+            for name, value in new.items():
+                getattr(self, name).assign(value)
         elif self.momentum is not None and not self.renorm and len(store) == plain + 3:
             super().load_own_variables({str(i): store[str(i)] for i in range(plain)})
         else:
