@@ -15,9 +15,12 @@ hypothesis.settings.load_profile("keras_bn")
 
 
 @pytest.fixture(autouse=True)
-def fixed_seeds() -> None:
-    """The same initial weights and shuffles in every run, whatever ran before."""
+def fresh_keras() -> None:
+    """The same initial weights, shuffles and dtypes in every run, whatever ran before."""
     keras.utils.set_random_seed(0)
+    keras.config.set_floatx("float32")
+    # Keras keeps the policy that it made of an earlier floatx.
+    keras.config.set_dtype_policy("float32")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

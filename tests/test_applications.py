@@ -23,12 +23,13 @@ MODELS = {
 
 @contextlib.contextmanager
 def dtype(name: str):
-    old = keras.config.floatx()
     keras.config.set_floatx(name)
+    keras.config.set_dtype_policy(name)
     try:
         yield
     finally:
-        keras.config.set_floatx(old)
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
 
 
 def step(name: str, kind: type, floatx: str) -> list[np.ndarray]:
