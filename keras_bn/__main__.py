@@ -117,10 +117,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         guided = Parser(prog=parser.prog, add_help=False)
         _add_options(guided)
         _, unknown = guided.parse_known_args(words)
-        if options := [word for word in unknown if word.startswith("-") and word not in ("-h", "--help")]:
-            parser.error(f"unrecognized arguments: {' '.join(options)}")
-    options_given = parser.parse_args(words)
-    return options_given.command(parser, options_given)
+        if strange := [word for word in unknown if word.startswith("-") and word not in ("-h", "--help")]:
+            parser.error(f"unrecognized arguments: {' '.join(strange)}")
+    options = parser.parse_args(words)
+    return options.command(parser, options)
 
 
 def model_tool(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:

@@ -123,6 +123,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             **kwargs,
         )
         self.axis = axis
+        self._axes = axis if isinstance(axis, tuple) else (axis,)
         self.momentum = None if momentum is None else float(momentum)
         self.unbiased_variance = unbiased_variance
         self.virtual_batch_size = virtual_batch_size
@@ -132,15 +133,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def build(self, input_shape: Any) -> None:
         shape = tf.TensorShape(input_shape)
-        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
-        functional.check_shape(shape, axes)
-        channels = tuple(shape[a] for a in axes)
+        functional.check_shape(shape, self._axes)
+        channels = tuple(shape[a] for a in self._axes)
         if None in channels:
             raise ValueError(
                 f"the sizes along axis={self.axis} must be known. Received: input_shape={tuple(input_shape)}. "
                 "State them in the model's Input."
             )
-        self._rank, self._axes, self._channels = shape.rank, axes, channels
+        self._rank, self._channels = shape.rank, channels
         self._dtype = keras.backend.result_type(self.variable_dtype, "float32")
         if self.scale:
             self.gamma = self._weight(
@@ -260,7 +260,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         'for about 320 elements the calls of the fused kernel cost more'
         """
         shape = tf.TensorShape(input_shape)
-        functional.check_shape(shape, self.axis if isinstance(self.axis, tuple) else (self.axis,))
+        functional.check_shape(shape, self._axes)
         dtype = tf.as_dtype(self.compute_dtype if dtype is None else dtype)
         return self._choose(tuple(shape), dtype, training and self.trainable, mask, jit_compile)
 
@@ -269,7 +269,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     ) -> Choice:
         request = Request(
             shape,
-            self.axis if isinstance(self.axis, tuple) else (self.axis,),
+            self._axes,
             dtype,
             self.epsilon,
             training=training,
@@ -313,8 +313,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the inputs."""
-        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
-        functional.check_shape(tf.TensorShape(input_shape), axes)
+        functional.check_shape(tf.TensorShape(input_shape), self._axes)
         return input_shape
 
     def rematerialized_call(self, layer_call: Callable, *args: Any, **kwargs: Any) -> Callable:
