@@ -53,6 +53,7 @@ class Claim:
     in_words: steps of the argument that are no identities of sums.
     expected: the verdict that it should meet; a sentence known to be wrong is claimed in order to be refuted.
     quote: the sentence of the text that the claim is about.
+    axioms: on which a proof rests, by name; the verdict carries them.
     """
 
     identifier: str
@@ -67,6 +68,7 @@ class Claim:
     in_words: tuple[str, ...] = ()
     expected: Verdict = Verdict.PROVED
     quote: str = ""
+    axioms: tuple[str, ...] = ()
     settlement: Settlement | None = field(default=None, compare=False)
 
     @property
@@ -93,6 +95,12 @@ class Claim:
             raise ValueError(f"the claim {self.identifier} has not been settled: call settle()")
         return self.settlement.verdict
 
+    @property
+    def verdict_text(self) -> str:
+        """The verdict, with the axioms that a proof rests on."""
+        proved_on = self.axioms if self.verdict is Verdict.PROVED else ()
+        return f"{self.verdict} assuming {' and '.join(proved_on)}" if proved_on else str(self.verdict)
+
     def settle(self) -> "Claim":
         """The claim with its settlement: a proof, an exact counterexample, or the reason why there is neither.
 
@@ -109,7 +117,7 @@ class Claim:
     def line(self) -> str:
         """One line: verdict, time, title, equation."""
         seconds = f"{self.settlement.seconds * 1e3:5.0f} ms" if self.settlement else ""
-        return f"{self.verdict:<10} {seconds}  {self.title}: {self.statement}"
+        return f"{self.verdict_text:<10} {seconds}  {self.title}: {self.statement}"
 
     def _settled_twice(self) -> Settlement:
         return self._examined(self._settle())

@@ -68,7 +68,7 @@ def _counts(claims: Sequence[Claim]) -> list[str]:
 def _markdown_claim(claim: Claim) -> list[str]:
     settlement = claim.settlement
     assert settlement is not None
-    lines = [f"### {claim.title}", "", f"`{claim.identifier}`: **{settlement.verdict}**", ""]
+    lines = [f"### {claim.title}", "", f"`{claim.identifier}`: **{claim.verdict_text}**", ""]
     lines += [f"> {claim.quote}", ""] if claim.quote else []
     lines += ["```text", claim.statement, "```", ""]
     lines += [f"- about {claim.about}; for {', '.join(claim.assumptions)}"]
@@ -141,7 +141,7 @@ def _html_claim(claim: Claim) -> str:
     counterexample = f"<p>Counterexample {escape(counterexample_text(found))}</p>" if found else ""
     return (
         f'<article class="{settlement.verdict.replace(" ", "-")}" id="{claim.identifier}">'
-        f'<span class="verdict">{settlement.verdict}</span><h3>{escape(claim.title)}</h3>{quote}'
+        f'<span class="verdict">{claim.verdict_text}</span><h3>{escape(claim.title)}</h3>{quote}'
         f'<div class="scroll">{formula}</div><p>{escape(claim.because)}</p>{counterexample}'
         f"<details><summary><code>{escape(claim.identifier)}</code></summary><ul>{items}</ul></details></article>"
     )
