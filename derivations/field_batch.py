@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from derivations.dual_numbers import Dual
+from derivations.symbolic_batch import Clip
 
 
 class FieldBatch:
@@ -21,11 +22,13 @@ class FieldBatch:
 
     def _combined(self, other: Any, operation: Callable[[Any, Any], Dual]) -> "FieldBatch":
         if not isinstance(other, FieldBatch):
-            return FieldBatch([operation(entry, other) for entry in self.entries], self.per_element)
+            return FieldBatch([operation(entry, other) for entry in self.entries], self.per_element, self._inverse_root)
         size = max(len(self.entries), len(other.entries)) if self.per_element or other.per_element else 1
         left, right = (value.entries if value.per_element else value.entries * size for value in (self, other))
         return FieldBatch(
-            [operation(a, b) for a, b in zip(left, right, strict=True)], self.per_element or other.per_element
+            [operation(a, b) for a, b in zip(left, right, strict=True)],
+            self.per_element or other.per_element,
+            self._inverse_root or other._inverse_root,
         )
 
     def __add__(self, other: Any) -> "FieldBatch":
@@ -49,11 +52,11 @@ class FieldBatch:
     __radd__, __rmul__ = __add__, __mul__
 
     def __pow__(self, exponent: Any) -> "FieldBatch":
-        """A whole power, or, of a value that was given, a half one."""
+        """A whole power, or a half one of what was computed from given values."""
         if exponent == int(exponent):
             return FieldBatch([entry ** int(exponent) for entry in self.entries], self.per_element)
         if self._inverse_root is None or 2 * exponent != int(2 * exponent):
-            raise TypeError(f"no exponent {exponent} of a computed value")
+            raise TypeError(f"no exponent {exponent}")
         return FieldBatch([self._inverse_root(entry) ** int(-2 * exponent) for entry in self.entries], self.per_element)
 
     def __neg__(self) -> "FieldBatch":
@@ -93,6 +96,7 @@ class FieldOperations:
         self._inverse_root = inverse_root
         self._constants = iter(constants)
         self.held: list[Any] = []  # the values for which a constant was put
+        self.clips: list[Clip] = []
 
     def sum(self, value: Any) -> FieldBatch:
         """Σ over the elements."""
@@ -128,7 +132,10 @@ class FieldOperations:
 
     def clip(self, value: Any, low: Any, high: Any) -> Any:
         """The value if there are no bounds; else the next constant."""
-        return value if low is None and high is None else self.constant(value)
+        if low is None and high is None:
+            return value
+        self.clips.append(Clip(value, low, high))
+        return self.constant(value)
 
     def regular(self, value: Any) -> Any:
         """The value: every number is finite."""

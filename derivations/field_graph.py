@@ -7,6 +7,7 @@ added up. Residues have no order; what a value per channel is clipped to is draw
 import random
 from collections.abc import Callable
 from fractions import Fraction
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -185,7 +186,7 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "Mul": lambda a, b: a * b,
     "MulNoNan": lambda a, b: a * b,
     "AddV2": lambda a, b: a + b,
-    "AddN": lambda *terms: sum(terms[1:], terms[0]),
+    "AddN": lambda *terms: reduce(np.add, terms),
     "Sub": lambda a, b: a - b,
     "Neg": lambda a: -a,
     "RealDiv": lambda a, b: a / b,
@@ -208,6 +209,7 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "Range": lambda start, limit, step: np.arange(int(start), int(limit), int(step)),
     "GatherV2": lambda values, indices, axis: values[indices],
     "Prod": lambda values, axis: np.prod(values, dtype=int),
+    "InvertPermutation": np.argsort,
     "DynamicStitch": _stitched,
     "IsFinite": lambda a: np.ones(a.shape, bool),
     "LogicalOr": np.logical_or,

@@ -56,6 +56,9 @@ class SizeOperations:
     def _Prod(self, operation: Any, values: Value, axis: Value) -> np.ndarray:
         return np.asarray(sp.Mul(*integers(values).ravel()), dtype=object)
 
+    def _InvertPermutation(self, operation: Any, order: Value) -> np.ndarray:
+        return np.array([sp.Integer(n) for n in np.argsort(integers(order).astype(int))], dtype=object)
+
     def _DynamicStitch(self, operation: Any, *arguments: Value) -> np.ndarray:
         half = len(arguments) // 2
         places: dict[int, Any] = {}

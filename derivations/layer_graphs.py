@@ -159,11 +159,11 @@ def trace(graph: Graph, forward: Forward | None = None) -> Traced:
                 outputs = forward(given)
             cotangents = [given[name] for name in ("delta", "g_mu", "g_v") if name in given]
             sources = [given["x"], *parameters]
-            gradients = inner.gradient(outputs[: len(cotangents)], sources, output_gradients=cotangents)
+            gradients = inner.gradient(outputs[: len(cotangents)], sources, cotangents, unconnected_gradients="zero")
         if not graph.second:
             return *outputs, *gradients
         cotangents = [given[name] for name in ("u", "u_gamma", "u_beta")]
-        return outer.gradient(gradients, [given["delta"], parameters[0], given["x"]], output_gradients=cotangents)
+        return outer.gradient(gradients, [given["delta"], parameters[0], given["x"]], cotangents)
 
     return Traced(traced.get_concrete_function(), layer)
 

@@ -10,12 +10,12 @@ import sympy as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from derivations import finite_field, steps
+from derivations import steps
 from derivations.claim import Claim, Disagreement, Verdict
 from derivations.claims import training
 from derivations.dual_numbers import PRIMES, Degree, Degrees, Dual, NoRoot, inverse_root_of_residue
 from derivations.execution import Computed
-from derivations.field_batch import FieldBatch
+from derivations.field_batch import FieldBatch, FieldOperations
 from derivations.finite_field import examine
 from derivations.finite_sums import Setting, Unprovable
 from derivations.notation import Definitions, Partial, beta, delta, gamma, i, k, m, mu, over_batch, s, x, x_hat
@@ -163,7 +163,7 @@ def test_field_batches_refuse_comparison_and_sums_of_sums():
     for compare in (lambda: batch == 0, lambda: batch < 1, lambda: bool(batch)):
         with pytest.raises(TypeError, match="must not compare"):
             compare()
-    world = finite_field.FieldOperations(dual(Fraction(1)), None, lambda value: value)
+    world = FieldOperations(dual(Fraction(1)), None, lambda value: value)
     with pytest.raises(TypeError, match="nothing to sum"):
         world.sum(world.sum(batch))
 

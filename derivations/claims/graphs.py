@@ -65,6 +65,7 @@ SYMBOLS: dict[str, Any] = {
     "gamma": gamma, "beta": beta, "g_mu": g_mu, "g_v": g_v, "u_gamma": u_gamma, "u_beta": u_beta,
     "moving_mean": M, "moving_variance": V, "moving_stddev": S, "renorm_mean": mean_ref, "renorm_stddev": std_ref,
 }  # fmt: skip
+PER_ELEMENT = ("y", "d_x", "dd_delta", "dd_x")
 GUARD = {False: "the kernel's statistics are found reliable", True: "the kernel's statistics are found unreliable"}
 
 
@@ -91,24 +92,28 @@ def interpret(graph: Graph, forward: Forward | None = None) -> Interpreted:
     variables = {variable.name: _input(graph, variable.name) for variable in layer.weights} if layer else {}
     inputs = [_input(graph, name) for name in graph.names]
     results = dict(zip(graph.outputs, interpretation.run(function, inputs, variables), strict=True))
-    def output(result: Assumed) -> Expr:
+    def output(name: str, result: Assumed) -> Expr:
         tensor = _finished(result)
+        expected = _input(graph, "x" if name in PER_ELEMENT else "gamma").sizes()
+        if tensor.sizes() != expected:
+            raise UnknownGraph(f"an output of the shape {tensor.sizes()}, where it should be {expected}")
         return one_channel(replace(tensor, expression=interpretation.unfold(tensor.expression)))
 
     if not graph.second:
         results |= {f"new_{name}": value for name, value in interpretation.assigned.items()}
     held = {symbol: _anonymous(value) for symbol, value in interpretation.held.items()}
+    # Nobody differentiates a new state, and around the fused kernel TensorFlow holds constant what is none: there a
+    # value is what it is, but for the center of the closed form, which may be any constant everywhere.
+    exact = dict(held) if graph.branch is False else {c: e for c, e in held.items() if e.free_symbols & held.keys()}
     outputs = {}
     for name, result in results.items():
-        # Nobody differentiates a new state, and TensorFlow's gradient of its kernel's gradient holds constant what is
-        # none: what is held constant on the way is there what it is. Elsewhere it may be any constant.
-        exact = name.startswith("new_") or graph.engine == "fused"
-        outputs[name] = output(result).xreplace(held if exact else {})
+        resolved = exact if name.startswith("new_") or graph.engine == "fused" else {}
+        outputs[name] = output(name, result).xreplace(resolved).xreplace(resolved)
     outputs = {name: _alike(value)[0] for name, value in outputs.items()}
-    conditions = {
-        Condition(_alike(_anonymous(interpretation.unfold(condition.expression)))[0], condition.relation)
-        for condition in interpretation.conditions
-    }
+    conditions = set()
+    for expression, relation in interpretation.conditions:
+        denominator = _anonymous(interpretation.unfold(expression)).xreplace(exact if graph.engine == "fused" else {})
+        conditions.add(Condition(_alike(denominator)[0], relation))
     assumed = {name: result.on for name, result in results.items()}
     return Interpreted(outputs, assumed, frozenset(conditions), interpretation)
 
@@ -164,11 +169,11 @@ def one_channel(tensor: Tensor) -> Expr:
     Raises:
         UnknownGraph: it holds values of other channels, or depends on how the batch is laid out.
     """
-    columns = [axis for axis in tensor.axes if axis.size == CHANNELS]
-    batch = {axis.index for axis in tensor.axes if axis.size != CHANNELS}
-    if len(columns) != 1 or len(batch) > 1 or None in batch:
-        raise UnknownGraph(f"an output of the shape {tensor.sizes()}")
-    return flattened(tensor.expression, columns[0].index, next(iter(batch), None))
+    (channel,) = {axis.index for axis in tensor.axes if axis.size == CHANNELS}
+    places = {axis.index for axis in tensor.axes if axis.size != CHANNELS and tensor.depends_on(axis)}
+    if len(places) > 1:
+        raise UnknownGraph("an output with several indices over the batch")
+    return flattened(tensor.expression, channel, next(iter(places), None))
 
 
 def flattened(expression: Expr, channel: Symbol | None, place: Symbol | None = None) -> Expr:
@@ -231,7 +236,7 @@ def claims(graphs: Sequence[Graph] = GRAPHS) -> Iterator[Claim]:
 def _claims(graph: Graph) -> Iterator[Claim]:
     found = interpret(graph)
     hypotheses = () if graph.branch is None else (GUARD[graph.branch],)
-    center = () if graph.engine == "fused" or graph.source == "control" else ("any constant as center",)
+    center = () if graph.branch is False or graph.source == "control" else ("any constant as center",)
     textbook, statements = _statements(graph, found)
     for name, (title, output, truth) in statements.items():
         assumed = found.assumed[name] if name in found.assumed else frozenset[str]()
