@@ -102,7 +102,7 @@ class FieldOperations:
         """Σ over the elements."""
         if not isinstance(value, FieldBatch) or not value.per_element:
             raise TypeError("a value per channel: there is nothing to sum over the batch")
-        return FieldBatch([sum(value.entries[1:], value.entries[0])], False)
+        return FieldBatch([sum(value.entries[1:], value.entries[0])], False, self._inverse_root)
 
     def mean(self, value: Any) -> FieldBatch:
         """Σ share·value."""
@@ -120,7 +120,7 @@ class FieldOperations:
 
     def inverse_root(self, value: Any) -> FieldBatch:
         """value^(−1/2)."""
-        return FieldBatch([self._inverse_root(entry) for entry in value.entries], value.per_element)
+        return FieldBatch([self._inverse_root(entry) for entry in value.entries], value.per_element, self._inverse_root)
 
     def finite(self, value: Any, otherwise: Any) -> Any:
         """The value: every number is finite."""
@@ -152,4 +152,4 @@ class FieldOperations:
             StopIteration: a function asked for more constants than it did of the symbolic batch.
         """
         self.held.append(value)
-        return FieldBatch([next(self._constants)], False)
+        return FieldBatch([next(self._constants)], False, self._inverse_root)

@@ -149,29 +149,31 @@ class FieldGraph(GraphWalk):
             for one, other in (shapes, shapes[::-1])
         )
 
-    def _arithmetic(self) -> fused_kernels.Arithmetic:
+    def _kernel(self) -> fused_kernels.Kernel:
         def count(x: np.ndarray) -> int:
             return int(np.prod(x.shape[:-1]))
 
         def total(value: np.ndarray) -> np.ndarray:
             return value.sum(axis=tuple(range(value.ndim - 1)))
 
-        return fused_kernels.Arithmetic(
+        return fused_kernels.Kernel(
             of=lambda function, *values: function(*values),
             mean=lambda value: total(value) / count(value),
             total=total,
             inverse_root=lambda value: self._Rsqrt(None, value),
             unbiased=lambda variance, x: variance * count(x) / max(count(x) - 1, 1),
-            same=lambda a, b: a.shape == b.shape and all((p - q).vanishes() for p, q in zip(a.flat, b.flat, strict=True)),
+            same=lambda a, b: (
+                a.shape == b.shape and all((p - q).vanishes() for p, q in zip(a.flat, b.flat, strict=True))
+            ),
         )
 
     def _FusedBatchNormV3(self, operation: Any, x: Any, scale: Any, offset: Any, *_: Any) -> tuple[Any, ...]:
         epsilon = self.exact(operation.get_attr("epsilon"))
-        return fused_kernels.forward(operation, self._arithmetic(), x, scale, offset, epsilon)
+        return fused_kernels.forward(operation, self._kernel(), x, scale, offset, epsilon)
 
     def _FusedBatchNormGradV3(self, operation: Any, dy: Any, x: Any, scale: Any, *tokens: Any) -> tuple[Any, ...]:
         epsilon = self.exact(operation.get_attr("epsilon"))
-        return fused_kernels.backward(operation, self._arithmetic(), dy, x, scale, tokens[0], epsilon)
+        return fused_kernels.backward(operation, self._kernel(), dy, x, scale, tokens[0], epsilon)
 
 
 def _stitched(*arguments: np.ndarray) -> np.ndarray:

@@ -178,7 +178,9 @@ class _FieldWorld:
     def value(self, expression: Any) -> FieldBatch:
         if i not in expression.free_symbols:
             return FieldBatch([self._point.value(expression, {})], False, self._point.inverse_root)
-        return FieldBatch([self._point.value(expression, {i: 1 + n}) for n in range(self._count)], True, self._point.inverse_root)
+        return FieldBatch(
+            [self._point.value(expression, {i: 1 + n}) for n in range(self._count)], True, self._point.inverse_root
+        )
 
     def held(self, number: int) -> Any:
         return self.ops.held[number]

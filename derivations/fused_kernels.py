@@ -24,7 +24,7 @@ class Token(NamedTuple):
     epsilon: Any
 
 
-class Arithmetic(NamedTuple):
+class Kernel(NamedTuple):
     """How values are added, multiplied and summed: symbolically, or in a field."""
 
     of: Callable[..., Any]  # of(function, *values): elementwise
@@ -35,46 +35,44 @@ class Arithmetic(NamedTuple):
     same: Callable[[Any, Any], bool]
 
 
-def forward(operation: Any, arithmetic: Arithmetic, x: Any, scale: Any, offset: Any, epsilon: Any) -> tuple[Any, ...]:
+def forward(operation: Any, kernel: Kernel, x: Any, scale: Any, offset: Any, epsilon: Any) -> tuple[Any, ...]:
     """The six outputs of ``FusedBatchNormV3`` by A1.
 
     Raises:
         UnknownGraph: the kernel does something else here.
     """
     _check(operation)
-    of = arithmetic.of
-    mean = arithmetic.mean(x)
+    of = kernel.of
+    mean = kernel.mean(x)
     residual = of(lambda a, b: a - b, x, mean)
-    variance = arithmetic.mean(of(lambda a: a * a, residual))
-    inv_std = arithmetic.inverse_root(of(lambda v: v + epsilon, variance))
+    variance = kernel.mean(of(lambda a: a * a, residual))
+    inv_std = kernel.inverse_root(of(lambda v: v + epsilon, variance))
     y = of(lambda r, s, g, b: g * r * s + b, residual, inv_std, scale, offset)
     token = Token(x, epsilon)
-    return y, mean, arithmetic.unbiased(variance, x), token, token, token
+    return y, mean, kernel.unbiased(variance, x), token, token, token
 
 
-def backward(
-    operation: Any, arithmetic: Arithmetic, dy: Any, x: Any, scale: Any, token: Any, epsilon: Any
-) -> tuple[Any, ...]:
+def backward(operation: Any, kernel: Kernel, dy: Any, x: Any, scale: Any, token: Any, epsilon: Any) -> tuple[Any, ...]:
     """The outputs of ``FusedBatchNormGradV3`` by A1; the last two are empty.
 
     Raises:
         UnknownGraph: the tokens are not those of the same x and ε.
     """
     _check(operation)
-    if not isinstance(token, Token) or token.epsilon != epsilon or not arithmetic.same(token.x, x):
+    if not isinstance(token, Token) or token.epsilon != epsilon or not kernel.same(token.x, x):
         raise UnknownGraph(f"{operation.name} is not given what FusedBatchNormV3 kept of the same input")
-    of = arithmetic.of
-    mean = arithmetic.mean(x)
+    of = kernel.of
+    mean = kernel.mean(x)
     residual = of(lambda a, b: a - b, x, mean)
-    variance = arithmetic.mean(of(lambda a: a * a, residual))
-    inv_std = arithmetic.inverse_root(of(lambda v: v + epsilon, variance))
+    variance = kernel.mean(of(lambda a: a * a, residual))
+    inv_std = kernel.inverse_root(of(lambda v: v + epsilon, variance))
     z = of(lambda r, s: r * s, residual, inv_std)
     product = of(lambda d, z: d * z, dy, z)
     dx = of(
         lambda d, z, g, s, d_beta, d_gamma: g * s * (d - d_beta - z * d_gamma),
-        dy, z, scale, inv_std, arithmetic.mean(dy), arithmetic.mean(product),
+        dy, z, scale, inv_std, kernel.mean(dy), kernel.mean(product),
     )  # fmt: skip
-    return dx, arithmetic.total(product), arithmetic.total(dy), None, None
+    return dx, kernel.total(product), kernel.total(dy), None, None
 
 
 def _check(operation: Any) -> None:

@@ -32,7 +32,7 @@ class SizeOperations:
     def _ConcatV2(self, operation: Any, *values: Value) -> np.ndarray:
         return np.concatenate([np.atleast_1d(integers(value)) for value in values[:-1]])
 
-    def _ExpandDims(self, operation: Any, value: Value, axis: Value) -> np.ndarray:
+    def _ExpandDims(self, operation: Any, value: Value, axis: Value) -> Value:
         return np.expand_dims(integers(value), int(integers(axis).item()))
 
     def _FloorDiv(self, operation: Any, a: Value, b: Value) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Mutants of the shipped formulas: made mechanically from the source, and each refuted or proved to be the same function.
+"""Mutants of the shipped formulas: made mechanically, and each refuted or proved to be the same function.
 
 Each term and each factor is dropped, each sign flipped, each operand scaled by 1.001, each operation and each variable
 exchanged for its neighbours. A proof that would let a wrong formula pass would let some of these pass.
@@ -106,8 +106,7 @@ class Tally:
 # By equation 9 every result is the same whatever the center, which the proofs therefore take as a free symbol.
 EQUIVALENT = {
     ("training", "moments"): Equivalence(
-        "Equation 9: no result depends on the center, as the claims training.plain.moments.center_of_mean and those after "
-        "it prove.",
+        "Equation 9: no result depends on the center; proved as training.plain.moments.center_of_mean and its likes.",
         "tests/test_proofs_can_fail.py::test_equivalent_mutants_are_told_apart_by_floating_point",
         (
             "center = ops.constant(ops.mean(x)): ops.constant(ops.mean(x)) → SCALE * ops.constant(ops.mean(x))",

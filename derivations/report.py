@@ -85,6 +85,9 @@ def summary_text(claims: Iterable[Claim], seconds: float) -> str:
     counts = Counter(claim.verdict for claim in settled)
     verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
     refuted = sum(claim.verdict is claim.expected is Verdict.REFUTED for claim in settled)
+    on_axioms = sum(bool(claim.axioms) for claim in settled if claim.verdict is Verdict.PROVED)
+    if on_axioms:
+        verdicts += f" ({on_axioms} of the proofs assume an axiom, which the report states)"
     if refuted:
         verdicts += f" ({refuted} of them false statements of tutorials and the like, claimed to be refuted)"
     bounds = [

@@ -5,13 +5,14 @@ axis of size N and one of size H·W are two *parts* of it, and a reshape in row-
 touching i. Summing over one part leaves the expression *pending* until the other parts are summed too; then Σ_i stands.
 
 Long sums are taken in stages: of N = 256·K + r entries the *head* 1 … 256·K is cut off and summed block by block. A
-tensor that was cut off says where its entries lie, by an indicator h_i, 1 in the head and 0 in the rest, or 1 − h_i; the
-indicator becomes a factor as soon as something is summed. Nothing needs to be known of h, for what the stages add up to
-is Σ h·f + Σ (1 − h)·f = Σ f.
+tensor that was cut off says where its entries lie, by an indicator h_i, 1 in the head and 0 in the rest, or by 1 − h_i;
+the indicator becomes a factor as soon as something is summed. Nothing needs to be known of h, for what the stages add
+up to is Σ h·f + Σ (1 − h)·f = Σ f.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import sympy as sp
 from sympy import Add, Expr, Indexed, IndexedBase, KroneckerDelta, Mul, S, Sum, Symbol
@@ -59,9 +60,7 @@ class Tensor:
         return [axis.size for axis in self.axes]
 
     def depends_on(self, axis: Axis) -> bool:
-        return axis.index is not None and (
-            axis.index in self.expression.free_symbols or axis.index in self.pending
-        )
+        return axis.index is not None and (axis.index in self.expression.free_symbols or axis.index in self.pending)
 
     def varies(self) -> list[int]:
         """The positions of the axes on which the expression depends."""
@@ -305,7 +304,7 @@ def _joined_axes(tensor: Tensor, parts: list[Axis], size: Expr) -> Axis:
     if not dependent:
         return Axis(size, new_index(), size)
     index = dependent[0].index
-    strides_fit = all(a.stride == b.stride * b.size for a, b in zip(parts, parts[1:], strict=False))
+    strides_fit = all(a.stride == b.stride * b.size for a, b in pairwise(parts))
     if any(axis.index != index for axis in parts) or not strides_fit or index in tensor.pending:
         raise UnknownGraph(f"axes of the sizes {[axis.size for axis in parts]} joined, of which not all are one index")
     return replace(parts[-1], size=size)

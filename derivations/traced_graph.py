@@ -13,7 +13,7 @@ What reaches ``StopGradient`` becomes a new symbol: what is proved with it holds
 equal values. A boolean mask is a factor of 0 or 1, and a selection by it is b·x + (1 − b)·y.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -24,14 +24,14 @@ from sympy import Expr, Indexed, IndexedBase, Rational, S, Sum, Symbol
 
 from derivations import fused_kernels
 from derivations import symbolic_axes as axes
-from derivations.finite_sums import Condition
+from derivations.graph_arithmetic import Arithmetic
 from derivations.graph_sizes import SizeOperations, Value, as_data, integers
 from derivations.graph_walk import GraphWalk
-from derivations.symbolic_axes import Sizes, Tensor, UnknownGraph
+from derivations.symbolic_axes import Tensor, UnknownGraph
 
 LONG = 12  # operations
 _CHANNEL = sp.Dummy("c", integer=True, positive=True)
-FINITE, POPULATED, POSITIVE = "every value is finite", "Σ w > 0", "v + ε > 0"
+FINITE, POPULATED = "every value is finite", "Σ w > 0"
 
 
 class Applied(NamedTuple):
@@ -41,7 +41,7 @@ class Applied(NamedTuple):
     arguments: tuple[Expr, ...]
 
 
-class Interpretation(SizeOperations, GraphWalk):
+class Interpretation(Arithmetic, SizeOperations, GraphWalk):
     """One graph, interpreted.
 
     Args:
@@ -54,10 +54,9 @@ class Interpretation(SizeOperations, GraphWalk):
     def __init__(
         self, constants: Mapping[float, Expr], positive: Sequence[Expr] = (), branch: bool | None = None
     ) -> None:
-        super().__init__(branch)
+        GraphWalk.__init__(self, branch)
+        Arithmetic.__init__(self)
         self.constants, self.positive = constants, [_shape_of(expression) for expression in positive]
-        self.sizes = Sizes()
-        self.conditions: set[Condition] = set()
         self.held: dict[Symbol, Expr] = {}
         self.applied: dict[Symbol, Applied] = {}
         self._symbols: dict[Applied, Symbol] = {}
@@ -106,95 +105,7 @@ class Interpretation(SizeOperations, GraphWalk):
         exact = self.constants.get(number, Rational(Fraction(number)))
         return Tensor(tuple(self.sizes.axis(sp.Integer(size)) for size in array.shape), exact)
 
-    # Data, element by element.
-
-    def _elementwise(self, function: Callable[..., Expr], *values: Value) -> Tensor:
-        return axes.elementwise(function, *map(as_data, values), sizes=self.sizes)
-
-    def _of_known(self, function: Callable[..., Expr], *values: Value) -> Tensor:
-        """A function that is not linear: not of what has still to be summed."""
-        if any(as_data(value).pending for value in values):
-            raise UnknownGraph("only sums and multiples of what has still to be summed over a part of its axes")
-        return self._elementwise(function, *values)
-
-    def _summed_up(self, function: Callable[..., Expr], *values: Value) -> Value:
-        """A sum or a difference: either of all or of none is something still to be summed."""
-        if not any(isinstance(value, Tensor) for value in values):
-            return np.asarray(function(*values), dtype=object)
-        data = [as_data(value) for value in values]
-        if any(t.pending for t in data) and not all(t.pending or t.expression == 0 for t in data):
-            raise UnknownGraph("the sum of what has still to be summed and of what has not")
-        result = self._elementwise(function, *data)
-        return replace(result, expression=axes.joined(result.expression, set(self.sizes.heads.values())))
-
-    def _multiple(self, function: Callable[..., Expr], *values: Value) -> Value:
-        """A product or a quotient: of what has still to be summed with what is constant over the sum alone."""
-        if not any(isinstance(value, Tensor) for value in values):
-            if function is not _TIMES:
-                raise UnknownGraph("a quotient of sizes")
-            return np.asarray(function(*values), dtype=object)
-        data = [as_data(value) for value in values]
-        for one, other in (data, data[::-1]):
-            if one.pending:
-                summed = {n - len(one.axes) for n, axis in enumerate(one.axes) if axis.index in one.pending}
-                if other.pending or any(n - len(other.axes) in summed for n in other.varies()):
-                    raise UnknownGraph("what has still to be summed, times what is not constant over the sum")
-        if function is not _TIMES:
-            if data[1].pending:
-                raise UnknownGraph("a quotient by what has still to be summed")
-            if not data[1].expression.is_number:
-                self.conditions.add(Condition(data[1].expression, "≠ 0"))
-        return self._elementwise(function, *data)
-
-    def _AddV2(self, operation: Any, a: Value, b: Value) -> Value:
-        return self._summed_up(lambda p, q: p + q, a, b)
-
-    def _AddN(self, operation: Any, *values: Value) -> Value:
-        return self._summed_up(lambda *terms: sum(terms[1:], terms[0]), *values)
-
-    def _Sub(self, operation: Any, a: Value, b: Value) -> Value:
-        return self._summed_up(lambda p, q: p - q, a, b)
-
-    def _Neg(self, operation: Any, a: Value) -> Value:
-        return self._summed_up(lambda p: -p, a)
-
-    def _Mul(self, operation: Any, a: Value, b: Value) -> Value:
-        return self._multiple(_TIMES, a, b)
-
-    def _MulNoNan(self, operation: Any, a: Value, b: Value) -> Value:
-        self.assume(POSITIVE)
-        return self._multiple(_TIMES, a, b)
-
-    def _RealDiv(self, operation: Any, a: Value, b: Value) -> Value:
-        return self._multiple(_OVER, a, b)
-
-    def _DivNoNan(self, operation: Any, a: Value, b: Value) -> Value:
-        self.assume(POSITIVE)
-        return self._multiple(_OVER, a, b)
-
-    def _Reciprocal(self, operation: Any, a: Value) -> Value:
-        return self._multiple(_OVER, Tensor((), S.One), a)
-
-    def _ReciprocalGrad(self, operation: Any, y: Value, dy: Value) -> Tensor:
-        return self._of_known(lambda p, q: -q * p**2, y, dy)
-
-    def _Square(self, operation: Any, a: Value) -> Tensor:
-        return self._of_known(lambda p: p * p, a)
-
-    def _SquaredDifference(self, operation: Any, a: Value, b: Value) -> Tensor:
-        return self._of_known(lambda p, q: (p - q) * (p - q), a, b)
-
-    def _Sqrt(self, operation: Any, a: Value) -> Tensor:
-        return self._of_known(lambda p: p ** Rational(1, 2), a)
-
-    def _Rsqrt(self, operation: Any, a: Value) -> Tensor:
-        return self._of_known(lambda p: p ** Rational(-1, 2), a)
-
-    def _SqrtGrad(self, operation: Any, y: Value, dy: Value) -> Tensor:
-        return self._of_known(lambda p, q: q / (2 * p), y, dy)
-
-    def _RsqrtGrad(self, operation: Any, y: Value, dy: Value) -> Tensor:
-        return self._of_known(lambda p, q: -q * p**3 / 2, y, dy)
+    # Data.
 
     def _ZerosLike(self, operation: Any, value: Any) -> Tensor | None:
         if value is None or isinstance(value, fused_kernels.Token):  # of a cotangent that nothing depends on
@@ -215,7 +126,7 @@ class Interpretation(SizeOperations, GraphWalk):
     # Values per channel that are not computed on.
 
     def _per_channel(self, *values: Value) -> Tensor:
-        data = self._of_known(lambda *parts: sp.Tuple(*parts), *values)
+        data = self.of_known(lambda *parts: sp.Tuple(*parts), *values)
         if any(position != len(data.axes) - 1 and data.axes[position].size != 1 for position in data.varies()):
             channels = [data.axes[position] for position in data.varies()]
             if len(channels) != 1 or not channels[0].size.is_Integer:
@@ -282,7 +193,7 @@ class Interpretation(SizeOperations, GraphWalk):
 
     def _BroadcastTo(self, operation: Any, value: Value, shape: Value) -> Tensor:
         target = Tensor(tuple(self.sizes.axis(sp.sympify(size)) for size in integers(shape)), S.Zero)
-        return self._elementwise(lambda a, _: a, value, target)
+        return self.elementwise(lambda a, _: a, value, target)
 
     def _Fill(self, operation: Any, shape: Value, value: Value) -> Value:
         if not isinstance(value, Tensor):
@@ -320,26 +231,28 @@ class Interpretation(SizeOperations, GraphWalk):
 
     def _Greater(self, operation: Any, a: Value, b: Value) -> Tensor:
         left, right = as_data(a), as_data(b)
-        if right.expression != 0 or not (left.expression.is_positive or _shape_of(self.unfold(left.expression)) in self.positive):
+        if right.expression != 0 or not (
+            left.expression.is_positive or _shape_of(self.unfold(left.expression)) in self.positive
+        ):
             raise UnknownGraph(f"the comparison {left.expression} > {right.expression}, without a hypothesis on it")
         if not left.expression.is_positive:
             self.assume(POPULATED)
         return Tensor(left.axes, S.One)
 
     def _LogicalOr(self, operation: Any, a: Value, b: Value) -> Tensor:
-        return self._of_known(lambda p, q: p + q - p * q, a, b)
+        return self.of_known(lambda p, q: p + q - p * q, a, b)
 
     def _LogicalAnd(self, operation: Any, a: Any, b: Any) -> Any:
         if isinstance(a, Tensor) and isinstance(b, Tensor):
-            return self._of_known(lambda p, q: p * q, a, b)
+            return self.of_known(lambda p, q: p * q, a, b)
         return super()._LogicalAnd(operation, a, b)
 
     def _SelectV2(self, operation: Any, condition: Value, a: Value, b: Value) -> Tensor:
-        return self._of_known(lambda c, p, q: q + c * (p - q), condition, a, b)
+        return self.of_known(lambda c, p, q: q + c * (p - q), condition, a, b)
 
     # The fused kernels.
 
-    def _arithmetic(self) -> fused_kernels.Arithmetic:
+    def _kernel(self) -> fused_kernels.Kernel:
         def count(value: Tensor) -> Expr:
             return sp.Mul(*value.sizes()[:-1])
 
@@ -352,37 +265,29 @@ class Interpretation(SizeOperations, GraphWalk):
 
         def unbiased(variance: Tensor, x: Tensor) -> Tensor:
             at_least_one = self._Maximum(None, Tensor((), count(x) - 1), Tensor((), S.One))
-            return self._elementwise(lambda v, q: v * count(x) / q, variance, at_least_one)
+            return self.elementwise(lambda v, q: v * count(x) / q, variance, at_least_one)
 
-        return fused_kernels.Arithmetic(
-            of=self._of_known,
+        return fused_kernels.Kernel(
+            of=self.of_known,
             mean=mean,
             total=total,
             inverse_root=lambda value: self._Rsqrt(None, value),
             unbiased=unbiased,
-            same=lambda a, b: a.sizes() == b.sizes() and self._elementwise(lambda p, q: p - q, a, b).expression == 0,
+            same=lambda a, b: a.sizes() == b.sizes() and self.elementwise(lambda p, q: p - q, a, b).expression == 0,
         )
 
     def _FusedBatchNormV3(self, operation: Any, x: Value, scale: Value, offset: Value, *_: Value) -> tuple[Any, ...]:
         self.assume(fused_kernels.A1)
-        return fused_kernels.forward(operation, self._arithmetic(), x, scale, offset, self._epsilon_of(operation))
+        return fused_kernels.forward(operation, self._kernel(), x, scale, offset, self._epsilon_of(operation))
 
     def _FusedBatchNormGradV3(self, operation: Any, dy: Value, x: Value, scale: Value, *tokens: Any) -> tuple[Any, ...]:
         self.assume(fused_kernels.A1)
         epsilon = self._epsilon_of(operation)
-        return fused_kernels.backward(operation, self._arithmetic(), dy, x, scale, tokens[0], epsilon)
+        return fused_kernels.backward(operation, self._kernel(), dy, x, scale, tokens[0], epsilon)
 
     def _epsilon_of(self, operation: Any) -> Expr:
         number = float(operation.get_attr("epsilon"))
         return self.constants.get(number, Rational(Fraction(number)))
-
-
-def _TIMES(a: Any, b: Any) -> Any:
-    return a * b
-
-
-def _OVER(a: Any, b: Any) -> Any:
-    return a / b
 
 
 def _shape_of(expression: Expr, tensor: Tensor | None = None) -> Expr:

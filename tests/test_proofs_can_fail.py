@@ -100,7 +100,7 @@ def test_a_surviving_mutant_fails_the_tally(monkeypatch):
         ("moving_statistics.cumulative_momentum", 8, []),
     ]
     monkeypatch.setattr(mutants, "refutation", lambda family, mutant: None)
-    with pytest.raises(AssertionError, match="moving_statistics.update: return moving"):
+    with pytest.raises(AssertionError, match=r"moving_statistics\.update: return moving"):
         mutants.tallies()
     assert Tally("nothing").tried == 0
 

@@ -181,9 +181,7 @@ def test_the_graph_runs_exactly_over_a_prime_field(graph, sizes):
         except NoRoot:
             continue
         break
-    outputs = {
-        name: by_channel(graph, name, result.value) for name, result in zip(graph.outputs, results, strict=True)
-    }
+    outputs = {name: by_channel(graph, name, result.value) for name, result in zip(graph.outputs, results, strict=True)}
     drawn = {name: by_channel(graph, name, value) for name, value in given.items()}
     constants = [held.reshape(CHANNELS) for held in runner.held[-2:]] if graph.renorm else [1, 0]
 

@@ -18,6 +18,7 @@ from derivations.claim import Claim, Computed, Settlement, Verdict
 from derivations.claims import second_order
 from derivations.claims.training import g_mu, g_v
 from derivations.finite_sums import Condition, Shorthand
+from derivations.graph_arithmetic import POSITIVE
 from derivations.graph_walk import Assumed
 from derivations.layer_graphs import (
     BOUNDS,
@@ -51,7 +52,7 @@ from derivations.notation import (
 )
 from derivations.notation import i as element
 from derivations.symbolic_axes import Tensor, UnknownGraph, laid_out, new_index
-from derivations.traced_graph import POSITIVE, Interpretation
+from derivations.traced_graph import Interpretation
 
 J, Phi = Shorthand("J", real=True), Shorthand("Phi", real=True)
 u, u_gamma, u_beta = second_order.u, second_order.u_gamma, second_order.u_beta
@@ -92,6 +93,7 @@ def interpret(graph: Graph, forward: Forward | None = None) -> Interpreted:
     variables = {variable.name: _input(graph, variable.name) for variable in layer.weights} if layer else {}
     inputs = [_input(graph, name) for name in graph.names]
     results = dict(zip(graph.outputs, interpretation.run(function, inputs, variables), strict=True))
+
     def output(name: str, result: Assumed) -> Expr:
         tensor = _finished(result)
         expected = _input(graph, "x" if name in PER_ELEMENT else "gamma").sizes()
