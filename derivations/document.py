@@ -32,8 +32,8 @@ NOT_PROVED = (
 AXIOMS = (fused_kernels.STATEMENT,)
 MUTANTS = (
     "Each shipped formula is changed mechanically: each term and factor dropped, each sign flipped, each operand "
-    "scaled by 1.001, each operation and variable exchanged for its neighbours. A mutant is refuted by exact values that "
-    "differ, or proved to be the same function: then an accuracy test tells it apart in floating point.",
+    "scaled by 1.001, each operation and variable exchanged for its neighbours. A mutant is refuted by exact values "
+    "that differ, or proved to be the same function: then an accuracy test tells it apart in floating point.",
 )
 
 
