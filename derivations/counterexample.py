@@ -17,7 +17,7 @@ from typing import Any
 import sympy as sp
 from sympy import Expr, Indexed, IndexedBase, KroneckerDelta, Sum, Symbol
 
-from derivations.finite_sums import Setting
+from derivations.finite_sums import Setting, free_symbols
 from derivations.interval import Interval, Number, differ, lower_end, square_root
 
 Value = Fraction | tuple[Fraction, ...]
@@ -182,7 +182,7 @@ class _Evaluation:
         if isinstance(e, Indexed):
             return self._element(e, bound)
         if isinstance(e, Sum):
-            if bound and not bound.keys().isdisjoint(e.free_symbols):
+            if bound and not bound.keys().isdisjoint(free_symbols(e)):
                 return self._sum(e, bound)
             if e not in self._closed_sums:
                 self._closed_sums[e] = self._sum(e, {})

@@ -17,6 +17,8 @@ from itertools import pairwise
 import sympy as sp
 from sympy import Add, Expr, Indexed, IndexedBase, KroneckerDelta, Mul, S, Sum, Symbol
 
+from derivations.finite_sums import free_symbols
+
 BLOCK = 256
 
 
@@ -60,7 +62,7 @@ class Tensor:
         return [axis.size for axis in self.axes]
 
     def depends_on(self, axis: Axis) -> bool:
-        return axis.index is not None and (axis.index in self.expression.free_symbols or axis.index in self.pending)
+        return axis.index is not None and (axis.index in free_symbols(self.expression) or axis.index in self.pending)
 
     def varies(self) -> list[int]:
         """The positions of the axes on which the expression depends."""
@@ -120,7 +122,7 @@ class Sizes:
 
     def only_heads(self, expression: Expr, index: Symbol) -> bool:
         """Whether the expression depends on the index through such indicators alone."""
-        entries = [e for e in expression.atoms(Indexed, KroneckerDelta) if index in e.free_symbols]
+        entries = [e for e in expression.atoms(Indexed, KroneckerDelta) if index in free_symbols(e)]
         return all(isinstance(e, Indexed) and e.base in self.heads.values() for e in entries)
 
 
