@@ -114,6 +114,11 @@ def test_a_formula_true_for_one_and_two_elements_only_is_refused():
     assert not examine(((m - 1) * (m - 2) * x[k], sp.Integer(0)), SETTING, NOTHING).equal
 
 
+@pytest.mark.parametrize("p", PRIMES)
+def test_a_prime_that_divides_the_difference_does_not_hide_it(p):
+    assert not examine((p * x[k], sp.Integer(0)), SETTING, NOTHING).equal
+
+
 def test_what_is_defined_nowhere_is_refused():
     with pytest.raises(Unprovable, match="a denominator is 0"):
         examine((x[k] / over_batch(x[i] - mu), x[k]), steps.setting(), steps.definitions())

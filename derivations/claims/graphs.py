@@ -222,7 +222,7 @@ class GraphClaim(Claim):
         key = values, id(self.setting), self.definitions
         if key in self._proved:
             name, settlement = self._proved[key]
-            return replace(settlement, steps=(*settlement.steps, f"this is, term by term, the expression of {name}"))
+            return replace(settlement, steps=(f"this is, term by term, the expression of {name}, proved there",))
         settlement = super()._settled_twice()
         if settlement.verdict is Verdict.PROVED:
             self._proved[key] = self.identifier, settlement
