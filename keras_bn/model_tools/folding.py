@@ -137,6 +137,9 @@ class _Folding:
             if isinstance(layer, keras.layers.BatchNormalization):
                 reason = f"{owner.name}, a {type(owner).__name__}, calls it, and is not a graph"
                 self.folds.append(Fold(path + layer.name, None, reason))
+            elif rebuilding.holds_graph(owner):
+                # Its graph, which its call may run or not, holds the layers, too.
+                self._within(layer, f"{path}{layer.name}/")
             else:
                 folded = self.fold(layer, f"{path}{layer.name}/")
                 exchanged |= {id(layer): folded} if folded is not layer else {}
