@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_bn.layer import BatchNormalization
-from keras_bn.model_tools import linear_layers, rebuilding
+from keras_bn.model_tools import exchanging, linear_layers, rebuilding
 from keras_bn.model_tools.keras_conversion import is_batch_normalization, is_built_in
 from keras_bn.model_tools.linear_layers import Linear
 from keras_bn.progress import task
@@ -143,7 +143,7 @@ class _Folding:
             else:
                 folded = self.fold(layer, f"{path}{layer.name}/")
                 exchanged |= {id(layer): folded} if folded is not layer else {}
-        rebuilding.swap(owner, exchanged)
+        exchanging.exchange(owner, exchanged)
 
     def _graph(self, model: keras.Model, path: str) -> keras.Model:
         uses, outputs = _uses(model)

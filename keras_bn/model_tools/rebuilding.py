@@ -13,6 +13,8 @@ from typing import Any
 
 import keras
 
+from keras_bn.model_tools import exchanging
+
 # Whether a layer is to be replaced, and what takes its place: a new layer, not yet built, of the same name.
 Replacement = Callable[[keras.Layer], keras.Layer | None]
 
@@ -206,7 +208,7 @@ class _Copier:
             else:
                 self._copies[id(child)] = child, fresh, False
                 self._exchange(child, fresh)
-        swap(new, exchanged)
+        exchanging.exchange(new, exchanged)
 
     def _concerns(self, layer: keras.Layer) -> bool:
         return any(self._replacement(inner) is not None for inner in all_layers(layer))
@@ -258,62 +260,10 @@ def _fresh(layer: keras.Layer) -> keras.Layer:
     return new
 
 
-def swap(owner: keras.Layer, exchanged: dict[int, keras.Layer]) -> None:
-    """Put other layers in the place of some that ``owner`` holds, by their identities, in the same order.
-
-    Raises:
-        ValueError: ``owner`` holds one where it cannot be exchanged.
-    """
-    if not exchanged:
-        return
-    olds = [layer for layer in owner._layers if id(layer) in exchanged]
-    for old in olds:
-        owner._tracker.replace_tracked_value("layers", old, exchanged[id(old)])
-    met: set[int] = set()
-    for name, value in list(vars(owner).items()):
-        if name in ("_layers", "_tracker"):
-            continue
-        swapped = _swapped(value, exchanged, met)
-        if swapped is not value:
-            setattr(owner, name, swapped)
-    if missed := [old.name for old in olds if id(old) not in met]:
-        raise ValueError(
-            f"the layers of {_described(owner)} must be attributes of it, or in lists, tuples, dictionaries or sets "
-            f"that are. Received: {', '.join(missed)}, held otherwise."
-        )
-
-
-def _swapped(value: Any, exchanged: dict[int, keras.Layer], met: set[int]) -> Any:
-    if isinstance(value, keras.Layer):
-        met.add(id(value))
-        return exchanged.get(id(value), value)
-    if isinstance(value, list):
-        value[:] = [_swapped(item, exchanged, met) for item in value]
-    elif isinstance(value, dict):
-        for key, item in list(value.items()):
-            swapped = _swapped(item, exchanged, met)
-            if swapped is not item:
-                value[key] = swapped
-    elif isinstance(value, set):
-        for item in list(value):
-            swapped = _swapped(item, exchanged, met)
-            if swapped is not item:
-                # Not Keras' own methods: the tracker has made the exchange, and its store has no second removal.
-                set.discard(value, item)
-                set.add(value, swapped)
-    elif isinstance(value, tuple):
-        items = [_swapped(item, exchanged, met) for item in value]
-        if any(a is not b for a, b in zip(items, value, strict=True)):
-            # TensorFlow wraps the tuples that a layer holds.
-            kind = type(getattr(value, "__wrapped__", value))
-            return kind._make(items) if hasattr(kind, "_make") else kind(items)
-    return value
-
-
 def _of_class(model: keras.Model, graph: keras.Model, *parts: Any) -> keras.Model:
     """A model of the class of ``model`` from the parts of a copied graph; the graph where its constructor differs."""
     with contextlib.suppress(Exception):
-        new: keras.Model = type(model)(*parts, name=model.name)  # type: ignore[call-arg]
+        new: keras.Model = type(model)(*parts, name=model.name)
         if [layer is other for layer, other in zip(new.layers, graph.layers, strict=True)].count(False) == 0:
             return new
     # A class with a constructor of its own; the graph is all there is to copy.
