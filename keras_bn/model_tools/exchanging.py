@@ -25,8 +25,8 @@ def exchange(owner: keras.Layer, exchanged: dict[int, keras.Layer]) -> None:
             setattr(owner, name, swapped)
     if missed := [old.name for old in olds if id(old) not in met]:
         raise ValueError(
-            f"the layers of {owner.name!r}, a {type(owner).__name__}, must be attributes of it, or in lists, tuples, dictionaries or sets "
-            f"that are. Received: {', '.join(missed)}, held otherwise."
+            f"the layers of {owner.name!r}, a {type(owner).__name__}, must be attributes of it, or in lists, tuples, "
+            f"dictionaries or sets that are. Received: {', '.join(missed)}, held otherwise."
         )
 
 
