@@ -14,15 +14,6 @@ from tests import applications
 BUILT_IN = keras.layers.BatchNormalization
 
 
-@pytest.fixture
-def float64():
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_floatx("float32")
-    keras.config.set_dtype_policy("float32")
-
-
 def norms(model):
     return [layer for layer in all_layers(model) if isinstance(layer, BUILT_IN)]
 
