@@ -247,7 +247,9 @@ def draw(records: dict[str, dict[str, list[float]]], path: Path) -> None:
             cmap="viridis",
             vmin=0,
             # Of whole numbers, at least one; where all is zero, there is no scale to choose.
-            vmax=4 * panel.threshold if panel.threshold else max(1.0, float(np.nanmax(values, initial=0))),
+            vmax=4 * panel.threshold
+            if panel.threshold
+            else max(1.0, float(np.max(values, where=np.isfinite(values), initial=0))),
             extent=(0.5, epochs + 0.5, len(names) - 0.5, -0.5),
         )
         axes.set_facecolor("0.8")
