@@ -140,8 +140,15 @@ def statistics(module):
     return [value.numpy() for m in found if m.track_running_stats for value in (m.running_mean, m.running_var)]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("name", NETWORKS)
+# All options where ranks are 2 and 4; what changes the weights in the rest.
+CASES = [
+    (name, options)
+    for name in NETWORKS
+    for options in (OPTIONS if name in ("residual block", "perceptron") else OPTIONS[:3])
+]
+
+
+@pytest.mark.parametrize(("name", "options"), CASES, ids=str)
 def test_ten_steps_of_training(float64, name, options):
     kind, make, graph, shape = NETWORKS[name]
     torch.manual_seed(0)
@@ -173,7 +180,7 @@ def test_ten_steps_of_training(float64, name, options):
 
     assert np.max(np.abs(np.divide(nudged, theirs) - 1)) < TOLERANCE, "this rate amplifies rounding by itself"
     np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE)
-    moved_by = [float((p - start[key]).norm() / start[key].norm()) for key, p in module.named_parameters()]
+    moved_by = [float((p.detach() - start[key]).norm() / start[key].norm()) for key, p in module.named_parameters()]
     assert max(moved_by) > 0.05, "training has to get somewhere"
     tracked = [
         layer
