@@ -68,8 +68,8 @@ def test_in_float64_the_statistics_are_those_of_all_data(float64, kind, options)
     if axis == 1:
         x = np.moveaxis(x, -1, 1)
     model = keras.Sequential([keras.Input(x.shape[1:]), kind(name="norm", **options)])
-    batches = [x[:1], x[1:20], x[20:]]
-    norm = recalibrate(model, batches).get_layer("norm")
+    batches = (part for part in (x[:1], x[1:20], x[20:]))
+    norm = recalibrate(model, batches, steps=3).get_layer("norm")
     rest = tuple(i for i in range(3) if i != axis % 3)
     # Two passes over all of it, in more digits than float64 where the machine has them.
     wide = x.astype(np.longdouble)
