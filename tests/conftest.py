@@ -23,5 +23,12 @@ def fresh_keras() -> None:
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.fixture
+def float64(fresh_keras: None) -> None:
+    """Models, losses and metrics in float64; what comes next starts in float32 again."""
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="rewrite derivations/REPORT.md")
