@@ -153,6 +153,27 @@ class TensorBatch:
             value = self._weights * value
         return self._reduce(tf.where(self._counts, value, tf.zeros_like(value))) / self._divisor
 
+    def mean_of_finite(self, value: tf.Tensor) -> tf.Tensor:
+        """``mean`` of [M, C] with weights [M, 1], for values that are finite even where the weight is 0.
+
+        A product of matrices reads each value once and writes none of them back.
+        """
+        weights = tf.cast(self._weights, self.dtype)
+        blocks = self._view[0] // BLOCK
+        whole, channels = blocks * BLOCK, self._view[1]
+        heads = tf.matmul(
+            tf.reshape(weights[:whole], [blocks, 1, BLOCK]), tf.reshape(value[:whole], [blocks, BLOCK, channels])
+        )
+        tail = tf.matmul(weights[whole:], value[whole:], transpose_a=True)
+        return (tf.reduce_sum(heads, [0, 1]) + tail[0]) / self._divisor
+
+    @property
+    def row_weights(self) -> tf.Tensor | None:
+        """The weights as [M, 1] where they are that, for channels that come last; else None."""
+        if self._weights is None or self._left_out is None or self._weights.shape[1] != 1:
+            return None
+        return tf.cast(self._weights, self.dtype)
+
     def share(self) -> tf.Tensor:
         """w / Σ w; 1 / m without weights."""
         return (1 if self._weights is None else tf.cast(self._weights, self.dtype)) / self._divisor

@@ -84,6 +84,7 @@ def batch_norm(
     selection.check_name(engine)
     shape = with_channels(x.shape, axes, tuple(gamma.shape))
     request = selection.Request(shape, axes, x.dtype, epsilon, mask=mask is not None)
+    # The weights of an explicit mask are the same for all channels.
     engine = selection.choose(engine, request._replace(jit_compile=selection.traced_for_xla())).engine
     weights = None if mask is None else masking.explicit(tf.convert_to_tensor(mask), x, axes)
     batch = TensorBatch(x, axes, tuple(gamma.shape), weights)

@@ -29,6 +29,7 @@ class Request(NamedTuple):
     epsilon: float
     training: bool = True
     mask: bool = False
+    channel_weights: bool = False
     renorm: bool = False
     ghost_batches: bool = False
     synchronized: bool = False
@@ -84,7 +85,9 @@ def _obstacle(request: Request) -> str | None:
         "XLA replaces the fused kernel by one that cancels where the mean is large": request.jit_compile,
         "the fused kernel has no float64": request.dtype == tf.float64,
         "the fused kernel wants the channels last": [a % rank for a in request.axes] != [rank - 1],
-        "the fused kernel takes no mask": request.mask and request.training,
+        "with a mask the fused kernel is used on float32, with the same weights for all channels": (
+            request.training and request.mask and (request.dtype != tf.float32 or request.channel_weights)
+        ),
         "batch renormalization needs the statistics before the output": request.renorm and request.training,
         "the fused kernel knows no ghost batches": request.ghost_batches and request.training,
         "the fused kernel does not share statistics between replicas": request.synchronized and request.training,
