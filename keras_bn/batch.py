@@ -13,11 +13,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_bn import xla
+
 # How many numbers are added one after the other before their mean joins the second stage of a sum.
 BLOCK = 256
-# Length up to which a sum along the last axis needs no stages. TensorFlow adds there pairwise, and cutting a row that
-# is no multiple of a block copies it; so that only rows are staged which are long for XLA, which adds serially.
-SERIAL_ROW = 1024
+# Parts that are added to each other, number by number, before XLA sums.
+FOLDS = 8
 
 
 class TensorBatch:
@@ -256,21 +257,44 @@ def _reshaped(value: tf.Tensor, shape: list[Any] | tuple[Any, ...]) -> tf.Tensor
 
 
 def _staged_sum(value: tf.Tensor, axis: int, length: Any) -> tf.Tensor:
-    """Σ along one axis, in two stages.
+    """Σ along one axis, in stages.
 
-    XLA adds serially, and TensorFlow too but along the last axis: 4·10⁵ float32 numbers cost them a relative 10⁻⁵.
-    Blocks are summed first, which is also faster, since a block stays in the cache. The *means* of the blocks go to the
-    second stage, because XLA folds a sum of sums back into one serial sum; a division between them prevents that.
+    Both TensorFlow and XLA add serially, but for TensorFlow's sums along the last axis, which are pairwise: 4·10⁵
+    float32 numbers cost them a relative 10⁻⁵. Runs of BLOCK numbers are summed first, which is also faster, since a run
+    stays in the cache. The *means* of the runs go to the second stage, because XLA folds a sum of sums back into one
+    serial sum; a division between them prevents that.
     """
-    limit = SERIAL_ROW if axis == value.shape.rank - 1 else BLOCK
-    if isinstance(length, int) and length <= limit:
+    if isinstance(length, int) and length <= BLOCK:
         return tf.reduce_sum(value, axis)
-    sizes = sizes_of(value)
-    blocks = length // BLOCK
-    whole = blocks * BLOCK
-    before = (slice(None),) * axis
-    head = tf.reshape(value[(*before, slice(None, whole))], [*sizes[:axis], blocks, BLOCK, *sizes[axis + 1 :]])
+    if xla.compiles():
+        value, length, rest = _folded(value, axis, length)
+        return _sum_of_runs(value, axis, length) + rest
+    return tf.reduce_sum(value, axis) if axis == value.shape.rank - 1 else _sum_of_runs(value, axis, length)
+
+
+def _sum_of_runs(value: tf.Tensor, axis: int, length: Any) -> tf.Tensor:
+    head, rest = _split(value, axis, length, [length // BLOCK, BLOCK])
     total = BLOCK * tf.reduce_sum(tf.reduce_mean(head, axis + 1), axis)
+    return total if rest is None else total + tf.reduce_sum(rest, axis)
+
+
+def _folded(value: tf.Tensor, axis: int, length: Any) -> tuple[tf.Tensor, Any, tf.Tensor | float]:
+    """(v, its length, r) with Σ value = Σ v + r: v is the sum of the FOLDS parts of the values.
+
+    XLA writes out what it is to reduce, here an eighth of the values; the sum of the parts it computes while it reads.
+    """
+    head, rest = _split(value, axis, length, [FOLDS, length // FOLDS])
+    parts = tf.unstack(head, FOLDS, axis)
+    while len(parts) > 1:
+        parts = [a + b for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0], length // FOLDS, 0.0 if rest is None else tf.reduce_sum(rest, axis)
+
+
+def _split(value: tf.Tensor, axis: int, length: Any, stages: list[Any]) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """The axis as two axes of sizes ``stages``, and what is left over, if anything may be."""
+    sizes, before = sizes_of(value), (slice(None),) * axis
+    whole = stages[0] * stages[1]
     if isinstance(whole, int) and whole == length:
-        return total
-    return total + tf.reduce_sum(value[(*before, slice(whole, None))], axis)
+        return tf.reshape(value, [*sizes[:axis], *stages, *sizes[axis + 1 :]]), None
+    head = tf.reshape(value[(*before, slice(None, whole))], [*sizes[:axis], *stages, *sizes[axis + 1 :]])
+    return head, value[(*before, slice(whole, None))]

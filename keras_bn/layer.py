@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_bn import arguments, functional, ghost_batches, masking, moving_state
+from keras_bn import arguments, functional, ghost_batches, masking, moving_state, xla
 from keras_bn.batch import TensorBatch
 from keras_bn.engines import closed_form, fused, selection
 from keras_bn.engines.closed_form import Fallback
@@ -191,7 +191,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         shape = functional.with_channels(x.shape, self._axes, self._channels)
         per_channel = weights is not None and any(weights.shape[a] != 1 for a in self._axes)
         engine = self._choose(
-            shape, x.dtype, uses_batch, mask is not None, selection.traced_for_xla(), channel_weights=per_channel
+            shape, x.dtype, uses_batch, mask is not None, xla.compiles(), channel_weights=per_channel
         ).engine
         if not uses_batch:
             if engine == "fused":

@@ -178,7 +178,7 @@ def test_xla_is_seen_wherever_it_is_asked_for():
 
     class Watch(keras.layers.Layer):
         def call(self, x):
-            seen.append(keras_bn.engines.selection.traced_for_xla())
+            seen.append(keras_bn.xla.compiles())
             return x
 
     inner = tf.function(Watch())

@@ -5,11 +5,6 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-try:
-    from tensorflow.python.ops import control_flow_util
-except ImportError:  # a private module: without it, what is right everywhere is taken
-    control_flow_util = None
-
 ENGINES = ("auto", "closed_form", "fused")
 
 # Elements from which the fused kernel's calls cost less than what it saves (measured on 2 CPU cores, see
@@ -102,15 +97,6 @@ def _elements(shape: tuple[int | None, ...]) -> int:
     for size in shape[1:]:
         elements *= USUAL_SIZE if size is None else size
     return elements
-
-
-def traced_for_xla() -> bool:
-    """Whether what is being traced will be compiled by XLA, or may be."""
-    if tf.executing_eagerly():
-        return False
-    if control_flow_util is None:
-        return True
-    return bool(control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))
 
 
 def refuse_replicas(synchronized: bool) -> None:
