@@ -133,9 +133,10 @@ class TensorBatch:
 
     def _reduce(self, value: tf.Tensor) -> tf.Tensor:
         # Weights may have the size 1 along the channels.
-        per_channel = self._per_channel if self._weights is None else self._without_reduced(sizes_of(value))
+        sizes = self._view if self._weights is None else sizes_of(value)
+        per_channel = self._without_reduced(sizes)
         for number in reversed(self._reduced):
-            value = _staged_sum(value, number, self._view[number])
+            value = _staged_sum(value, number, sizes[: number + 1])
         return _reshaped(value, per_channel)
 
     # What the formulas use.
@@ -153,6 +154,20 @@ class TensorBatch:
         if self._weights.dtype != tf.bool:
             value = self._weights * value
         return self._reduce(tf.where(self._counts, value, tf.zeros_like(value))) / self._divisor
+
+    def near_mean(self, value: tf.Tensor) -> tf.Tensor:
+        """The mean of the first BLOCK elements along the first reduced axis; with weights, the mean.
+
+        Of m elements, n have a mean that is at most √(m/n) standard deviations away from that of all, for n of them
+        contribute n/m · (distance)² to the variance; and usually it is a small part of one.
+        """
+        first, *others = self._reduced
+        size = self._view[first]
+        few = BLOCK if not others else 1
+        if self._weights is not None or (isinstance(size, int) and size <= few):
+            return self.mean(value)
+        head = value[(*(slice(None),) * first, slice(None, few))]
+        return _reshaped(tf.reduce_mean(head, self._reduced), self._per_channel)
 
     def mean_of_finite(self, value: tf.Tensor) -> tf.Tensor:
         """``mean`` of [M, C] with weights [M, 1], for values that are finite even where the weight is 0.
@@ -256,45 +271,46 @@ def _reshaped(value: tf.Tensor, shape: list[Any] | tuple[Any, ...]) -> tf.Tensor
     return value if value.shape.as_list() == list(shape) else tf.reshape(value, shape)
 
 
-def _staged_sum(value: tf.Tensor, axis: int, length: Any) -> tf.Tensor:
-    """Σ along one axis, in stages.
+def _staged_sum(value: tf.Tensor, axis: int, sizes: list[Any]) -> tf.Tensor:
+    """Σ along one axis, in stages; ``sizes`` are those of the axes up to it, as ints where they are known.
 
     Both TensorFlow and XLA add serially, but for TensorFlow's sums along the last axis, which are pairwise: 4·10⁵
     float32 numbers cost them a relative 10⁻⁵. Runs of BLOCK numbers are summed first, which is also faster, since a run
     stays in the cache. The *means* of the runs go to the second stage, because XLA folds a sum of sums back into one
     serial sum; a division between them prevents that.
     """
-    if isinstance(length, int) and length <= BLOCK:
+    if isinstance(sizes[axis], int) and sizes[axis] <= BLOCK:
         return tf.reduce_sum(value, axis)
     if xla.compiles():
-        value, length, rest = _folded(value, axis, length)
-        return _sum_of_runs(value, axis, length) + rest
-    return tf.reduce_sum(value, axis) if axis == value.shape.rank - 1 else _sum_of_runs(value, axis, length)
+        value, length, rest = _folded(value, axis, sizes)
+        return _sum_of_runs(value, axis, [*sizes[:axis], length]) + rest
+    return tf.reduce_sum(value, axis) if axis == value.shape.rank - 1 else _sum_of_runs(value, axis, sizes)
 
 
-def _sum_of_runs(value: tf.Tensor, axis: int, length: Any) -> tf.Tensor:
-    head, rest = _split(value, axis, length, [length // BLOCK, BLOCK])
+def _sum_of_runs(value: tf.Tensor, axis: int, sizes: list[Any]) -> tf.Tensor:
+    head, rest = _split(value, axis, sizes, [sizes[axis] // BLOCK, BLOCK])
     total = BLOCK * tf.reduce_sum(tf.reduce_mean(head, axis + 1), axis)
     return total if rest is None else total + tf.reduce_sum(rest, axis)
 
 
-def _folded(value: tf.Tensor, axis: int, length: Any) -> tuple[tf.Tensor, Any, tf.Tensor | float]:
+def _folded(value: tf.Tensor, axis: int, sizes: list[Any]) -> tuple[tf.Tensor, Any, tf.Tensor | float]:
     """(v, its length, r) with Σ value = Σ v + r: v is the sum of the FOLDS parts of the values.
 
     XLA writes out what it is to reduce, here an eighth of the values; the sum of the parts it computes while it reads.
     """
-    head, rest = _split(value, axis, length, [FOLDS, length // FOLDS])
+    length = sizes[axis] // FOLDS
+    head, rest = _split(value, axis, sizes, [FOLDS, length])
     parts = tf.unstack(head, FOLDS, axis)
     while len(parts) > 1:
         parts = [a + b for a, b in zip(parts[::2], parts[1::2], strict=True)]
-    return parts[0], length // FOLDS, 0.0 if rest is None else tf.reduce_sum(rest, axis)
+    return parts[0], length, 0.0 if rest is None else tf.reduce_sum(rest, axis)
 
 
-def _split(value: tf.Tensor, axis: int, length: Any, stages: list[Any]) -> tuple[tf.Tensor, tf.Tensor | None]:
+def _split(value: tf.Tensor, axis: int, sizes: list[Any], stages: list[Any]) -> tuple[tf.Tensor, tf.Tensor | None]:
     """The axis as two axes of sizes ``stages``, and what is left over, if anything may be."""
-    sizes, before = sizes_of(value), (slice(None),) * axis
-    whole = stages[0] * stages[1]
-    if isinstance(whole, int) and whole == length:
-        return tf.reshape(value, [*sizes[:axis], *stages, *sizes[axis + 1 :]]), None
-    head = tf.reshape(value[(*before, slice(None, whole))], [*sizes[:axis], *stages, *sizes[axis + 1 :]])
-    return head, value[(*before, slice(whole, None))]
+    before, whole = (slice(None),) * axis, stages[0] * stages[1]
+    after = sizes_of(value)[axis + 1 :] if axis + 1 < value.shape.rank else []
+    shape = [*sizes[:axis], *stages, *after]
+    if isinstance(whole, int) and whole == sizes[axis]:
+        return tf.reshape(value, shape), None
+    return tf.reshape(value[(*before, slice(None, whole))], shape), value[(*before, slice(whole, None))]

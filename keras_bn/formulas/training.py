@@ -49,7 +49,7 @@ def moments(ops: Operations, x: Value) -> Moments:
     For any constant c, μ = c + ⟨x − c⟩. With c near μ the residuals are of the size of the standard deviation, so that
     neither sum loses digits to a large mean.
     """
-    center = ops.constant(ops.mean(x))
+    center = ops.constant(ops.near_mean(x))
     residual = x - center
     shift = ops.mean(residual)
     # Where the sum overflowed, so does the variance, whatever it is taken about.
