@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m tests.benchmarks",
         description="Batch normalization against its peers, on this machine: contenders take turns in one process, "
         "their results are compared before they are timed, and medians, ratios and quartiles are reported.",
-        epilog="PyTorch, as TensorFlow, allocates and frees large tensors in every pass; what that costs depends on the "
+        epilog="PyTorch, as TensorFlow, allocates and frees large tensors in every pass; what that costs is up to the "
         f"C library. To measure without: {settings} python -m tests.benchmarks speed",
     )
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="|".join(PARTS), help="all by default")
