@@ -110,6 +110,10 @@ class FieldOperations:
             raise TypeError("a value per channel: there is nothing to sum over the batch")
         return self.sum(value * self.share())
 
+    def near_mean(self, value: Any) -> FieldBatch:
+        """The mean; formulas use it only as a constant, which may be any."""
+        return self.mean(value)
+
     def share(self) -> FieldBatch:
         """1/m, or w/Σw."""
         return self._share

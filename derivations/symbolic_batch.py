@@ -137,6 +137,10 @@ class SymbolicOperations:
         """
         return self.sum(_per_element(value) * self.share())
 
+    def near_mean(self, value: Any) -> SymbolicBatch:
+        """The mean; formulas use it only as a constant, which may be any."""
+        return self.mean(value)
+
     def share(self) -> SymbolicBatch:
         """1/m, or w_i/Σw."""
         if not self.weighted:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_bn import masking
+from keras_bn import masking, xla
 from keras_bn.batch import TensorBatch, statistics_dtype
 from keras_bn.engines import closed_form, fused, selection
 from keras_bn.engines.closed_form import Fallback
@@ -84,7 +84,8 @@ def batch_norm(
     selection.check_name(engine)
     shape = with_channels(x.shape, axes, tuple(gamma.shape))
     request = selection.Request(shape, axes, x.dtype, epsilon, mask=mask is not None)
-    engine = selection.choose(engine, request._replace(jit_compile=selection.traced_for_xla())).engine
+    # The weights of an explicit mask are the same for all channels.
+    engine = selection.choose(engine, request._replace(jit_compile=xla.compiles())).engine
     weights = None if mask is None else masking.explicit(tf.convert_to_tensor(mask), x, axes)
     batch = TensorBatch(x, axes, tuple(gamma.shape), weights)
     return train(engine, batch, x, gamma, beta, epsilon=epsilon)

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_bn import arguments, functional, ghost_batches, masking, moving_state
+from keras_bn import arguments, functional, ghost_batches, masking, moving_state, xla
 from keras_bn.batch import TensorBatch
 from keras_bn.engines import closed_form, fused, selection
 from keras_bn.engines.closed_form import Fallback
@@ -189,7 +189,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
         state = {variable.name: _read(variable, batch.dtype) for variable in self._state}
         moving = Fallback(state["moving_mean"], state["moving_variance"])
         shape = functional.with_channels(x.shape, self._axes, self._channels)
-        engine = self._choose(shape, x.dtype, uses_batch, mask is not None, selection.traced_for_xla()).engine
+        per_channel = weights is not None and any(weights.shape[a] != 1 for a in self._axes)
+        engine = self._choose(
+            shape, x.dtype, uses_batch, mask is not None, xla.compiles(), channel_weights=per_channel
+        ).engine
         if not uses_batch:
             if engine == "fused":
                 y = fused.inference(x, *moving, gamma, beta, epsilon=self.epsilon)
@@ -265,7 +268,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return self._choose(tuple(shape), dtype, training and self.trainable, mask, jit_compile)
 
     def _choose(
-        self, shape: tuple[int | None, ...], dtype: tf.DType, training: bool, mask: bool, jit_compile: bool
+        self,
+        shape: tuple[int | None, ...],
+        dtype: tf.DType,
+        training: bool,
+        mask: bool,
+        jit_compile: bool,
+        *,
+        channel_weights: bool = False,
     ) -> Choice:
         request = Request(
             shape,
@@ -274,6 +284,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             self.epsilon,
             training=training,
             mask=mask,
+            channel_weights=channel_weights,
             renorm=self.renorm,
             ghost_batches=self.virtual_batch_size is not None,
             synchronized=self.synchronized,

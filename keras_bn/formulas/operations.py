@@ -19,6 +19,9 @@ class Operations(Protocol):
     def mean(self, value: Value) -> Value:
         """Σ w·value / Σ w; without weights, Σ value / m."""
 
+    def near_mean(self, value: Value) -> Value:
+        """A value per channel near the mean: within a few standard deviations, and cheaper than the mean."""
+
     def share(self) -> Value:
         """w / Σ w, an element's share in the statistics; without weights, 1 / m."""
 
