@@ -56,9 +56,10 @@ def shipped(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, mask: tf.Tensor | N
 def renormalized(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, mean: tf.Tensor, std: tf.Tensor) -> Any:
     """The closed-form engine with batch renormalization, as the layer calls it."""
     batch = TensorBatch(x, (1,), (CHANNELS,))
-    return functional.train(
+    y, moments = functional.train(
         "closed_form", batch, x, gamma, beta, epsilon=EPSILON, reference=Reference(mean, std, **BOUNDS)
     )
+    return y, moments.mean, moments.variance
 
 
 def plain_formula(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_bn.batch import TensorBatch
 from keras_bn.engines import closed_form
-from keras_bn.engines.closed_form import Backward, Outputs
+from keras_bn.engines.closed_form import Backward, Gradients, Outputs
 
 # The kernel adds serially: its error grows with |mean|/std and with the square root of the number M of elements. As
 # measured, y and dx are within 1e-5 up to |mean|/std · √M = 800; beyond 10⁵ elements no more is asked than at 10⁵.
@@ -41,15 +41,18 @@ def training(
         outputs, _ = closed_form.training(batch, x, gamma, beta, epsilon=epsilon, **fallback)
         return outputs
 
-    y, mean, variance = tf.cond(unreliable, exact, lambda: (tf.reshape(kernel.y, tf.shape(x)), mean, variance))
+    def fused() -> tuple[tf.Tensor, ...]:
+        return tf.reshape(kernel.y, tf.shape(x)), mean, tf.zeros_like(mean), variance
+
+    y, *statistics = tf.cond(unreliable, exact, fused)
     y.set_shape(x.shape)
 
-    def backward(dy: tf.Tensor, d_mean: tf.Tensor, d_variance: tf.Tensor) -> Outputs:
-        def exact() -> Outputs:
+    def backward(dy: tf.Tensor, *d_statistics: tf.Tensor) -> Gradients:
+        def exact() -> Gradients:
             _, gradients = closed_form.training(batch, x, gamma, beta, epsilon=epsilon, **fallback)
-            return gradients(dy, d_mean, d_variance)
+            return gradients(dy, *d_statistics)
 
-        def fused() -> Outputs:
+        def fused() -> Gradients:
             gradients = tf.raw_ops.FusedBatchNormGradV3(
                 y_backprop=tf.reshape(dy, flat_shape),
                 x=tf.reshape(x, flat_shape),
@@ -67,7 +70,7 @@ def training(
         dx.set_shape(x.shape)
         return dx, d_gamma, d_beta
 
-    return (y, mean, variance), backward
+    return (y, *statistics), backward
 
 
 def inference(

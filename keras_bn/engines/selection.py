@@ -31,7 +31,7 @@ class Request(NamedTuple):
     mask: bool = False
     renorm: bool = False
     ghost_batches: bool = False
-    synchronized: bool = False
+    shared: bool = False
     jit_compile: bool = False
 
 
@@ -87,7 +87,7 @@ def _obstacle(request: Request) -> str | None:
         "the fused kernel takes no mask": request.mask and request.training,
         "batch renormalization needs the statistics before the output": request.renorm and request.training,
         "the fused kernel knows no ghost batches": request.ghost_batches and request.training,
-        "the fused kernel does not share statistics between replicas": request.synchronized and request.training,
+        "the fused kernel does not share statistics between replicas": request.shared and request.training,
         "the fused kernel divides by the deviation of a constant batch": request.epsilon == 0,
         "in inference the fused kernel is used on inputs of rank 4": not request.training and rank != 4,
     }
@@ -108,13 +108,3 @@ def traced_for_xla() -> bool:
     if control_flow_util is None:
         return True
     return bool(control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))
-
-
-def refuse_replicas(synchronized: bool) -> None:
-    """Raise if statistics are to be shared between several replicas."""
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    if synchronized and replicas > 1:
-        raise NotImplementedError(
-            f"synchronized=True is supported on one replica so far. Received: {replicas} replicas. "
-            "Use keras.layers.BatchNormalization there."
-        )
