@@ -67,7 +67,19 @@ SAME_BACKWARD = {
     "residual = ops.finite(x - center, shift): shift → center": EVERY_NUMBER_IS_FINITE,
     "residual = ops.finite(x - center, shift): shift → SCALE * shift": EVERY_NUMBER_IS_FINITE,
 }
-SAME = {(training, "moments"): SAME_MOMENTS, (training, "backward"): SAME_BACKWARD}
+CENTER_OF_PARTS = "center = parts.constant(parts.mean(moments.center))"
+SAME_MERGE_MOMENTS = {
+    f"{CENTER_OF_PARTS}: parts.constant(parts.mean(moments.center)) → "
+    "SCALE * parts.constant(parts.mean(moments.center))": ANY_CENTER,
+    f"{CENTER_OF_PARTS}: parts.mean(moments.center) → SCALE * parts.mean(moments.center)": ANY_CENTER,
+    f"{CENTER_OF_PARTS}: parts.mean(moments.center) → parts.sum(moments.center)": ANY_CENTER,
+    f"{CENTER_OF_PARTS}: moments.center → SCALE * moments.center": ANY_CENTER,
+}
+SAME = {
+    (training, "moments"): SAME_MOMENTS,
+    (training, "backward"): SAME_BACKWARD,
+    (merging, "merge_moments"): SAME_MERGE_MOMENTS,
+}
 
 Change = tuple[ast.expr, str]  # the expression to be replaced, and the source to replace it with
 
@@ -78,6 +90,8 @@ def changes(node: ast.expr, known: set[str]) -> Iterator[Change]:
     match node:
         case ast.Tuple(elts=parts) | ast.Call(func=ast.Name(), args=parts):
             pass  # what a function returns
+        case ast.Call(func=ast.Attribute(attr="over_replicas"), args=parts):
+            pass  # as many values as it is given
         case ast.Call(func=ast.Attribute(attr=operation), args=parts):
             yield node, f"SCALE * {source}"
             yield from (
@@ -161,7 +175,7 @@ CASES = [
         training: ("mean", "moments", "normalize", "backward"),
         inference: ("normalize",),
         moving_statistics: ("update", "cumulative_momentum"),
-        merging: ("merge",),
+        merging: ("merge", "merge_moments"),
         renormalization: ("compose", "gradient_of_gamma"),
     }.items()
     for function in functions

@@ -1,13 +1,14 @@
-"""One worker of ``tests/test_multi_worker.py``, a process of its own: ``python -m tests.worker TASK PORT PORT ROLE``.
+"""One worker of ``tests/test_multi_worker.py``: ``python -m tests.worker TASK PORT PORT ROLE FILE TIMEOUT``.
 
-The role "steps" trains and writes what came out to a file; "dies" and "hangs" are those of a worker 1 that stops in the
-middle of a step, in which worker 0 waits for it.
+It trains and writes what came out to FILE. With another ROLE than "trains" it stops before its fourth step, in which
+the other worker waits for it: it "dies", it "freezes", or it is "absent", alive but never there.
 """
 
 import json
 import os
 import signal
 import sys
+import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -58,6 +59,13 @@ def rows(step: int, worker: int | None) -> slice:
     return {None: slice(start, start + 8), 0: slice(start, start + first), 1: slice(start + first, start + 8)}[worker]
 
 
+def stop(role: str) -> None:
+    if role == "absent":
+        time.sleep(600)
+    elif role != "trains":
+        os.kill(os.getpid(), {"dies": signal.SIGKILL, "freezes": signal.SIGSTOP}[role])
+
+
 def main(task: int, ports: list[str], role: str, path: str, timeout: float) -> None:
     os.environ["TF_CONFIG"] = json.dumps(
         {"cluster": {"worker": [f"127.0.0.1:{port}" for port in ports]}, "task": {"type": "worker", "index": task}}
@@ -75,12 +83,10 @@ def main(task: int, ports: list[str], role: str, path: str, timeout: float) -> N
             input_signature=[tf.TensorSpec([None, 4], tf.float64), tf.TensorSpec([None, 1], tf.float64)],
         )
         for number in range(STEPS):
-            if role != "steps" and number == 3:
-                print("stopping", flush=True)
-                os.kill(os.getpid(), signal.SIGKILL if role == "dies" else signal.SIGSTOP)
+            if number == 3:
+                stop(role)
             own = rows(number, task)
             step(tf.constant(x[own]), tf.constant(y[own]))
-            print("step", number, flush=True)
         results[str(synchronized)] = network.values()
     with open(path, "w", encoding="utf-8") as file:
         json.dump(results, file)
