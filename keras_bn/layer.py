@@ -45,7 +45,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         renorm_momentum: Weight of the old value in the statistics of earlier batches, in [0, 1].
         synchronized: Whether the replicas of a ``tf.distribute`` strategy normalize with the statistics of all their
             batches together; otherwise each normalizes with those of its own. The moving statistics are those of the
-            whole batch either way, and equal on all replicas. See ``keras_bn.replicas`` for what that costs.
+            whole batch either way, and equal on all replicas. The README says what that costs.
         unbiased_variance: Whether the moving variance follows the unbiased variance, PyTorch's convention.
         virtual_batch_size: In training, normalize groups of this many samples separately (ghost batches); the last
             group may be smaller. The moving statistics are those of the whole batch.

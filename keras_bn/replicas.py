@@ -1,9 +1,12 @@
 """Replicas: one batch, of which every replica of a ``tf.distribute`` strategy holds a part.
 
-Statistics of the whole come from those of the parts by the stable merge (equation 7), in one collective: each replica
-fills its own row of a table of zeros, [R, 3C + 1], with its count, mean (as a pair) and variance; the tables are added
-up, and every replica merges all rows by itself. Only zeros are added to a number, so that all replicas hold the same
-bits, and need no further collective to agree on the moving statistics.
+Statistics of the whole come from those of the parts by the stable merge (equation 7), in one collective: each of the R
+replicas fills its own row of a table of zeros, [R, 3C + 1], with its count, mean (as a pair) and variance; the tables
+are added up, and every replica merges all rows by itself. Only zeros are added to a number, so that all replicas hold
+the same bits, and need no further collective to agree on the moving statistics.
+
+Two sums in a row, of Σw and Σw·μ_r about some center and then of the variances about the mean, would need no table;
+they wait for each other, and are the cheaper way only where R(3C + 1) is large (README, "Replicas").
 """
 
 import math

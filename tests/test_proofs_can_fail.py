@@ -17,6 +17,7 @@ from derivations.claims import inference as inference_claims
 from derivations.claims import moving_statistics as moving_claims
 from derivations.claims import renormalization as renormalization_claims
 from derivations.claims import replicas as replicas_claims
+from derivations.claims import sums_of_replicas
 from derivations.claims import training as training_claims
 from derivations.finite_field import examine
 from keras_bn.formulas import inference, merging, moving_statistics, renormalization, training
@@ -211,3 +212,17 @@ def test_a_forward_pass_with_another_epsilon_is_refuted_although_its_gradient_fo
     found = refutation(training_claims, "normalize", mutant)
     assert found is not None
     assert found.identifier == "training.plain.normalize.inv_std"
+
+
+@pytest.mark.parametrize(
+    "instead", ["slope, offset", "ops.over_replicas(offset, slope)", "tuple(2 * a for a in (slope, offset))"]
+)
+def test_replicas_that_do_not_add_up_their_sums_are_refuted(instead):
+    text = inspect.getsource(training)
+    right = "slope, offset = ops.over_replicas(slope, offset)"
+    assert right in text
+    mutant = types.ModuleType(training.__name__)
+    # The first replica still needs what the second would give.
+    exec(text.replace(right, f"ops.over_replicas(slope, offset); slope, offset = {instead}"), mutant.__dict__)
+    verdicts = [claim.settle().verdict for claim in sums_of_replicas.executed(mutant)]
+    assert verdicts == [Verdict.REFUTED, Verdict.PROVED, Verdict.PROVED]

@@ -5,6 +5,9 @@ unsynchronized layer, whose y and dx are those of each replica's own batch.
 """
 
 import functools
+import itertools
+import math
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,38 +19,11 @@ from keras_bn.batch import TensorBatch
 from keras_bn.replicas import WholeBatch
 from tests import oracles, tolerances
 from tests.conftest import REPLICAS
+from tests.distribution import copies_of, distributed, on_replicas, strategy
 
 Layer = keras_bn.BatchNormalization
+README = Path(__file__).parents[1] / "README.md"
 SIZES = [(4, 4), (6, 2), (8, 0), (0, 8), (3, 1, 0, 4), (2, 2, 2, 2)]
-
-
-@functools.cache
-def strategy(replicas: int) -> tf.distribute.Strategy:
-    """One strategy for each number of replicas: TensorFlow knows its collectives by numbers that all of them share.
-
-    For the same reason two numbers of replicas cannot both use collectives in one process.
-    """
-    if replicas == 1:
-        return tf.distribute.OneDeviceStrategy("CPU:0")
-    devices = [f"CPU:{i}" for i in range(replicas)]
-    reduction = tf.distribute.ReductionToOneDevice() if replicas > 2 else None
-    return tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)
-
-
-def distributed(value: np.ndarray, sizes: tuple[int, ...]):
-    """The rows of a value, dealt out to the replicas."""
-    parts = np.split(value, np.cumsum(sizes)[:-1])
-    return strategy(len(sizes)).experimental_distribute_values_from_function(
-        lambda context: tf.constant(parts[context.replica_id_in_sync_group])
-    )
-
-
-def on_replicas(function, sizes: tuple[int, ...], *values: np.ndarray, graph: bool = False) -> list[list[np.ndarray]]:
-    """Each result of ``function``, one entry a replica."""
-    here = strategy(len(sizes))
-    run = lambda *parts: here.run(function, parts)  # noqa: E731
-    results = (tf.function(run) if graph else run)(*(distributed(value, sizes) for value in values))
-    return [[part.numpy() for part in here.experimental_local_results(result)] for result in results]
 
 
 def built(sizes: tuple[int, ...], channels: tuple[int, ...], **options) -> Layer:
@@ -76,8 +52,7 @@ def gradients(layer: Layer, x, dy, mask=None):
 
 def states(layer: Layer) -> list[list[np.ndarray]]:
     """The values of each weight besides gamma and beta, one a replica."""
-    values = [getattr(weight.value, "values", [weight.value]) for weight in layer.weights[2:]]
-    return [[value.numpy() for value in copies] for copies in values]
+    return [copies_of(weight) for weight in layer.weights[2:]]
 
 
 def assert_one_truth(layer: Layer, single: Layer, tolerance: float) -> None:
@@ -237,6 +212,44 @@ def test_collectives_are_counted(monkeypatch, synchronized, graph):
     layer.trainable = False
     on_replicas(lambda x: [layer(x, training=True)], (6, 2), x, graph=graph)
     assert calls == []
+
+
+def time_on_paper(replicas: int, *sizes: int) -> float:
+    """Microseconds of all-reduces of so many bytes, as the README models them."""
+    hops = 2 * math.ceil(math.log2(replicas))
+    return sum(hops * 10 + 2 * (replicas - 1) / replicas * size / 1e4 for size in sizes)
+
+
+def test_costs_on_paper():
+    """The README's table, and where two small sums become cheaper than the table of all replicas."""
+    text = README.read_text(encoding="utf-8")
+
+    def table(replicas: int, channels: int) -> int:
+        return 4 * replicas * (3 * channels + 1)
+
+    def two_sums(channels: int) -> tuple[int, int]:
+        return 4 * (channels + 1), 8 * channels
+
+    for replicas in (8, 64, 1024):
+        six, ours, two, backward = (
+            round(time_on_paper(replicas, *sizes))
+            for sizes in ([4 * 256] * 6, [table(replicas, 256)], two_sums(256), [8 * 256])
+        )
+        assert f"| R = {replicas} | {six} | {ours} + {backward} | {two} + {backward} |" in text
+
+    def first(others, channels: int) -> int:
+        """Replicas from which other collectives are cheaper than ours."""
+        return next(
+            n
+            for n in itertools.count(2)
+            if time_on_paper(n, table(n, channels), 8 * channels) > time_on_paper(n, *others(channels))
+        )
+
+    two = [first(lambda c: [*two_sums(c), 8 * c], channels) for channels in (64, 256, 2048)]
+    six = [first(lambda c: [4 * c] * 6, channels) for channels in (64, 256, 2048)]
+    flowing = " ".join(text.split())
+    assert "from {} replicas at C = 64, {} at C = 256 and {} at C = 2048".format(*two) in flowing
+    assert "six sums from {}, {} and {}.".format(*six) in flowing
 
 
 def test_collectives_of_the_built_in_layer(monkeypatch):
@@ -523,21 +536,6 @@ def test_continuing_on_another_number_of_replicas(how, tmp_path):
     for end in ends:
         for a, b in zip(end, ends[-1], strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
-
-
-def test_xla_over_several_replicas_names_the_limit():
-    """In fit, for this layer, before TensorFlow fails for a model of dense layers alone; inference is left to it."""
-    x, y = data(8)
-    for synchronized in (True, False):
-        with pytest.raises(NotImplementedError, match=r"one device only.*2 replicas of MirroredStrategy.*jit_compile"):
-            network(2, synchronized, jit_compile=True).fit(x, y, verbose=0)
-    dense = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-    network(1, jit_compile=True).fit(x, y, verbose=0)
-    with strategy(2).scope():
-        dense = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-        dense.compile("sgd", "mse", jit_compile=True)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="located in device"):
-        dense.fit(x, y, verbose=0)
 
 
 def test_several_steps_an_execution():
