@@ -284,7 +284,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             mask=mask,
             renorm=self.renorm,
             ghost_batches=self.virtual_batch_size is not None,
-            shared=self.synchronized and replicas.number() > 1,
+            synchronized=self.synchronized and replicas.number() > 1,
             jit_compile=jit_compile,
         )
         return selection.choose(self.engine, request)

@@ -33,8 +33,8 @@ class WholeBatch(TensorBatch):
 
     def __init__(self, part: TensorBatch, moments: Moments) -> None:
         vars(self).update(vars(part))
-        # Σ w², where that is not Σ w anyway.
-        sums = [part._total] if part._squares() is part._total else [part._total, part._squares()]
+        squares = part._squares()
+        sums = [part._total] if squares is part._total else [part._total, squares]
         columns = [_one_or_all(part, value) for value in sums]
         columns += [tf.reshape(part.vector(value), [-1]) for value in moments]
         table = _table(tf.concat(columns, axis=0))
@@ -44,8 +44,9 @@ class WholeBatch(TensorBatch):
         merged = merging.merge_moments(parts, moments)
         self.statistics = Moments(*(tf.reshape(parts.vector(value), self._channels) for value in merged))
         """Of the whole, shaped like gamma."""
-        self._total, *squares = (self._per_channel_view(tf.reduce_sum(column, axis=0)) for column in counts)
-        self._total_squares = squares[0] if squares else self._total
+        totals = [self._per_channel_view(tf.reduce_sum(column, axis=0)) for column in counts]
+        # Σ w² is Σ w where it was not sent.
+        self._total, self._total_squares = totals[0], totals[-1]
         self._derive_from_total()
 
     def _per_channel_view(self, value: tf.Tensor) -> tf.Tensor:

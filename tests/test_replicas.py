@@ -538,6 +538,29 @@ def test_continuing_on_another_number_of_replicas(how, tmp_path):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("synchronized", [True, False])
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_a_mask_that_keras_propagates(axis, synchronized):
+    """Through fit, as a graph whose sizes are unknown; padding in every sample at the last time step."""
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(0, 5, (8, 6))
+    tokens[:, -1] = 0
+    targets, models = rng.normal(size=(8, 6, 3)), []
+    for replicas in (1, 2):
+        keras.utils.set_random_seed(0)
+        with strategy(replicas).scope():
+            inputs = keras.Input((6,), dtype="int32")
+            embedded = keras.layers.Embedding(5, 3, mask_zero=True, dtype="float64")(inputs)
+            y = Layer(axis=axis, synchronized=synchronized, dtype="float64", unbiased_variance=True)(embedded)
+            models.append(keras.Model(inputs, y))
+            models[-1].compile(keras.optimizers.SGD(0.1), "mse")
+        models[-1].fit(tokens, targets, batch_size=8, shuffle=False, verbose=0)
+    assert_one_truth(models[1].layers[-1], models[0].layers[-1], tolerances.FLOAT64)
+    if synchronized:
+        for a, b in zip(*(model.get_weights() for model in models), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
 def test_several_steps_an_execution():
     """Where TensorFlow can: over collectives it cannot, for any model."""
     x, y = data(64)

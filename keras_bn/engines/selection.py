@@ -31,7 +31,7 @@ class Request(NamedTuple):
     mask: bool = False
     renorm: bool = False
     ghost_batches: bool = False
-    shared: bool = False
+    synchronized: bool = False
     jit_compile: bool = False
 
 
@@ -87,7 +87,7 @@ def _obstacle(request: Request) -> str | None:
         "the fused kernel takes no mask": request.mask and request.training,
         "batch renormalization needs the statistics before the output": request.renorm and request.training,
         "the fused kernel knows no ghost batches": request.ghost_batches and request.training,
-        "the fused kernel does not share statistics between replicas": request.shared and request.training,
+        "the fused kernel does not share statistics between replicas": request.synchronized and request.training,
         "the fused kernel divides by the deviation of a constant batch": request.epsilon == 0,
         "in inference the fused kernel is used on inputs of rank 4": not request.training and rank != 4,
     }
