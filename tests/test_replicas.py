@@ -479,6 +479,7 @@ def test_ten_steps_of_a_custom_loop_over_uneven_batches(synchronized):
         assert max(differences) > 1e-6
 
 
+@pytest.mark.slow
 def test_equal_activations_leave_equal_statistics_unsynchronized():
     """In fit, with a last batch of 3 rows, of which one of 4 replicas gets none; predict is the same everywhere."""
     x, y = data(27)
@@ -501,6 +502,7 @@ def test_equal_activations_leave_equal_statistics_unsynchronized():
         np.testing.assert_allclose(other, found[0], rtol=tolerances.FLOAT64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["weights", "keras", "checkpoint"])
 def test_continuing_on_another_number_of_replicas(how, tmp_path):
     """Saved after 5 of 10 steps on 2 replicas, restored on 4, 1 and 2."""
@@ -520,28 +522,29 @@ def test_continuing_on_another_number_of_replicas(how, tmp_path):
     for replicas in (REPLICAS, 1, 2):
         with strategy(replicas).scope():
             other = keras.models.load_model(path) if how == "keras" else network(replicas)
-        if how == "weights":
-            other.load_weights(path)
-        elif how == "checkpoint":
-            with strategy(replicas).scope():
+            if how != "keras":
                 other.optimizer.build(other.trainable_variables)
+            if how == "weights":
+                other.load_weights(path)
+            elif how == "checkpoint":
                 tf.train.Checkpoint(model=other, optimizer=other.optimizer).read(path).assert_consumed()
         for found, old in zip(states(other.layers[1]), saved, strict=True):
             np.testing.assert_array_equal(found, [old[0]] * replicas)
         other.fit(x[last], y[last], batch_size=8, shuffle=False, verbose=0)
         ends.append(other.get_weights())
-    if how != "weights":  # which leave out the optimizer's momentum
-        model.fit(x[last], y[last], batch_size=8, shuffle=False, verbose=0)
-        ends.append(model.get_weights())
+    model.fit(x[last], y[last], batch_size=8, shuffle=False, verbose=0)
     for end in ends:
-        for a, b in zip(end, ends[-1], strict=True):
+        for a, b in zip(end, model.get_weights(), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("synchronized", [True, False])
 @pytest.mark.parametrize("axis", [-1, 1])
 def test_a_mask_that_keras_propagates(axis, synchronized):
-    """Through fit, as a graph whose sizes are unknown; padding in every sample at the last time step."""
+    """Through fit, as a graph whose sizes are unknown; padding in every sample at the last time step.
+
+    Statistics alone are compared: Keras divides its loss by the unmasked elements of each replica, not of all.
+    """
     rng = np.random.default_rng(0)
     tokens = rng.integers(0, 5, (8, 6))
     tokens[:, -1] = 0
@@ -556,9 +559,6 @@ def test_a_mask_that_keras_propagates(axis, synchronized):
             models[-1].compile(keras.optimizers.SGD(0.1), "mse")
         models[-1].fit(tokens, targets, batch_size=8, shuffle=False, verbose=0)
     assert_one_truth(models[1].layers[-1], models[0].layers[-1], tolerances.FLOAT64)
-    if synchronized:
-        for a, b in zip(*(model.get_weights() for model in models), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
 def test_several_steps_an_execution():
