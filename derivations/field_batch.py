@@ -104,6 +104,10 @@ class FieldOperations:
             raise TypeError("a value per channel: there is nothing to sum over the batch")
         return FieldBatch([sum(value.entries[1:], value.entries[0])], False, self._inverse_root)
 
+    def over_replicas(self, *sums: Any) -> tuple[Any, ...]:
+        """The sums as they are: this batch is whole."""
+        return sums
+
     def mean(self, value: Any) -> FieldBatch:
         """Σ share·value."""
         if not isinstance(value, FieldBatch) or not value.per_element:

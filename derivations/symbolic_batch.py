@@ -129,6 +129,10 @@ class SymbolicOperations:
         """
         return SymbolicBatch(over_batch(_per_element(value).expression), per_element=False)
 
+    def over_replicas(self, *sums: Any) -> tuple[Any, ...]:
+        """The sums as they are: this batch is whole."""
+        return sums
+
     def mean(self, value: Any) -> SymbolicBatch:
         """Σ share·value.
 

@@ -14,6 +14,8 @@ from typing import Any
 import tensorflow as tf
 
 from keras_bn import xla
+from keras_bn.formulas import training
+from keras_bn.formulas.training import Moments
 
 # How many numbers are added one after the other before their mean joins the second stage of a sum.
 BLOCK = 256
@@ -57,6 +59,9 @@ class TensorBatch:
         self._total = float(count) if isinstance(count, int) else tf.cast(count, self.dtype)
         if self._weights is not None:
             self._total = self._reduce(tf.cast(self._weights, self.dtype))
+        self._derive_from_total()
+
+    def _derive_from_total(self) -> None:
         # None where it is known that elements count.
         self._populated = None if isinstance(self._total, float) and self._total > 0 else self._total > 0
         # Where nothing counts every sum is 0, and so are the quotients, instead of 0/0.
@@ -120,9 +125,18 @@ class TensorBatch:
 
         Not finite, or negative by rounding, where there is no unbiased variance.
         """
-        total, weights = tf.cast(self._total, self.dtype), self._weights
-        squares = total if weights is None else self._reduce(tf.square(tf.cast(weights, self.dtype)))
-        return self.vector(total / (total - squares / self._divisor))
+        total = tf.cast(self._total, self.dtype)
+        return self.vector(total / (total - self._squares() / self._divisor))
+
+    def _squares(self) -> Any:
+        """Σ w², which is Σ w but for weights that are numbers."""
+        if self._weights is None or self._weights.dtype == tf.bool:
+            return self._total
+        return self._reduce(tf.square(self._weights))
+
+    def moments(self, elements: tf.Tensor) -> Moments:
+        """Mean and variance of the batch."""
+        return training.moments(self, elements)
 
     def biased(self) -> tf.Tensor | float:
         """max(m − 1, 1) / m: the biased variance in units of the one that TensorFlow's fused kernel returns."""
@@ -142,8 +156,12 @@ class TensorBatch:
     # What the formulas use.
 
     def sum(self, value: tf.Tensor) -> tf.Tensor:
-        """Σ over every element, whatever its weight."""
+        """Σ over every element at hand, whatever its weight."""
         return self._reduce(value)
+
+    def over_replicas(self, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """The sums as they are: this batch is whole."""
+        return sums
 
     def mean(self, value: tf.Tensor) -> tf.Tensor:
         """Σ w·value / Σ w, or 0 where nothing counts. An element of weight 0 is left out, NaN or not."""

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_bn.batch import TensorBatch
 from keras_bn.engines import closed_form
-from keras_bn.engines.closed_form import Backward, Outputs
+from keras_bn.engines.closed_form import Backward, Gradients, Outputs
 from keras_bn.formulas import training as training_formulas
 
 # The kernel adds serially: its error grows with |mean|/std and with the square root of the number M of elements. As
@@ -20,8 +20,8 @@ from keras_bn.formulas import training as training_formulas
 RELIABLE = 500.0
 RELIABLE_ELEMENTS = 1e5
 
-# The gradients for a cotangent of y.
-Gradients = Callable[[tf.Tensor], Outputs]
+# (y, mean, variance), and the gradients for a cotangent of y, by the kernels alone.
+Kernels = tuple[tuple[tf.Tensor, tf.Tensor, tf.Tensor], Callable[[tf.Tensor], Gradients]]
 
 
 def training(
@@ -43,18 +43,21 @@ def training(
     def exact() -> tuple[Outputs, Backward]:
         return closed_form.training(batch, x, gamma, beta, epsilon=epsilon, **fallback)
 
-    y, mean, variance = tf.cond(reliable, lambda: (tf.reshape(y, tf.shape(x)), mean, variance), lambda: exact()[0])
+    # The kernels keep the mean as one number, where the closed form keeps a pair.
+    y, *moments = tf.cond(
+        reliable, lambda: (tf.reshape(y, tf.shape(x)), mean, tf.zeros_like(mean), variance), lambda: exact()[0]
+    )
     y.set_shape(x.shape)
 
     @tf.custom_gradient
     def first_order(dy: tf.Tensor, x: tf.Tensor, gamma: tf.Tensor) -> Any:
         none = tf.zeros_like(gamma)
 
-        def from_kernels() -> Outputs:
+        def from_kernels() -> Gradients:
             dx, d_gamma, d_beta = kernel_gradients(tf.reshape(dy, tf.shape(rows)))
             return tf.reshape(dx, tf.shape(x)), d_gamma, d_beta
 
-        dx, d_gamma, d_beta = tf.cond(reliable, from_kernels, lambda: exact()[1](dy, none, none))
+        dx, d_gamma, d_beta = tf.cond(reliable, from_kernels, lambda: exact()[1](dy, none, none, none))
         dx.set_shape(x.shape)
 
         def second_order(*cotangents: tf.Tensor) -> Any:
@@ -62,31 +65,27 @@ def training(
             with tf.GradientTape() as tape:
                 tape.watch([dy, x, gamma])
                 _, gradients = closed_form.training(batch, x, gamma, beta, epsilon=epsilon, **fallback)
-                first = gradients(dy, none, none)
+                first = gradients(dy, none, none, none)
             return tape.gradient(first, [dy, x, gamma], output_gradients=cotangents)
 
         return (dx, d_gamma, d_beta), second_order
 
-    return (y, mean, variance), lambda dy, d_mean, d_variance: first_order(dy, x, gamma)
+    return (y, *moments), lambda dy, *_: first_order(dy, x, gamma)
 
 
-def _unweighted(
-    batch: TensorBatch, rows: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
-) -> tuple[Outputs, Gradients]:
+def _unweighted(batch: TensorBatch, rows: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> Kernels:
     """(y, mean, variance) of [M, 1, 1, C], and the gradients, by one kernel each."""
     options = {"epsilon": epsilon, "is_training": True}
     kernel = tf.raw_ops.FusedBatchNormV3(x=rows, scale=gamma, offset=beta, mean=[], variance=[], **options)
     reserved = {f"reserve_space_{i}": getattr(kernel, f"reserve_space_{i}") for i in (1, 2, 3)}
 
-    def gradients(dy: tf.Tensor) -> Outputs:
+    def gradients(dy: tf.Tensor) -> Gradients:
         return tf.raw_ops.FusedBatchNormGradV3(y_backprop=dy, x=rows, scale=gamma, **reserved, **options)[:3]
 
     return (kernel.y, kernel.batch_mean, kernel.batch_variance * batch.biased()), gradients
 
 
-def _weighted(
-    batch: TensorBatch, rows: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
-) -> tuple[Outputs, Gradients]:
+def _weighted(batch: TensorBatch, rows: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> Kernels:
     """The same with weights [M, 1], which the kernels do not know: they are given the statistics.
 
     What the kernels then return for dx holds mean and variance constant; the route through these is one more affine map
@@ -98,7 +97,7 @@ def _weighted(
     given = {"epsilon": epsilon, "is_training": False}
     y = inference(rows, mean, variance, gamma, beta, epsilon=epsilon)
 
-    def gradients(dy: tf.Tensor) -> Outputs:
+    def gradients(dy: tf.Tensor) -> Gradients:
         reserved = {"reserve_space_1": mean, "reserve_space_2": variance, "reserve_space_3": variance}
         dx, d_gamma, d_beta, *_ = tf.raw_ops.FusedBatchNormGradV3(
             y_backprop=dy, x=rows, scale=gamma, **reserved, **given

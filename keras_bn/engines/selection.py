@@ -97,13 +97,3 @@ def _elements(shape: tuple[int | None, ...]) -> int:
     for size in shape[1:]:
         elements *= USUAL_SIZE if size is None else size
     return elements
-
-
-def refuse_replicas(synchronized: bool) -> None:
-    """Raise if statistics are to be shared between several replicas."""
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    if synchronized and replicas > 1:
-        raise NotImplementedError(
-            f"synchronized=True is supported on one replica so far. Received: {replicas} replicas. "
-            "Use keras.layers.BatchNormalization there."
-        )

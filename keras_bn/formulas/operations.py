@@ -14,7 +14,10 @@ class Operations(Protocol):
     """
 
     def sum(self, value: Value) -> Value:
-        """Σ over every element, whatever its weight."""
+        """Σ over every element at hand, whatever its weight."""
+
+    def over_replicas(self, *sums: Value) -> tuple[Value, ...]:
+        """Sums over the elements at hand, added up over the replicas that share the batch, if any do."""
 
     def mean(self, value: Value) -> Value:
         """Σ w·value / Σ w; without weights, Σ value / m."""

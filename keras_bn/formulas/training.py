@@ -75,13 +75,15 @@ def backward(
     """Gradients for the cotangents δ of y (equations 1 and 4), g_μ of the mean and g_v of the variance (equation 2).
 
     ∂β = Σδ,  ∂γ = Σδz,  ∂x = γs·δ − (w/W)·(γs·(∂β + z·∂γ) − g_μ − 2·g_v·(x − μ)); w/W is 1/m without weights.
-    The bracket is an affine function of x, so its coefficients are formed once a channel.
+    The bracket is an affine function of x, so its coefficients are formed once a channel. They are linear in the sums
+    and in the cotangents: replicas that share a batch add up their own coefficients, and return their own ∂γ and ∂β.
     """
     center, shift, inv_std = saved
     residual = ops.finite(x - center, shift)
     d_beta = ops.sum(dy)
     d_gamma = ops.scaled(ops.sum(dy * residual) - shift * d_beta, inv_std)
     slope, offset = through_statistics(ops, d_gamma, d_beta, d_mean, d_variance, gamma, saved)
+    slope, offset = ops.over_replicas(slope, offset)
     share = ops.share()
     dx = gamma * inv_std * dy - (share * offset + (share * slope) * residual)
     return Gradients(dx, d_gamma, d_beta)
