@@ -18,7 +18,7 @@ except ImportError:
 
 EPSILON = 1e-3
 BUILT_IN, OURS, FUSED = "keras", "keras_bn", "tf.nn.fused_batch_norm"
-TORCH, TORCH_FIRST, FLOOR = "torch", "torch channels-first", "memory floor"
+TORCH, TORCH_FIRST, FLOOR, NONE = "torch", "torch channels-first", "memory floor", "none"
 
 Step = Callable[[], tuple[Any, Any]]
 

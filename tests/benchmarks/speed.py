@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.benchmarks import contenders, timing
-from tests.benchmarks.contenders import BUILT_IN, FLOOR, FUSED, OURS, TORCH, TORCH_FIRST
+from tests.benchmarks.contenders import BUILT_IN, FLOOR, FUSED, NONE, OURS, TORCH, TORCH_FIRST
 
 
 class Case(NamedTuple):
@@ -20,6 +20,7 @@ class Case(NamedTuple):
     axis: int = -1
     masked: bool = False
     kind: str = "training"
+    kernel: int = 3
 
 
 LARGE = [
@@ -38,7 +39,8 @@ CASES = [
     Case("axis=1 32×64×56×56", (32, 64, 56, 56), axis=1),
     Case("inference 32×56×56×64", (32, 56, 56, 64), kind="inference"),
     Case("second order 32×28×28×64", (32, 28, 28, 64), kind="second order"),
-    Case("predict Conv+BN+ReLU ×4", (32, 56, 56, 32), ("graph",), kind="predict"),
+    Case("predict (1×1 Conv+BN+ReLU)×4", (32, 56, 56, 64), ("graph",), kind="predict", kernel=1),
+    Case("predict (3×3 Conv+BN+ReLU)×4", (32, 56, 56, 64), ("graph",), kind="predict", kernel=3),
 ]
 QUICK = [
     Case("8×14×14×16", (8, 14, 14, 16)),
@@ -47,7 +49,7 @@ QUICK = [
     Case("axis=1 4×8×7×7", (4, 8, 7, 7), ("graph",), axis=1),
     Case("inference 4×7×7×8", (4, 7, 7, 8), ("graph",), kind="inference"),
     Case("second order 4×7×7×8", (4, 7, 7, 8), ("graph",), kind="second order"),
-    Case("predict Conv+BN+ReLU ×4", (2, 8, 8, 4), ("graph",), kind="predict"),
+    Case("predict (3×3 Conv+BN+ReLU)×4", (2, 8, 8, 4), ("graph",), kind="predict"),
 ]
 # float32 results of different algorithms on data without a large mean, relative to the largest entry; the second order
 # of the built-in layer passes through more sums.
@@ -79,10 +81,10 @@ def _contenders(case: Case, mode: str) -> Iterator[tuple[str, Any]]:
     dy = rng.normal(size=case.shape).astype("float32")
     inputs, cotangent = tf.constant(x), tf.constant(dy)
     mask = tf.constant(rng.random(case.shape[:-1]) < 0.7) if case.masked else None
+    if case.kind == "predict":
+        yield from ((name, _predict(name, x, case.kernel)) for name in (BUILT_IN, OURS, NONE))
+        return
     for name in (BUILT_IN, OURS):
-        if case.kind == "predict":
-            yield name, _predict(name, x)
-            continue
         layer = contenders.layer(name, case.shape, axis=case.axis)
         if case.kind == "inference":
             yield name, contenders.inference_step(layer, inputs, mode)
@@ -111,13 +113,14 @@ def _called(layer: Any, options: dict[str, Any]) -> Any:
     return lambda x: layer(x, **options)
 
 
-def _predict(name: str, x: np.ndarray) -> Any:
+def _predict(name: str, x: np.ndarray, kernel: int) -> Any:
     """Four blocks of convolution, batch normalization and ReLU, by ``predict_on_batch``."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input(x.shape[1:])])
     for _ in range(4):
-        model.add(keras.layers.Conv2D(x.shape[-1], 3, padding="same", use_bias=False))
-        model.add(contenders.layer(name, x.shape))
+        model.add(keras.layers.Conv2D(x.shape[-1], kernel, padding="same", use_bias=False))
+        if name != NONE:
+            model.add(contenders.layer(name, x.shape))
         model.add(keras.layers.ReLU())
     return lambda: (model.predict_on_batch(x),) * 2
 
@@ -125,7 +128,7 @@ def _predict(name: str, x: np.ndarray) -> Any:
 def _agree(case: Case, mode: str, runs: dict[str, Any]) -> None:
     expected = [np.asarray(value, "float64") for value in runs[BUILT_IN]()]
     for name, run in runs.items():
-        if name == FLOOR:
+        if name in (FLOOR, NONE):
             continue
         for found, true in zip(run(), expected, strict=True):
             error = float(np.max(np.abs(np.asarray(found, "float64") - true)) / np.max(np.abs(true)))
