@@ -1,0 +1,72 @@
+"""The benchmark's short form: that its contenders agree, and that its records have their shape; never its times."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+TIMING = {"milliseconds", "quartiles", "ratio", "ratio_quartiles"}
+FIELDS = {
+    "speed": {"case", "shape", "mode", "contender"} | TIMING,
+    "memory": {"case", "dtype", "contender", "peak_over_input"},
+    "accuracy": {"contender", "mode", "mean_over_std", "output_error", "dx_error"},
+    "models": {"model", "step", "contender"} | TIMING,
+}
+
+
+def command(*arguments) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks", *map(str, arguments)], capture_output=True, text=True
+    )
+
+
+@pytest.mark.slow
+def test_the_short_form(tmp_path):
+    file, folder = tmp_path / "results.json", tmp_path / "pictures"
+    done = command("--quick", "--json", file, "--plot", folder)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(file.read_text(encoding="utf-8"))
+    assert results["machine"]["cores"] >= 1
+    assert {"keras", "tensorflow"} <= set(results["machine"]["versions"])
+    for part, fields in FIELDS.items():
+        assert results[part], part
+        assert all(set(record) == fields for record in results[part]), part
+        assert {"keras", "keras_bn"} <= {record["contender"] for record in results[part]}
+    for part in ("speed", "models"):
+        for record in results[part]:
+            low, high = record["quartiles"]
+            assert 0 < low <= record["milliseconds"] <= high
+            if record["contender"] == "keras":
+                assert record["ratio"] == 1
+    assert sorted(os.listdir(folder)) == ["accuracy.png", "memory.png", "models.png", "speed.png"]
+    # What a step returns is twice its input.
+    peaks = {(r["contender"], r["dtype"]): r["peak_over_input"] for r in results["memory"]}
+    assert 1.9 < peaks["keras_bn", "float32"] < peaks["keras", "float32"]
+    errors = {(r["contender"], r["mode"], r["mean_over_std"]): r["output_error"] for r in results["accuracy"]}
+    assert errors["keras_bn", "graph", 1000.0] < 1e-5 < errors["keras", "graph", 1000.0]
+
+
+def test_contenders_that_differ_are_not_timed(monkeypatch, capsys):
+    from tests.benchmarks import __main__, contenders, speed
+
+    right = contenders.training_step
+
+    def wrong(function, *arguments):
+        return right(lambda x: 1.01 * function(x), *arguments)
+
+    monkeypatch.setattr(speed, "QUICK", [speed.QUICK[0]._replace(modes=("graph",))])
+    calls = iter([right, wrong, right])
+    monkeypatch.setattr(contenders, "training_step", lambda *arguments: next(calls)(*arguments))
+    assert __main__.main(["speed", "--quick"]) == 1
+    assert "keras_bn differs by" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(["sped"], "speed"), (["speed", "--json", "nowhere/results.json"], "no folder nowhere")]
+)
+def test_bad_input(arguments, said):
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
