@@ -78,8 +78,9 @@ def _ratios(axes: Axes, rows: list[str], records: Records, row_of: str) -> None:
     axes.set_yticks(range(len(rows)), rows)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("")
+    ticks = [tick for tick in (0.2, 0.5, 1, 2, 3, 5, 10) if axes.get_xlim()[0] <= tick <= axes.get_xlim()[1]]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
     axes.set_xlabel(FASTER)
 
 
@@ -144,6 +145,8 @@ def _accuracy(records: Records) -> Figure:
         axes.axhline(top, color="#555555", linewidth=0.8, linestyle=":")
         axes.annotate("not finite", (0.02, top), (0, 3), ("axes fraction", "data"), "offset points", fontsize=8)
         axes.set_xscale("symlog", linthresh=1)
+        axes.set_xlim(-0.3, 2 * max(record["mean_over_std"] for record in records))
+        axes.set_xticks([0, 1, 1e2, 1e4, 1e6], ["0", "1", "10²", "10⁴", "10⁶"])
         axes.set_yscale("log")
         axes.set_xlabel("mean / standard deviation")
     panels[0].set_ylabel("largest error, relative")
