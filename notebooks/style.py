@@ -15,12 +15,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 _stderr, _nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
 os.dup2(_nowhere, 2)
 try:
-    import tensorflow  # noqa: F401
+    import tensorflow
 finally:
     os.dup2(_stderr, 2)
     os.close(_stderr)
     os.close(_nowhere)
-
+tensorflow.get_logger().setLevel("ERROR")
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE, GREY = "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#777777"
@@ -28,12 +28,19 @@ YELLOW, BLUE, VERMILION, PURPLE, GREY = "#F0E442", "#0072B2", "#D55E00", "#CC79A
 # By name: colour, line and marker of everything that is compared, the same in all notebooks.
 STYLES: dict[str, dict[str, Any]] = {
     "keras_bn": {"color": BLACK, "linestyle": "-", "marker": "o"},
-    "keras_bn, auto": {"color": GREEN, "linestyle": (0, (6, 2)), "marker": "D"},
+    "keras_bn, XLA": {"color": BLACK, "linestyle": (0, (1, 2)), "marker": "P"},
+    # Wide and light, since it mostly lies under the closed form.
+    "keras_bn, auto": {"color": GREEN, "linestyle": "-", "marker": "D", "linewidth": 5, "markersize": 9, "alpha": 0.6},
     "keras": {"color": SKY, "linestyle": "-", "marker": "s"},
     "keras, XLA": {"color": BLUE, "linestyle": (0, (4, 2)), "marker": "s"},
     "tf.nn.fused_batch_norm": {"color": ORANGE, "linestyle": (0, (3, 1, 1, 1)), "marker": "^"},
+    "tf.nn.fused_batch_norm, XLA": {"color": ORANGE, "linestyle": ":", "marker": "<", "markerfacecolor": "white"},
     "torch": {"color": PURPLE, "linestyle": (0, (1, 1)), "marker": "v"},
     "none": {"color": VERMILION, "linestyle": (0, (1, 1)), "marker": "X"},
+    "renorm": {"color": GREEN, "linestyle": (0, (6, 2)), "marker": "D"},
+    "ghost batches": {"color": ORANGE, "linestyle": (0, (3, 1, 1, 1)), "marker": "^"},
+    "LayerNormalization": {"color": BLUE, "linestyle": (0, (4, 2)), "marker": "s"},
+    "GroupNormalization": {"color": PURPLE, "linestyle": (0, (1, 1)), "marker": "v"},
     "memory floor": {"color": GREY, "linestyle": "-", "marker": "|"},
 }
 
@@ -90,3 +97,15 @@ def spread(axes: plt.Axes, x: Any, values: Any, *, label: str, style: dict[str, 
     values = np.asarray(values, float)
     axes.plot(x, np.median(values, axis=-1), label=label, **style)
     axes.fill_between(x, values.min(-1), values.max(-1), color=style["color"], alpha=0.15, linewidth=0)
+
+
+def errors(axes: plt.Axes, x: Any, values: Any, *, label: str, nan_at: float, style: dict[str, Any]) -> None:
+    """Errors on a logarithmic axis, where NaN and infinity are drawn as such: at the height ``nan_at``, with a tick."""
+    values = np.asarray(values, float)
+    lost = ~np.isfinite(values)
+    axes.plot(x, np.where(lost, np.nan, values), label=label, **style)
+    axes.set_yscale("log")
+    if lost.any():
+        axes.plot(np.asarray(x)[lost], np.full(lost.sum(), nan_at), **{**style, "linestyle": ""})
+        axes.axhline(nan_at, color=GREY, linewidth=0.6, zorder=0)
+        axes.annotate("NaN", (0.01, nan_at), (0, 3), ("axes fraction", "data"), "offset points", color=GREY)
