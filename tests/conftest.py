@@ -24,4 +24,6 @@ def fresh_keras() -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update", action="store_true", help="rewrite derivations/REPORT.md")
+    parser.addoption(
+        "--update", action="store_true", help="rewrite derivations/REPORT.md, and the README's links to tests"
+    )

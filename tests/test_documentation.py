@@ -93,7 +93,16 @@ def test_equations_are_numbered_once_and_cited():
     assert cited >= EQUATIONS, f"cited nowhere: {sorted(EQUATIONS - cited)}"
 
 
-def test_rows_of_the_table_have_tests():
-    rows = {int(number) for number in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
-    tests = {int(n) for n in re.findall(r"def test_(\d\d)_", (ROOT / "tests" / "test_defects.py").read_text())}
-    assert rows == tests
+def test_rows_of_the_table_lead_to_their_tests(request):
+    """``pytest --update`` sets the lines anew."""
+    line_of = {}
+    for file in sorted((ROOT / "tests").glob("test_*.py")):
+        for line, text in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            if found := re.match(r"def test_(\d\d)_", text):
+                line_of.setdefault(int(found[1]), f"tests/{file.name}#L{line}")
+    row = re.compile(r"^\| \[(\d+)\]\(([^)]*)\) \|", re.MULTILINE)
+    if request.config.getoption("--update"):
+        text = row.sub(lambda match: f"| [{match[1]}]({line_of[int(match[1])]}) |", README)
+        (ROOT / "README.md").write_text(text, encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert {int(n): link for n, link in row.findall(readme)} == line_of, "run pytest --update"
