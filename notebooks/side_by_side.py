@@ -118,14 +118,19 @@ class Networks:
         """The same images for all networks, [samples, networks, 64]."""
         return tf.repeat(tf.constant(images)[:, None], self.count, axis=1)
 
-    def reset(self, seeds: Any, *, scale: Any = 1.0, gamma: Any = 1.0) -> "Networks":
-        """Start anew: kernels are normal with a variance of 2/inputs (He et al. 2015), times ``scale``²."""
+    def reset(self, seeds: Any, *, scale: Any = 1.0, output_scale: Any = None, gamma: Any = 1.0) -> "Networks":
+        """Start anew: kernels are normal with a variance of 2/inputs (He et al. 2015), times ``scale``².
+
+        The kernel of the output layer, which no normalization follows, has ``output_scale`` if given.
+        """
         self._seeds, scales = (np.broadcast_to(value, self.count) for value in (seeds, scale))
+        of_output = scales if output_scale is None else np.broadcast_to(output_scale, self.count)
         gammas = np.broadcast_to(gamma, self.count)
         for n, variable in enumerate(self.kernels):
             inputs, outputs = variable.shape[1:]
             drawn = [np.random.default_rng([seed, n]).normal(size=(inputs, outputs)) for seed in self._seeds]
-            variable.assign(np.stack(drawn) * scales[:, None, None] * np.sqrt(2 / inputs))
+            factors = of_output if n == len(self.kernels) - 1 else scales
+            variable.assign(np.stack(drawn) * factors[:, None, None] * np.sqrt(2 / inputs))
         for variable in self.model.variables:
             ending = variable.path.split("/")[-1]
             if ending in ("beta", "bias", "moving_mean", "renorm_mean"):

@@ -41,6 +41,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "ghost batches": {"color": ORANGE, "linestyle": (0, (3, 1, 1, 1)), "marker": "^"},
     "LayerNormalization": {"color": BLUE, "linestyle": (0, (4, 2)), "marker": "s"},
     "GroupNormalization": {"color": PURPLE, "linestyle": (0, (1, 1)), "marker": "v"},
+    "torch channels-first": {"color": PURPLE, "linestyle": "-.", "marker": "1"},
     "memory floor": {"color": GREY, "linestyle": "-", "marker": "|"},
 }
 
