@@ -30,8 +30,7 @@ def complaints(notebook: Any) -> list[str]:
 
 
 def test_there_are_notebooks():
-    assert [path.stem[0] for path in NOTEBOOKS] == [str(n + 1) for n in range(len(NOTEBOOKS))]
-    assert NOTEBOOKS
+    assert {path.stem[0] for path in NOTEBOOKS} >= set("1235")
 
 
 @pytest.mark.slow
