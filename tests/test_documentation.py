@@ -4,6 +4,7 @@ import ast
 import doctest
 import importlib
 import importlib.util
+import json
 import os
 import pkgutil
 import re
@@ -106,3 +107,48 @@ def test_rows_of_the_table_lead_to_their_tests(request):
         (ROOT / "README.md").write_text(text, encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert {int(n): link for n, link in row.findall(readme)} == line_of, "run pytest --update"
+
+
+def benchmark_table(measured: dict) -> str:
+    """The speed of a forward and a backward pass, in milliseconds, as the README shows it."""
+    machine = measured["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    columns = {
+        ("keras", "graph"): "built-in layer",
+        ("keras_bn", "graph"): "this layer",
+        ("keras", "xla"): "built-in layer, XLA",
+        ("keras_bn", "xla"): "this layer, XLA",
+        ("torch", None): "PyTorch",
+        ("memory floor", None): "floor",
+    }
+    lines = [
+        f"Forward and backward in milliseconds, float32, medians; {machine['processor']}, {machine['cores']} cores, "
+        f"{versions}, {measured['date']}. The floor is the time that eight passes over the memory of x take.",
+        "",
+        f"| shape | {' | '.join(columns.values())} |",
+        f"|---|{'---:|' * len(columns)}",
+    ]
+    for shape in dict.fromkeys(tuple(row["shape"]) for row in measured["speed"]):
+        cells = []
+        for contender, mode in columns:
+            found = [
+                row["milliseconds"]
+                for row in measured["speed"]
+                if tuple(row["shape"]) == shape and row["contender"] == contender and mode in (None, row["mode"])
+            ]
+            cells.append(f"{found[0]:.3g}" if found else "")
+        lines.append(f"| {'×'.join(map(str, shape))} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def test_the_benchmark_table_is_what_was_measured(request):
+    """``pytest --update`` writes it anew."""
+    table = benchmark_table(json.loads((ROOT / "notebooks" / "benchmarks.json").read_text(encoding="utf-8")))
+    start, end = "<!-- benchmarks -->\n", "\n<!-- /benchmarks -->"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, _, rest = readme.partition(start)
+    shown, _, after = rest.partition(end)
+    if request.config.getoption("--update"):
+        shown = table
+        (ROOT / "README.md").write_text(before + start + shown + end + after, encoding="utf-8")
+    assert shown == table, "the table is stale: run pytest --update"
