@@ -122,22 +122,23 @@ def benchmark_table(measured: dict) -> str:
         ("memory floor", None): "floor",
     }
     lines = [
-        f"Forward and backward in milliseconds, float32, medians; {machine['processor']}, {machine['cores']} cores, "
-        f"{versions}, {measured['date']}. The floor is the time that eight passes over the memory of x take.",
+        "Milliseconds for forward and backward, float32, medians; inference and predict are forward alone, second order "
+        "is a gradient penalty. The floor is the time that eight passes over the memory of x take. Measured on "
+        f"{machine['processor']}, {machine['cores']} cores, with {versions}, {measured['date']}.",
         "",
-        f"| shape | {' | '.join(columns.values())} |",
+        f"| case | {' | '.join(columns.values())} |",
         f"|---|{'---:|' * len(columns)}",
     ]
-    for shape in dict.fromkeys(tuple(row["shape"]) for row in measured["speed"]):
+    for case in dict.fromkeys(row["case"] for row in measured["speed"]):
         cells = []
         for contender, mode in columns:
             found = [
                 row["milliseconds"]
                 for row in measured["speed"]
-                if tuple(row["shape"]) == shape and row["contender"] == contender and mode in (None, row["mode"])
+                if row["case"] == case and row["contender"] == contender and mode in (None, row["mode"])
             ]
             cells.append(f"{found[0]:.3g}" if found else "")
-        lines.append(f"| {'×'.join(map(str, shape))} | {' | '.join(cells)} |")
+        lines.append(f"| {case} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
