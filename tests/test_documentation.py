@@ -122,8 +122,8 @@ def benchmark_table(measured: dict) -> str:
         ("memory floor", None): "floor",
     }
     lines = [
-        "Milliseconds for forward and backward, float32, medians; inference and predict are forward alone, second order "
-        "is a gradient penalty. The floor is the time that eight passes over the memory of x take. Measured on "
+        "Milliseconds for forward and backward, float32, medians; inference and predict are forward alone, second "
+        "order is a gradient penalty. The floor is the time that eight passes over the memory of x take. Measured on "
         f"{machine['processor']}, {machine['cores']} cores, with {versions}, {measured['date']}.",
         "",
         f"| case | {' | '.join(columns.values())} |",
