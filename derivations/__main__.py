@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from derivations import FAMILIES, WITHOUT_TENSORFLOW, document, report, steps
+from derivations import FAMILIES, WITHOUT_TENSORFLOW, document, mutants, report, steps
 from derivations.check import TARGETS, FormulaError, judge
 from derivations.claim import Claim, all_as_expected
 
@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     writing.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page")
     writing.add_argument("--markdown", type=Path, metavar="FILE", help="Markdown; without any option to the terminal")
     writing.add_argument("--no-graphs", action="store_true", help="leave out the graphs that TensorFlow traces")
+    writing.add_argument("--no-mutants", action="store_true", help="leave out what becomes of mutants of the formulas")
     writing.set_defaults(run=_report, names=[])
     return parser
 
@@ -141,12 +142,13 @@ def _report(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int
     for claim in (claim for _, claims in chosen for claim in claims):
         _progress(claim.identifier)
         settled.append(claim.settle())
+    tallies = [] if options.no_mutants else mutants.tallies(_progress)
     _progress("")
     if options.html is None and options.markdown is None:
-        _print(document.markdown(settled))
+        _print(document.markdown(settled, tallies))
     for file, make in ((options.html, document.html), (options.markdown, document.markdown)):
         if file is not None:
-            _write(parser, file, make(settled))
+            _write(parser, file, make(settled, tallies))
     return 0 if all_as_expected(settled) else 1
 
 

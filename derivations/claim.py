@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
+from typing import Any
 
 from sympy import Add, Expr
 
@@ -53,6 +54,7 @@ class Claim:
     in_words: steps of the argument that are no identities of sums.
     expected: the verdict that it should meet; a sentence known to be wrong is claimed in order to be refuted.
     quote: the sentence of the text that the claim is about.
+    axioms: on which a proof rests, by name; the verdict carries them.
     """
 
     identifier: str
@@ -67,6 +69,7 @@ class Claim:
     in_words: tuple[str, ...] = ()
     expected: Verdict = Verdict.PROVED
     quote: str = ""
+    axioms: tuple[str, ...] = ()
     settlement: Settlement | None = field(default=None, compare=False)
 
     @property
@@ -93,6 +96,12 @@ class Claim:
             raise ValueError(f"the claim {self.identifier} has not been settled: call settle()")
         return self.settlement.verdict
 
+    @property
+    def verdict_text(self) -> str:
+        """The verdict, with the axioms that a proof rests on."""
+        proved_on = self.axioms if self.verdict is Verdict.PROVED else ()
+        return f"{self.verdict} assuming {' and '.join(proved_on)}" if proved_on else str(self.verdict)
+
     def settle(self) -> "Claim":
         """The claim with its settlement: a proof, an exact counterexample, or the reason why there is neither.
 
@@ -109,26 +118,25 @@ class Claim:
     def line(self) -> str:
         """One line: verdict, time, title, equation."""
         seconds = f"{self.settlement.seconds * 1e3:5.0f} ms" if self.settlement else ""
-        return f"{self.verdict:<10} {seconds}  {self.title}: {self.statement}"
+        return f"{self.verdict_text:<10} {seconds}  {self.title}: {self.statement}"
 
     def _settled_twice(self) -> Settlement:
-        return self._examined(self._settle())
-
-    def _examined(self, first: Settlement) -> Settlement:
-        """The settlement, once the second proof agrees with it."""
+        """The second proof comes first: it costs little, and tells whether to look for a counterexample."""
         try:
             examination = examine(self.members, self.setting, self.definitions)
         except Unprovable:
+            first = self._settle(equal=False)
             if first.verdict is Verdict.REFUTED:  # by an exact counterexample, which stands alone
                 return first
             raise
+        first = self._settle(equal=examination.equal)
         if examination.equal != (first.verdict is Verdict.PROVED) and first.verdict is not Verdict.NOT_PROVED:
             found = "equal" if examination.equal else "different"
             raise Disagreement(f"{self.identifier}: {first.verdict} by the first proof, {found} by the second")
         steps = (*first.steps, str(examination)) if examination.equal else first.steps
         return replace(first, steps=steps, examination=examination)
 
-    def _settle(self) -> Settlement:
+    def _settle(self, *, equal: bool) -> Settlement:
         sides = [
             member.value if isinstance(member, Computed) else self.definitions.unfold(member) for member in self.members
         ]
@@ -140,7 +148,7 @@ class Claim:
         )
         steps: list[str] = []
         for n, (left, right) in enumerate(pairwise(sides)):
-            settlement = _settle_equation(left, right, self.setting)
+            settlement = _settle_equation(left, right, self.setting, equal=equal)
             if settlement.verdict is not Verdict.PROVED:
                 reason = f"{_text(self.members[n])} = {_text(self.members[n + 1])}: {settlement.reason}"
                 return replace(settlement, side_conditions=side_conditions, reason=reason)
@@ -148,9 +156,10 @@ class Claim:
         return Settlement(Verdict.PROVED, 0.0, (*steps, *self.in_words), side_conditions)
 
 
-def _settle_equation(left: Expr, right: Expr, setting: Setting) -> Settlement:
-    # Exact values first: they cost little, refute most false claims, and check the normal form where it says "equal".
-    if found := search(left, right, setting, sizes=(2, 3), tries=3):
+def _settle_equation(left: Expr, right: Expr, setting: Setting, *, equal: bool) -> Settlement:
+    # Exact values: of what is expected to be equal one point, which checks the normal form.
+    few: dict[str, Any] = {"sizes": (3,), "tries": 1} if equal else {"sizes": (2, 3), "tries": 3}
+    if found := search(left, right, setting, **few):
         return _refuted(found)
     residual = setting.residual(left, right)
     if residual == 0:

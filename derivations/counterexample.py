@@ -5,6 +5,7 @@ Elements are small integers, and ε is chosen such that v + ε is a perfect squa
 that is not, in a wrong formula, is enclosed between rational numbers.
 """
 
+import itertools
 import math
 import operator
 import random
@@ -17,9 +18,10 @@ from typing import Any
 import sympy as sp
 from sympy import Expr, Indexed, IndexedBase, KroneckerDelta, Sum, Symbol
 
-from derivations.finite_sums import Setting
+from derivations.finite_sums import Setting, free_symbols
 from derivations.interval import Interval, Number, differ, lower_end, square_root
 
+SMALL_POINTS = 400  # of zeros and ones, tried in search of the smallest counterexample
 Value = Fraction | tuple[Fraction, ...]
 Values = Mapping[Any, Value]  # a Symbol has one value, an IndexedBase a tuple of them
 
@@ -56,7 +58,9 @@ def evaluate(expression: Any, values: Values) -> Fraction:
 def search(
     left: Any, right: Any, setting: Setting, *, sizes: Sequence[int] = (2, 3, 1, 4), tries: int = 30, seed: int = 0
 ) -> Counterexample | None:
-    """A counterexample to ``left`` = ``right``, shrunk entry by entry towards 0 and 1; None if none was found.
+    """A counterexample to ``left`` = ``right``; None if none was found.
+
+    The smallest with entries 0 and 1 alone, if there is one, or else one that was shrunk entry by entry.
 
     Args:
         sizes: The sizes to try, in this order.
@@ -68,7 +72,7 @@ def search(
         for _ in range(tries):
             point = equation.draw(size, rng)
             if equation.counterexample(point):
-                return equation.shrunk(point)
+                return equation.smallest() or equation.shrunk(point)
     return None
 
 
@@ -126,6 +130,33 @@ class _Equation:
         except Undefined:
             return None
         return Counterexample(values, left, right) if differ(left, right) else None
+
+    def smallest(self) -> Counterexample | None:
+        """The first counterexample of zeros and ones, by size and then by how many ones there are; None after a few."""
+        left = SMALL_POINTS
+        for size in (1, 2, 3):
+            shape: _Point = {symbol: [size] for symbol in self.sizes}
+            lengths = [self._length(base, shape) for base in self.bases] + [1] * len(self.scalars)
+            if 2 ** sum(lengths) > left:
+                return None
+            places = itertools.product(
+                *(range(1, shape[self.setting.ranges[symbol]][0] + 1) for symbol in self.indices)
+            )
+            for entries, place in itertools.product(
+                sorted(itertools.product((0, 1), repeat=sum(lengths)), key=sum), list(places)
+            ):
+                rest, point = iter(entries), dict(shape)
+                for symbol, length in zip([*self.bases, *self.scalars], lengths, strict=True):
+                    point[symbol] = [next(rest) for _ in range(length)]
+                if any(entry not in _domain(symbol) for symbol in self.bases + self.scalars for entry in point[symbol]):
+                    continue
+                point.update({symbol: [position] for symbol, position in zip(self.indices, place, strict=True)})
+                if found := self.counterexample(point):
+                    return found
+                left -= 1
+                if not left:
+                    return None
+        return None
 
     def shrunk(self, point: _Point) -> Counterexample:
         for symbol in [*self.bases, *self.scalars, *self.indices]:
@@ -186,7 +217,7 @@ class _Evaluation:
         if isinstance(e, Indexed):
             return self._element(e, bound)
         if isinstance(e, Sum):
-            if bound and not bound.keys().isdisjoint(e.free_symbols):
+            if bound and not bound.keys().isdisjoint(free_symbols(e)):
                 return self._sum(e, bound)
             if e not in self._closed_sums:
                 self._closed_sums[e] = self._sum(e, {})

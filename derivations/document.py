@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
 
-from derivations import mathml, printing, steps
+from derivations import fused_kernels, mathml, printing, steps
 from derivations.claim import Claim, Computed, Verdict
 from derivations.equations import EQUATIONS
+from derivations.mutants import Tally
 from derivations.report import TITLES, counterexample_text
 
 TITLE = "Batch normalization: the derivation and its proofs"
@@ -23,12 +24,20 @@ NOT_PROVED = (
     "What TensorFlow's graph optimiser and XLA make of a traced graph.",
     "Collectives: that an all-reduce is a sum is an assumption.",
     "That a reshape into ghost batches brings each element to its group: tested on concrete shapes.",
-    "TensorFlow's fused kernels: where they are used, they are compared numerically.",
+    "TensorFlow's fused kernels: what is “proved assuming A1” rests on the axiom.",
     "Steps in words, which are printed with the claims that rest on them.",
 )
 
 
-def markdown(claims: Sequence[Claim]) -> str:
+AXIOMS = (fused_kernels.STATEMENT,)
+MUTANTS = (
+    "Each shipped formula is changed mechanically: each term and factor dropped, each sign flipped, each operand "
+    "scaled by 1.001, each operation and variable exchanged for its neighbours. A mutant is refuted by exact values "
+    "that differ, or proved to be the same function: then an accuracy test tells it apart in floating point.",
+)
+
+
+def markdown(claims: Sequence[Claim], tallies: Sequence[Tally] = ()) -> str:
     """The document in Markdown, without times: the same claims give the same text."""
     lines = [f"# {TITLE}", "", "Made by `python -m derivations report --markdown FILE`; not edited by hand.", ""]
     lines += [*_paragraphs(HOW), "## Numbered equations", ""]
@@ -42,8 +51,23 @@ def markdown(claims: Sequence[Claim]) -> str:
         lines += [f"## {TITLES[family]}", ""]
         for claim in group:
             lines += _markdown_claim(claim)
+    if tallies:
+        lines += ["## Mutants", "", *_paragraphs(MUTANTS), "| formula | mutants | refuted | proved equivalent |"]
+        lines += ["|---|---:|---:|---:|", *(f"| {' | '.join(row)} |" for row in _rows(tallies)), ""]
+        for tally in tallies:
+            for change, same in tally.equivalent:
+                lines += [f"- `{change}`: {same.because} Told apart by `{same.accuracy}`."]
+        lines += [""]
+    lines += ["## Axioms", "", *(f"- {sentence}" for sentence in AXIOMS), ""]
     lines += ["## What is not proved", "", *(f"- {sentence}" for sentence in NOT_PROVED)]
     return "\n".join(lines) + "\n"
+
+
+def _rows(tallies: Sequence[Tally]) -> list[tuple[str, ...]]:
+    """What became of the mutants of each formula, and of all."""
+    counts = [(t.name, (t.tried, t.refuted, len(t.equivalent))) for t in tallies]
+    sums = tuple(sum(column) for column in zip(*(numbers for _, numbers in counts), strict=True))
+    return [(name, *map(str, numbers)) for name, numbers in (*counts, ("all", sums))]
 
 
 def _paragraphs(sentences: Iterable[str]) -> list[str]:
@@ -60,6 +84,8 @@ def _counts(claims: Sequence[Claim]) -> list[str]:
         count = sum(claim.verdict is verdict for claim in claims)
         expected = sum(claim.verdict is verdict is claim.expected for claim in claims)
         note = "" if verdict is Verdict.PROVED else f", {expected} of them claimed in order to be"
+        on_axioms = sum(bool(claim.axioms) for claim in claims if claim.verdict is verdict is Verdict.PROVED)
+        note += f", {on_axioms} of them assuming an axiom" if on_axioms else ""
         if count:
             lines.append(f"- {count} {verdict}{note}")
     return lines
@@ -68,7 +94,7 @@ def _counts(claims: Sequence[Claim]) -> list[str]:
 def _markdown_claim(claim: Claim) -> list[str]:
     settlement = claim.settlement
     assert settlement is not None
-    lines = [f"### {claim.title}", "", f"`{claim.identifier}`: **{settlement.verdict}**", ""]
+    lines = [f"### {claim.title}", "", f"`{claim.identifier}`: **{claim.verdict_text}**", ""]
     lines += [f"> {claim.quote}", ""] if claim.quote else []
     lines += ["```text", claim.statement, "```", ""]
     lines += [f"- about {claim.about}; for {', '.join(claim.assumptions)}"]
@@ -90,13 +116,15 @@ h3 { font-size: 1rem; margin: .2rem 0; } .verdict { float: right; color: var(--g
 .refuted .verdict { color: var(--bad); } code { overflow-wrap: anywhere; font-size: .85em; }
 .scroll { overflow-x: auto; padding: .4rem 0; } math { font-size: 1.1em; }
 blockquote { margin: .4rem 0; padding-left: .8rem; border-left: 2px solid var(--line); font-style: italic; }
+table { border-collapse: collapse; font-size: .9em; } td, th { padding: .15rem .8rem .15rem 0; text-align: right; }
+td:first-child, th:first-child { text-align: left; } tr:last-child td { border-top: 1px solid var(--line); }
 nav ul { columns: 2 16rem; padding-left: 1.2rem; } summary { cursor: pointer; color: GrayText; font-size: .9em; }
 @media print { nav, summary { display: none; } details > :not(summary) { display: block; }
   details::details-content { content-visibility: visible; height: auto; } body { max-width: none; } }
 """
 
 
-def html(claims: Sequence[Claim]) -> str:
+def html(claims: Sequence[Claim], tallies: Sequence[Tally] = ()) -> str:
     """The document as one page that needs nothing else: formulas in MathML, steps that fold."""
     families = _families(claims)
     contents = "".join(f'<li><a href="#{family}">{escape(TITLES[family])}</a></li>' for family, _ in families)
@@ -116,13 +144,33 @@ def html(claims: Sequence[Claim]) -> str:
 {"".join(f"<p>{escape(sentence)}</p>" for sentence in HOW)}
 <ul>{"".join(f"<li>{escape(line[2:])}</li>" for line in _counts(claims))}</ul>
 <nav><h2>Contents</h2><ul><li><a href="#equations">Numbered equations</a></li>
-<li><a href="#definitions">Definitions</a></li>{contents}<li><a href="#limits">What is not proved</a></li></ul></nav>
+<li><a href="#definitions">Definitions</a></li>{contents}
+{'<li><a href="#mutants">Mutants</a></li>' if tallies else ""}
+<li><a href="#axioms">Axioms</a></li><li><a href="#limits">What is not proved</a></li></ul></nav>
 <h2 id="equations">Numbered equations</h2><ol>{equations}</ol>
 <h2 id="definitions">Definitions</h2>{definitions}
 {body}
+{_html_mutants(tallies) if tallies else ""}
+<h2 id="axioms">Axioms</h2><ul>{"".join(f"<li>{escape(line)}</li>" for line in AXIOMS)}</ul>
 <h2 id="limits">What is not proved</h2><ul>{"".join(f"<li>{escape(line)}</li>" for line in NOT_PROVED)}</ul>
 </body></html>
 """
+
+
+def _html_mutants(tallies: Sequence[Tally]) -> str:
+    heads = "".join(f"<th>{title}</th>" for title in ("formula", "mutants", "refuted", "proved equivalent"))
+    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in _rows(tallies))
+    equivalent = "".join(
+        f"<li><code>{escape(change)}</code>: {escape(same.because)} "
+        f"Told apart by <code>{escape(same.accuracy)}</code>.</li>"
+        for tally in tallies
+        for change, same in tally.equivalent
+    )
+    paragraphs = "".join(f"<p>{escape(sentence)}</p>" for sentence in MUTANTS)
+    return (
+        f'<h2 id="mutants">Mutants</h2>{paragraphs}<div class="scroll"><table><tr>{heads}</tr>{rows}</table></div>'
+        f"<p>Proved equivalent:</p><ul>{equivalent}</ul>"
+    )
 
 
 def _html_claim(claim: Claim) -> str:
@@ -141,7 +189,7 @@ def _html_claim(claim: Claim) -> str:
     counterexample = f"<p>Counterexample {escape(counterexample_text(found))}</p>" if found else ""
     return (
         f'<article class="{settlement.verdict.replace(" ", "-")}" id="{claim.identifier}">'
-        f'<span class="verdict">{settlement.verdict}</span><h3>{escape(claim.title)}</h3>{quote}'
+        f'<span class="verdict">{claim.verdict_text}</span><h3>{escape(claim.title)}</h3>{quote}'
         f'<div class="scroll">{formula}</div><p>{escape(claim.because)}</p>{counterexample}'
         f"<details><summary><code>{escape(claim.identifier)}</code></summary><ul>{items}</ul></details></article>"
     )

@@ -8,6 +8,7 @@ from one Python function of such a world, and therefore says the same in both.
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+import sympy as sp
 from sympy import Expr, Symbol
 
 from derivations.finite_sums import Condition, differentiate
@@ -25,6 +26,24 @@ class World(Protocol):
 
     def held(self, number: int) -> Any:
         """The value for which the constant of that number stands."""
+
+
+class NothingCounts:
+    """The operations of a batch in which every weight is 0: no element has a share, the fallback is used."""
+
+    def __init__(self, world: World) -> None:
+        self._ops, self._value = world.ops, world.value
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ops, name)
+
+    def share(self) -> Any:
+        """0."""
+        return self._value(sp.Integer(0))
+
+    def or_else(self, value: Any, fallback: Any) -> Any:
+        """The fallback."""
+        return self._value(sp.sympify(fallback)) if isinstance(fallback, int | sp.Rational) else fallback
 
 
 Function = Callable[[World], Mapping[str, Any]]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from derivations.dual_numbers import Dual
+from derivations.symbolic_batch import Clip
 
 
 class FieldBatch:
@@ -21,11 +22,13 @@ class FieldBatch:
 
     def _combined(self, other: Any, operation: Callable[[Any, Any], Dual]) -> "FieldBatch":
         if not isinstance(other, FieldBatch):
-            return FieldBatch([operation(entry, other) for entry in self.entries], self.per_element)
+            return FieldBatch([operation(entry, other) for entry in self.entries], self.per_element, self._inverse_root)
         size = max(len(self.entries), len(other.entries)) if self.per_element or other.per_element else 1
         left, right = (value.entries if value.per_element else value.entries * size for value in (self, other))
         return FieldBatch(
-            [operation(a, b) for a, b in zip(left, right, strict=True)], self.per_element or other.per_element
+            [operation(a, b) for a, b in zip(left, right, strict=True)],
+            self.per_element or other.per_element,
+            self._inverse_root or other._inverse_root,
         )
 
     def __add__(self, other: Any) -> "FieldBatch":
@@ -49,11 +52,11 @@ class FieldBatch:
     __radd__, __rmul__ = __add__, __mul__
 
     def __pow__(self, exponent: Any) -> "FieldBatch":
-        """A whole power, or, of a value that was given, a half one."""
+        """A whole power, or a half one of what was computed from given values."""
         if exponent == int(exponent):
             return FieldBatch([entry ** int(exponent) for entry in self.entries], self.per_element)
         if self._inverse_root is None or 2 * exponent != int(2 * exponent):
-            raise TypeError(f"no exponent {exponent} of a computed value")
+            raise TypeError(f"no exponent {exponent}")
         return FieldBatch([self._inverse_root(entry) ** int(-2 * exponent) for entry in self.entries], self.per_element)
 
     def __neg__(self) -> "FieldBatch":
@@ -93,18 +96,27 @@ class FieldOperations:
         self._inverse_root = inverse_root
         self._constants = iter(constants)
         self.held: list[Any] = []  # the values for which a constant was put
+        self.clips: list[Clip] = []
 
     def sum(self, value: Any) -> FieldBatch:
         """Σ over the elements."""
         if not isinstance(value, FieldBatch) or not value.per_element:
             raise TypeError("a value per channel: there is nothing to sum over the batch")
-        return FieldBatch([sum(value.entries[1:], value.entries[0])], False)
+        return FieldBatch([sum(value.entries[1:], value.entries[0])], False, self._inverse_root)
+
+    def over_replicas(self, *sums: Any) -> tuple[Any, ...]:
+        """The sums as they are: this batch is whole."""
+        return sums
 
     def mean(self, value: Any) -> FieldBatch:
         """Σ share·value."""
         if not isinstance(value, FieldBatch) or not value.per_element:
             raise TypeError("a value per channel: there is nothing to sum over the batch")
         return self.sum(value * self.share())
+
+    def near_mean(self, value: Any) -> FieldBatch:
+        """The mean; formulas use it only as a constant, which may be any."""
+        return self.mean(value)
 
     def share(self) -> FieldBatch:
         """1/m, or w/Σw."""
@@ -116,7 +128,7 @@ class FieldOperations:
 
     def inverse_root(self, value: Any) -> FieldBatch:
         """value^(−1/2)."""
-        return FieldBatch([self._inverse_root(entry) for entry in value.entries], value.per_element)
+        return FieldBatch([self._inverse_root(entry) for entry in value.entries], value.per_element, self._inverse_root)
 
     def finite(self, value: Any, otherwise: Any) -> Any:
         """The value: every number is finite."""
@@ -128,7 +140,10 @@ class FieldOperations:
 
     def clip(self, value: Any, low: Any, high: Any) -> Any:
         """The value if there are no bounds; else the next constant."""
-        return value if low is None and high is None else self.constant(value)
+        if low is None and high is None:
+            return value
+        self.clips.append(Clip(value, low, high))
+        return self.constant(value)
 
     def regular(self, value: Any) -> Any:
         """The value: every number is finite."""
@@ -145,4 +160,4 @@ class FieldOperations:
             StopIteration: a function asked for more constants than it did of the symbolic batch.
         """
         self.held.append(value)
-        return FieldBatch([next(self._constants)], False)
+        return FieldBatch([next(self._constants)], False, self._inverse_root)

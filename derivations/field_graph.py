@@ -1,78 +1,86 @@
 """A TensorFlow graph, run exactly: each operation on arrays of field elements, at concrete sizes.
 
-Nothing is shared with the interpretation on symbolic axes: here slices are slices, and stages of sums are added up.
+The operations share nothing with the interpretation on symbolic axes: here slices are slices, and stages of sums are
+added up. Residues have no order; what a value per channel is clipped to is drawn at random, and held constant.
 """
 
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable
 from fractions import Fraction
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
+from derivations import fused_kernels
 from derivations.dual_numbers import Dual, inverse_root_of_residue, number
+from derivations.graph_walk import GraphWalk
 from derivations.symbolic_axes import UnknownGraph
 
 
-class FieldGraph:
-    """Runs graphs over the field of p elements; the numbers in ``constants`` are replaced, such as ε."""
+class FieldGraph(GraphWalk):
+    """Runs graphs over the field of p elements.
 
-    def __init__(self, p: int, constants: dict[float, Dual]) -> None:
+    Args:
+        p: The prime.
+        constants: Numbers of the graph that are replaced, such as ε.
+        branch: As in ``GraphWalk``.
+        seed: Of what is drawn for clipped values.
+    """
+
+    def __init__(self, p: int, constants: dict[float, Dual], branch: bool | None = None, seed: int = 0) -> None:
+        super().__init__(branch)
         self.p, self.constants = p, constants
+        self.held: list[np.ndarray] = []
+        self._rng = random.Random(seed)
 
-    def run(self, graph: Any, inputs: Sequence[np.ndarray], outputs: Sequence[Any]) -> list[np.ndarray]:
-        """The outputs: object arrays of ``Dual``.
+    def finished(self, value: Any) -> Any:
+        return value if isinstance(value, tuple) or value is None else np.asarray(value)
 
-        Raises:
-            NoRoot: a radicand is no square.
-            NotImplementedError: an operation is not known.
-        """
-        values: dict[str, np.ndarray] = {}
-        waiting = iter(inputs)
-        for operation in graph.get_operations():
-            arguments = [values[tensor.name] for tensor in operation.inputs]
-            if operation.type == "Placeholder":
-                result: Any = next(waiting)
-            elif operation.type in _PLAIN:
-                result = _PLAIN[operation.type](*arguments)
-            elif hasattr(self, f"_{operation.type}"):
-                result = getattr(self, f"_{operation.type}")(operation, *arguments)
-            else:
-                raise NotImplementedError(operation.type)
-            results = result if isinstance(result, tuple) else (result,)
-            for tensor, value in zip(operation.outputs, results, strict=True):
-                values[tensor.name] = np.asarray(value)
-        return [values[tensor.name] for tensor in outputs]
-
-    def array(self, values: np.ndarray) -> np.ndarray:
+    def array(self, values: Any) -> np.ndarray:
         """Residues as field elements."""
         return np.vectorize(lambda value: Dual({0: int(value) % self.p}, self.p), otypes=[object])(values)
+
+    def drawn(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Random field elements."""
+        values = [self._rng.randrange(1, self.p) for _ in range(int(np.prod(shape)))]
+        return self.array(np.array(values, dtype=object).reshape(shape))
+
+    def exact(self, value: float) -> Dual:
+        """A number of the graph."""
+        if float(value) in self.constants:
+            return self.constants[float(value)]
+        fraction = Fraction(float(value))
+        return Dual({0: fraction.numerator * pow(fraction.denominator, -1, self.p) % self.p}, self.p)
+
+    def __getattr__(self, name: str) -> Any:
+        if (function := _PLAIN.get(name.removeprefix("_"))) is None:
+            raise AttributeError(name)
+        return lambda operation, *arguments: function(*arguments)
 
     def _Const(self, operation: Any) -> np.ndarray:
         from tensorflow import make_ndarray
 
         array = make_ndarray(operation.get_attr("value"))
-        if not operation.outputs[0].dtype.is_floating:
+        if not operation.outputs[0].dtype.is_floating or not array.size:
             return array
-
-        def exact(value: float) -> Dual:
-            if float(value) in self.constants:
-                return self.constants[float(value)]
-            fraction = Fraction(float(value))
-            return Dual({0: fraction.numerator * pow(fraction.denominator, -1, self.p) % self.p}, self.p)
-
-        return np.vectorize(exact, otypes=[object])(array)
+        return np.vectorize(self.exact, otypes=[object])(array)
 
     def _Cast(self, operation: Any, value: np.ndarray) -> np.ndarray:
-        if operation.get_attr("DstT").is_floating and value.dtype != object:
+        target = operation.get_attr("DstT")
+        if target.is_floating and value.dtype != object:
             return self.array(value)
+        if not target.is_floating and value.dtype == object:
+            raise UnknownGraph(f"data cast to {target.name}")
         return value
 
-    def _root(self, value: Dual) -> Dual:
+    def root(self, value: Any) -> Any:
+        """The root of a number, that one which is a square itself."""
         inverse = value.power_series(inverse_root_of_residue(number(value.value), self.p))
         return inverse * value
 
     def _Sqrt(self, operation: Any, value: np.ndarray) -> np.ndarray:
-        return np.vectorize(self._root, otypes=[object])(value)
+        return np.vectorize(self.root, otypes=[object])(value)
 
     def _Rsqrt(self, operation: Any, value: np.ndarray) -> np.ndarray:
         return 1 / self._Sqrt(operation, value)
@@ -80,16 +88,30 @@ class FieldGraph:
     def _Greater(self, operation: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.vectorize(lambda value: number(value.value) != 0, otypes=[bool])(a)  # a sum of 0 and 1, or a size
 
+    def _StopGradient(self, operation: Any, value: np.ndarray) -> np.ndarray:
+        self.held.append(value)
+        return value
+
+    def _clipped(self, operation: Any, *values: np.ndarray) -> np.ndarray:
+        return self.drawn(np.broadcast_shapes(*(value.shape for value in values)))
+
+    _Minimum = _Relu = _Abs = _clipped
+
     def _Maximum(self, operation: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         if a.dtype != object:
             return np.asarray(np.maximum(a, b))
-        # Residues have no order; a count, which is a small number, is at least 1.
-        if number(b.item().value) != 1 or not 1 <= number(a.item().value) < 1 << 32:
-            raise UnknownGraph(f"the maximum {operation.name}")
-        return a
+        # A count, which is a small number, and 1.
+        if a.size == b.size == 1 and number(b.item().value) == 1 and number(a.item().value) < 1 << 32:
+            return a if number(a.item().value) >= 1 else b
+        return self._clipped(operation, a, b)
 
-    def _ZerosLike(self, operation: Any, value: np.ndarray) -> np.ndarray:
-        return self.array(np.zeros(value.shape, int))
+    def _LogicalAnd(self, operation: Any, a: Any, b: Any) -> Any:
+        if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+            return a & b
+        return super()._LogicalAnd(operation, a, b)
+
+    def _ZerosLike(self, operation: Any, value: Any) -> Any:
+        return self.array(np.zeros(value.shape, int)) if isinstance(value, np.ndarray) else None
 
     def _Sum(self, operation: Any, value: np.ndarray, positions: np.ndarray) -> np.ndarray:
         axes = tuple(int(position) for position in positions.ravel())
@@ -127,6 +149,32 @@ class FieldGraph:
             for one, other in (shapes, shapes[::-1])
         )
 
+    def _kernel(self) -> fused_kernels.Kernel:
+        def count(x: np.ndarray) -> int:
+            return int(np.prod(x.shape[:-1]))
+
+        def total(value: np.ndarray) -> np.ndarray:
+            return value.sum(axis=tuple(range(value.ndim - 1)))
+
+        return fused_kernels.Kernel(
+            of=lambda function, *values: function(*values),
+            mean=lambda value: total(value) / count(value),
+            total=total,
+            inverse_root=lambda value: self._Rsqrt(None, value),
+            unbiased=lambda variance, x: variance * count(x) / max(count(x) - 1, 1),
+            same=lambda a, b: (
+                a.shape == b.shape and all((p - q).vanishes() for p, q in zip(a.flat, b.flat, strict=True))
+            ),
+        )
+
+    def _FusedBatchNormV3(self, operation: Any, x: Any, scale: Any, offset: Any, *_: Any) -> tuple[Any, ...]:
+        epsilon = self.exact(operation.get_attr("epsilon"))
+        return fused_kernels.forward(operation, self._kernel(), x, scale, offset, epsilon)
+
+    def _FusedBatchNormGradV3(self, operation: Any, dy: Any, x: Any, scale: Any, *tokens: Any) -> tuple[Any, ...]:
+        epsilon = self.exact(operation.get_attr("epsilon"))
+        return fused_kernels.backward(operation, self._kernel(), dy, x, scale, tokens[0], epsilon)
+
 
 def _stitched(*arguments: np.ndarray) -> np.ndarray:
     half = len(arguments) // 2
@@ -137,17 +185,16 @@ def _stitched(*arguments: np.ndarray) -> np.ndarray:
 
 
 _PLAIN: dict[str, Callable[..., Any]] = {
-    "Identity": lambda a: a,
-    "StopGradient": lambda a: a,
-    "IdentityN": lambda *values: values,
     "Mul": lambda a, b: a * b,
     "MulNoNan": lambda a, b: a * b,
     "AddV2": lambda a, b: a + b,
-    "AddN": lambda *terms: sum(terms[1:], terms[0]),
+    "AddN": lambda *terms: reduce(np.add, terms),
     "Sub": lambda a, b: a - b,
     "Neg": lambda a: -a,
     "RealDiv": lambda a, b: a / b,
     "DivNoNan": lambda a, b: a / b,
+    "Reciprocal": lambda a: 1 / a,
+    "ReciprocalGrad": lambda y, dy: -dy * y * y,
     "Square": lambda a: a * a,
     "SquaredDifference": lambda a, b: (a - b) * (a - b),
     "SqrtGrad": lambda y, dy: dy / (y * 2),
@@ -155,6 +202,8 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "Shape": lambda a: np.array(a.shape, dtype=int),
     "Pack": lambda *values: np.stack(values),
     "Reshape": lambda a, shape: a.reshape([int(size) for size in shape]),
+    "Transpose": np.transpose,
+    "ExpandDims": lambda a, axis: np.expand_dims(a, int(axis)),
     "BroadcastTo": lambda a, shape: np.broadcast_to(a, [int(size) for size in shape]),
     "Fill": lambda shape, value: np.full([int(size) for size in shape], value.item(), dtype=value.dtype),
     "FloorDiv": lambda a, b: a // b,
@@ -162,6 +211,7 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "Range": lambda start, limit, step: np.arange(int(start), int(limit), int(step)),
     "GatherV2": lambda values, indices, axis: values[indices],
     "Prod": lambda values, axis: np.prod(values, dtype=int),
+    "InvertPermutation": np.argsort,
     "DynamicStitch": _stitched,
     "IsFinite": lambda a: np.ones(a.shape, bool),
     "LogicalOr": np.logical_or,

@@ -14,7 +14,7 @@ The method decides within these bounds and refuses, by ``Unprovable``, whatever 
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import sympy as sp
@@ -88,10 +88,24 @@ def differentiate(expression: Any, wrt: Expr) -> Expr:
     return expression.diff(wrt)
 
 
+@lru_cache(maxsize=1 << 16)
+def free_symbols(e: Expr) -> frozenset[Symbol]:
+    """``e.free_symbols``, found once: SymPy walks through every sum anew."""
+    if isinstance(e, Symbol):
+        return frozenset((e,))
+    if not e.args:
+        return frozenset()
+    if isinstance(e, Sum):
+        bound = frozenset(limit[0] for limit in e.limits)
+        return (free_symbols(e.function) - bound).union(*(free_symbols(limit[2]) for limit in e.limits))
+    found = frozenset[Symbol]().union(*map(free_symbols, e.args))
+    return found | {e} if isinstance(e, Indexed) else found
+
+
 def check_form(expression: Expr) -> None:
     """Raise ``Unprovable`` unless the normal form may be applied to ``expression``."""
     _check_form(expression, frozenset())
-    clash = _bound_symbols(expression) & expression.free_symbols
+    clash = _bound_symbols(expression) & free_symbols(expression)
     if clash:
         raise Unprovable(f"{_names(clash)} is both free and the index of a sum")
 
@@ -243,7 +257,7 @@ def _sum_of_monomial(term: Expr, j: Symbol, last: Expr, scope: Scope) -> Expr:
     outside: list[Expr] = []
     inside: list[Expr] = []
     for factor in Mul.make_args(term):
-        (inside if j in factor.free_symbols else outside).append(factor)
+        (inside if j in free_symbols(factor) else outside).append(factor)
     constant, monomial = Mul(*outside), Mul(*inside)
     for delta in _deltas(monomial):
         a, b = delta.args

@@ -13,7 +13,7 @@ _UNICODE = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "mu": "μ", "xhat": "x̂", "g_mu": "g_μ",
     "r0": "r₀", "mu1": "μ₁", "mu2": "μ₂", "v1": "v₁", "v2": "v₂", "n1": "n₁", "n2": "n₂", "phat": "p̂", "deltap": "δ′",
     "yp": "y′", "yout": "y°", "deltaout": "δ°", "mean_ref": "μ_ref", "std_ref": "σ_ref", "u_gamma": "u_γ",
-    "u_beta": "u_β", "Phi": "Φ",
+    "u_beta": "u_β", "Phi": "Φ", "rho": "ρ",
 }  # fmt: skip
 _LATEX = {
     "xhat": r"\hat{x}", "epsilon": r"\varepsilon", "g_mu": r"g_{\mu}", "g_v": "g_{v}", "phat": r"\hat{p}",

@@ -45,7 +45,7 @@ def claim_text(claim: Claim, number: int, *, latex: bool = False, steps: bool = 
     """
     settlement = claim.settlement
     assert settlement is not None
-    verdict = f"{settlement.verdict:<10} {settlement.seconds * 1e3:5.0f} ms"
+    verdict = f"{claim.verdict_text:<10} {settlement.seconds * 1e3:5.0f} ms"
     lines = [f"{number:3}. {claim.title:<{WIDTH - len(verdict) - 5}}{verdict}"]
     lines.append(f"       \\[ {claim.latex} \\]" if latex else f"       {claim.statement}")
     if claim.quote:
@@ -85,6 +85,9 @@ def summary_text(claims: Iterable[Claim], seconds: float) -> str:
     counts = Counter(claim.verdict for claim in settled)
     verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
     refuted = sum(claim.verdict is claim.expected is Verdict.REFUTED for claim in settled)
+    on_axioms = sum(bool(claim.axioms) for claim in settled if claim.verdict is Verdict.PROVED)
+    if on_axioms:
+        verdicts += f" ({on_axioms} of the proofs assume an axiom, which the report states)"
     if refuted:
         verdicts += f" ({refuted} of them false statements of tutorials and the like, claimed to be refuted)"
     bounds = [
@@ -106,7 +109,7 @@ def records(claims: Iterable[Claim]) -> list[dict[str, object]]:
             "about": claim.about,
             "quote": claim.quote,
             "assumptions": list(claim.assumptions),
-            "verdict": str(claim.verdict),
+            "verdict": claim.verdict_text,
             "expected": str(claim.expected),
             "side_conditions": list(settlement.side_conditions),
             "steps": list(settlement.steps),

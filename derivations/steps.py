@@ -69,7 +69,7 @@ def definitions(weighted: bool = False) -> Definitions:
 def setting(weighted: bool = False) -> Setting:
     """The setting of every claim on the textbook definition: i and k run over the batch, s is the inverse root."""
     variance = definitions(weighted).unfold(v)
-    positive = (variance + epsilon, *([over_batch(w[i])] if weighted else []))
+    positive = (variance + epsilon, epsilon, *([over_batch(w[i])] if weighted else []))
     return Setting({i: m, k: m}, InverseRoot(s, epsilon, variance), positive)
 
 

@@ -5,7 +5,7 @@ functions that TensorFlow runs on tensors run on it unchanged; what they return 
 """
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import sympy as sp
 from sympy import Expr, Rational, Symbol
@@ -100,17 +100,26 @@ def _per_element(value: Any) -> SymbolicBatch:
     return value
 
 
+class Clip(NamedTuple):
+    """What was clipped, and to which bounds; None is no bound."""
+
+    value: Any
+    low: Any
+    high: Any
+
+
 class SymbolicOperations:
     """The ``Operations`` of one symbolic batch, plain or with weights w_i.
 
     ``conditions`` collects the denominators and radicands met on the way, before SymPy can cancel them; ``constants``
-    the symbols that stand for values held constant, with those values.
+    the symbols that stand for values held constant, with those values; ``clips`` what was clipped.
     """
 
     def __init__(self, *, weighted: bool = False) -> None:
         self.weighted = weighted
         self.conditions: set[Condition] = set()
         self.constants: dict[Symbol, Expr] = {}
+        self.clips: list[Clip] = []
 
     def sum(self, value: Any) -> SymbolicBatch:
         """Σ over the elements, whatever their weights.
@@ -120,6 +129,10 @@ class SymbolicOperations:
         """
         return SymbolicBatch(over_batch(_per_element(value).expression), per_element=False)
 
+    def over_replicas(self, *sums: Any) -> tuple[Any, ...]:
+        """The sums as they are: this batch is whole."""
+        return sums
+
     def mean(self, value: Any) -> SymbolicBatch:
         """Σ share·value.
 
@@ -127,6 +140,10 @@ class SymbolicOperations:
             TypeError: as for ``sum``.
         """
         return self.sum(_per_element(value) * self.share())
+
+    def near_mean(self, value: Any) -> SymbolicBatch:
+        """The mean; formulas use it only as a constant, which may be any."""
+        return self.mean(value)
 
     def share(self) -> SymbolicBatch:
         """1/m, or w_i/Σw."""
@@ -156,8 +173,11 @@ class SymbolicOperations:
         return lifted(value)
 
     def clip(self, value: Any, low: Any, high: Any) -> SymbolicBatch:
-        """The value if there are no bounds; else a new symbol: what is proved with it holds wherever it is clipped."""
-        return lifted(value) if low is None and high is None else self.constant(value)
+        """A function of which nothing is known: a new symbol, whose arguments ``clips`` keeps for claims about them."""
+        if low is None and high is None:
+            return lifted(value)
+        self.clips.append(Clip(value, low, high))
+        return self.constant(value)
 
     def regular(self, value: Any) -> SymbolicBatch:
         """The value: every real number is finite."""

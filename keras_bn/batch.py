@@ -13,11 +13,14 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_bn import xla
+from keras_bn.formulas import training
+from keras_bn.formulas.training import Moments
+
 # How many numbers are added one after the other before their mean joins the second stage of a sum.
 BLOCK = 256
-# Length up to which a sum along the last axis needs no stages. TensorFlow adds there pairwise, and cutting a row that
-# is no multiple of a block copies it; so that only rows are staged which are long for XLA, which adds serially.
-SERIAL_ROW = 1024
+# Parts that are added to each other, number by number, before XLA sums.
+FOLDS = 8
 
 
 class TensorBatch:
@@ -56,6 +59,9 @@ class TensorBatch:
         self._total = float(count) if isinstance(count, int) else tf.cast(count, self.dtype)
         if self._weights is not None:
             self._total = self._reduce(tf.cast(self._weights, self.dtype))
+        self._derive_from_total()
+
+    def _derive_from_total(self) -> None:
         # None where it is known that elements count.
         self._populated = None if isinstance(self._total, float) and self._total > 0 else self._total > 0
         # Where nothing counts every sum is 0, and so are the quotients, instead of 0/0.
@@ -119,9 +125,18 @@ class TensorBatch:
 
         Not finite, or negative by rounding, where there is no unbiased variance.
         """
-        total, weights = tf.cast(self._total, self.dtype), self._weights
-        squares = total if weights is None else self._reduce(tf.square(tf.cast(weights, self.dtype)))
-        return self.vector(total / (total - squares / self._divisor))
+        total = tf.cast(self._total, self.dtype)
+        return self.vector(total / (total - self._squares() / self._divisor))
+
+    def _squares(self) -> Any:
+        """Σ w², which is Σ w but for weights that are numbers."""
+        if self._weights is None or self._weights.dtype == tf.bool:
+            return self._total
+        return self._reduce(tf.square(self._weights))
+
+    def moments(self, elements: tf.Tensor) -> Moments:
+        """Mean and variance of the batch."""
+        return training.moments(self, elements)
 
     def biased(self) -> tf.Tensor | float:
         """max(m − 1, 1) / m: the biased variance in units of the one that TensorFlow's fused kernel returns."""
@@ -132,16 +147,21 @@ class TensorBatch:
 
     def _reduce(self, value: tf.Tensor) -> tf.Tensor:
         # Weights may have the size 1 along the channels.
-        per_channel = self._per_channel if self._weights is None else self._without_reduced(sizes_of(value))
+        sizes = self._view if self._weights is None else sizes_of(value)
+        per_channel = self._without_reduced(sizes)
         for number in reversed(self._reduced):
-            value = _staged_sum(value, number, self._view[number])
+            value = _staged_sum(value, number, sizes[: number + 1])
         return _reshaped(value, per_channel)
 
     # What the formulas use.
 
     def sum(self, value: tf.Tensor) -> tf.Tensor:
-        """Σ over every element, whatever its weight."""
+        """Σ over every element at hand, whatever its weight."""
         return self._reduce(value)
+
+    def over_replicas(self, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """The sums as they are: this batch is whole."""
+        return sums
 
     def mean(self, value: tf.Tensor) -> tf.Tensor:
         """Σ w·value / Σ w, or 0 where nothing counts. An element of weight 0 is left out, NaN or not."""
@@ -152,6 +172,41 @@ class TensorBatch:
         if self._weights.dtype != tf.bool:
             value = self._weights * value
         return self._reduce(tf.where(self._counts, value, tf.zeros_like(value))) / self._divisor
+
+    def near_mean(self, value: tf.Tensor) -> tf.Tensor:
+        """The mean of the first BLOCK elements along the first reduced axis; with weights, the mean.
+
+        Of m elements, n have a mean that is at most √(m/n) standard deviations away from that of all, for n of them
+        contribute n/m · (distance)² to the variance; and usually it is a small part of one.
+        """
+        first, *others = self._reduced
+        size = self._view[first]
+        few = BLOCK if not others else 1
+        if self._weights is not None or (isinstance(size, int) and size <= few):
+            return self.mean(value)
+        head = value[(*(slice(None),) * first, slice(None, few))]
+        return _reshaped(tf.reduce_mean(head, self._reduced), self._per_channel)
+
+    def mean_of_finite(self, value: tf.Tensor) -> tf.Tensor:
+        """``mean`` of [M, C] with weights [M, 1], for values that are finite even where the weight is 0.
+
+        A product of matrices reads each value once and writes none of them back.
+        """
+        weights = tf.cast(self._weights, self.dtype)
+        blocks = self._view[0] // BLOCK
+        whole, channels = blocks * BLOCK, self._view[1]
+        heads = tf.matmul(
+            tf.reshape(weights[:whole], [blocks, 1, BLOCK]), tf.reshape(value[:whole], [blocks, BLOCK, channels])
+        )
+        tail = tf.matmul(weights[whole:], value[whole:], transpose_a=True)
+        return (tf.reduce_sum(heads, [0, 1]) + tail[0]) / self._divisor
+
+    @property
+    def row_weights(self) -> tf.Tensor | None:
+        """The weights as [M, 1] where they are that, for channels that come last; else None."""
+        if self._weights is None or self._left_out is None or self._weights.shape[1] != 1:
+            return None
+        return tf.cast(self._weights, self.dtype)
 
     def share(self) -> tf.Tensor:
         """w / Σ w; 1 / m without weights."""
@@ -234,22 +289,46 @@ def _reshaped(value: tf.Tensor, shape: list[Any] | tuple[Any, ...]) -> tf.Tensor
     return value if value.shape.as_list() == list(shape) else tf.reshape(value, shape)
 
 
-def _staged_sum(value: tf.Tensor, axis: int, length: Any) -> tf.Tensor:
-    """Σ along one axis, in two stages.
+def _staged_sum(value: tf.Tensor, axis: int, sizes: list[Any]) -> tf.Tensor:
+    """Σ along one axis, in stages; ``sizes`` are those of the axes up to it, as ints where they are known.
 
-    XLA adds serially, and TensorFlow too but along the last axis: 4·10⁵ float32 numbers cost them a relative 10⁻⁵.
-    Blocks are summed first, which is also faster, since a block stays in the cache. The *means* of the blocks go to the
-    second stage, because XLA folds a sum of sums back into one serial sum; a division between them prevents that.
+    Both TensorFlow and XLA add serially, but for TensorFlow's sums along the last axis, which are pairwise: 4·10⁵
+    float32 numbers cost them a relative 10⁻⁵. Runs of BLOCK numbers are summed first, which is also faster, since a run
+    stays in the cache. The *means* of the runs go to the second stage, because XLA folds a sum of sums back into one
+    serial sum; a division between them prevents that.
     """
-    limit = SERIAL_ROW if axis == value.shape.rank - 1 else BLOCK
-    if isinstance(length, int) and length <= limit:
+    if isinstance(sizes[axis], int) and sizes[axis] <= BLOCK:
         return tf.reduce_sum(value, axis)
-    sizes = sizes_of(value)
-    blocks = length // BLOCK
-    whole = blocks * BLOCK
-    before = (slice(None),) * axis
-    head = tf.reshape(value[(*before, slice(None, whole))], [*sizes[:axis], blocks, BLOCK, *sizes[axis + 1 :]])
+    if xla.compiles():
+        value, length, rest = _folded(value, axis, sizes)
+        return _sum_of_runs(value, axis, [*sizes[:axis], length]) + rest
+    return tf.reduce_sum(value, axis) if axis == value.shape.rank - 1 else _sum_of_runs(value, axis, sizes)
+
+
+def _sum_of_runs(value: tf.Tensor, axis: int, sizes: list[Any]) -> tf.Tensor:
+    head, rest = _split(value, axis, sizes, [sizes[axis] // BLOCK, BLOCK])
     total = BLOCK * tf.reduce_sum(tf.reduce_mean(head, axis + 1), axis)
-    if isinstance(whole, int) and whole == length:
-        return total
-    return total + tf.reduce_sum(value[(*before, slice(whole, None))], axis)
+    return total if rest is None else total + tf.reduce_sum(rest, axis)
+
+
+def _folded(value: tf.Tensor, axis: int, sizes: list[Any]) -> tuple[tf.Tensor, Any, tf.Tensor | float]:
+    """(v, its length, r) with Σ value = Σ v + r: v is the sum of the FOLDS parts of the values.
+
+    XLA writes out what it is to reduce, here an eighth of the values; the sum of the parts it computes while it reads.
+    """
+    length = sizes[axis] // FOLDS
+    head, rest = _split(value, axis, sizes, [FOLDS, length])
+    parts = tf.unstack(head, FOLDS, axis)
+    while len(parts) > 1:
+        parts = [a + b for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0], length, 0.0 if rest is None else tf.reduce_sum(rest, axis)
+
+
+def _split(value: tf.Tensor, axis: int, sizes: list[Any], stages: list[Any]) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """The axis as two axes of sizes ``stages``, and what is left over, if anything may be."""
+    before, whole = (slice(None),) * axis, stages[0] * stages[1]
+    after = sizes_of(value)[axis + 1 :] if axis + 1 < value.shape.rank else []
+    shape = [*sizes[:axis], *stages, *after]
+    if isinstance(whole, int) and whole == sizes[axis]:
+        return tf.reshape(value, shape), None
+    return tf.reshape(value[(*before, slice(None, whole))], shape), value[(*before, slice(whole, None))]

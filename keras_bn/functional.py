@@ -4,11 +4,12 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_bn import masking
+from keras_bn import masking, xla
 from keras_bn.batch import TensorBatch, statistics_dtype
 from keras_bn.engines import closed_form, fused, selection
 from keras_bn.engines.closed_form import Fallback
 from keras_bn.formulas.renormalization import Reference
+from keras_bn.formulas.training import Moments
 
 
 class BatchNormOutput(NamedTuple):
@@ -84,10 +85,12 @@ def batch_norm(
     selection.check_name(engine)
     shape = with_channels(x.shape, axes, tuple(gamma.shape))
     request = selection.Request(shape, axes, x.dtype, epsilon, mask=mask is not None)
-    engine = selection.choose(engine, request._replace(jit_compile=selection.traced_for_xla())).engine
+    # The weights of an explicit mask are the same for all channels.
+    engine = selection.choose(engine, request._replace(jit_compile=xla.compiles())).engine
     weights = None if mask is None else masking.explicit(tf.convert_to_tensor(mask), x, axes)
     batch = TensorBatch(x, axes, tuple(gamma.shape), weights)
-    return train(engine, batch, x, gamma, beta, epsilon=epsilon)
+    y, moments = train(engine, batch, x, gamma, beta, epsilon=epsilon)
+    return BatchNormOutput(y, moments.mean, moments.variance)
 
 
 def train(
@@ -100,28 +103,31 @@ def train(
     epsilon: float,
     fallback: Fallback | None = None,
     reference: Reference | None = None,
-) -> BatchNormOutput:
-    """``batch_norm`` of checked arguments by a chosen engine; ``fallback`` and ``reference`` as in the closed form."""
+) -> tuple[tf.Tensor, Moments]:
+    """y and the moments of checked arguments by a chosen engine; ``fallback`` and ``reference`` as in the closed form.
+
+    The moments have the shape of gamma. All are differentiable, the mean with the pair that it is kept as.
+    """
     training = fused.training if engine == "fused" else closed_form.training
 
     @tf.custom_gradient
     def normalized(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:
         return training(batch, x, gamma, beta, epsilon=epsilon, fallback=fallback, reference=reference)
 
-    y, mean, variance = normalized(x, gamma, beta)
+    y, *moments = normalized(x, gamma, beta)
     if engine != "fused":
-        return BatchNormOutput(y, mean, variance)
+        return y, Moments(*moments)
 
     @tf.custom_gradient
     def statistics(x: tf.Tensor) -> Any:
         # Apart from y: where nobody differentiates mean and variance, their gradient costs nothing.
-        def backward(d_mean: tf.Tensor, d_variance: tf.Tensor) -> tf.Tensor:
+        def backward(*d_moments: tf.Tensor) -> tf.Tensor:
             _, gradients = closed_form.training(batch, x, gamma, beta, epsilon=epsilon, fallback=fallback)
-            return gradients(tf.zeros_like(x), d_mean, d_variance)[0]
+            return gradients(tf.zeros_like(x), *d_moments)[0]
 
-        return (tf.stop_gradient(mean), tf.stop_gradient(variance)), backward
+        return tuple(tf.stop_gradient(value) for value in moments), backward
 
-    return BatchNormOutput(y, *statistics(x))
+    return y, Moments(*statistics(x))
 
 
 def with_channels(shape: tf.TensorShape, axes: tuple[int, ...], channels: tuple[int, ...]) -> tuple[int | None, ...]:

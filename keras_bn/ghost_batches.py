@@ -11,7 +11,7 @@ from keras_bn import functional
 from keras_bn.batch import TensorBatch, sizes_of
 from keras_bn.engines.closed_form import Fallback
 from keras_bn.formulas import merging
-from keras_bn.functional import BatchNormOutput
+from keras_bn.formulas.training import Moments
 
 
 def train(
@@ -24,10 +24,10 @@ def train(
     weights: tf.Tensor | None,
     epsilon: float,
     fallback: Fallback,
-) -> BatchNormOutput:
+) -> tuple[tf.Tensor, Moments]:
     """``functional.train`` on groups of ``size`` samples, the last of which may be smaller.
 
-    Mean and variance are those of the whole batch, merged from those of the groups (equation 7).
+    The moments are those of the whole batch, merged from those of the groups (equation 7).
     """
     samples = sizes_of(x)[0]
     if weights is not None:
@@ -49,10 +49,10 @@ def train(
         for part, groups, group_size in parts
         if tf.is_tensor(samples) or groups * group_size > 0 or samples == 0
     ]
-    y, mean, variance, count = (tf.concat(values, axis=0) for values in zip(*outputs, strict=True))
-    groups = TensorBatch(mean, tuple(range(1, mean.shape.rank)), tuple(gamma.shape), weights=count)
-    merged = merging.merge(groups, groups.elements(mean), groups.elements(variance))
-    return BatchNormOutput(tf.ensure_shape(y, x.shape), *(groups.vector(value) for value in merged))
+    y, count, *moments = (tf.concat(values, axis=0) for values in zip(*outputs, strict=True))
+    groups = TensorBatch(count, tuple(range(1, count.shape.rank)), tuple(gamma.shape), weights=count)
+    merged = merging.merge_moments(groups, Moments(*(groups.elements(value) for value in moments)))
+    return tf.ensure_shape(y, x.shape), Moments(*(groups.vector(value) for value in merged))
 
 
 def _train_groups(
@@ -65,15 +65,15 @@ def _train_groups(
     weights: tf.Tensor | None,
     epsilon: float,
     fallback: Fallback,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """(y, and mean, variance and count of each group): the groups are one more channel axis, in front."""
+) -> tuple[tf.Tensor, ...]:
+    """(y, and count and moments of each group): the groups are one more channel axis, in front."""
     rank, channels = x.shape.rank, (groups, *gamma.shape)
     grouped = tf.reshape(x, [groups, size, *sizes_of(x)[1:]])
     if weights is not None:
         weights = tf.reshape(weights, [groups, size, *sizes_of(weights)[1:]])
     batch = TensorBatch(grouped, (0, *(a % rank + 1 for a in axes)), channels, weights)
     fallback = Fallback(*(tf.broadcast_to(value, channels) for value in fallback))
-    y, mean, variance = functional.train(
+    y, moments = functional.train(
         "closed_form",
         batch,
         grouped,
@@ -82,4 +82,4 @@ def _train_groups(
         epsilon=epsilon,
         fallback=fallback,
     )
-    return tf.reshape(y, tf.shape(x)), mean, variance, batch.count()
+    return tf.reshape(y, tf.shape(x)), batch.count(), *moments

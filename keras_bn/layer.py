@@ -6,12 +6,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_bn import arguments, functional, ghost_batches, masking, moving_state
+from keras_bn import arguments, functional, ghost_batches, masking, moving_state, replicas, xla
 from keras_bn.batch import TensorBatch
 from keras_bn.engines import closed_form, fused, selection
 from keras_bn.engines.closed_form import Fallback
 from keras_bn.engines.selection import Choice, Request
 from keras_bn.formulas.renormalization import Reference
+from keras_bn.formulas.training import Moments
 
 
 @keras.saving.register_keras_serializable(package="keras_bn", name="BatchNormalization")
@@ -42,7 +43,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         renorm: Whether to correct the batch's statistics towards those of earlier batches (equation 8).
         renorm_clipping: Bounds of that correction, any of ``rmin``, ``rmax`` and ``dmax``.
         renorm_momentum: Weight of the old value in the statistics of earlier batches, in [0, 1].
-        synchronized: Whether replicas share statistics; supported on one replica so far.
+        synchronized: Whether the replicas of a ``tf.distribute`` strategy normalize with the statistics of all their
+            batches together; otherwise each normalizes with those of its own. The moving statistics are those of the
+            whole batch either way, and equal on all replicas. The README says what that costs.
         unbiased_variance: Whether the moving variance follows the unbiased variance, PyTorch's convention.
         virtual_batch_size: In training, normalize groups of this many samples separately (ghost batches); the last
             group may be smaller. The moving statistics are those of the whole batch.
@@ -189,14 +192,19 @@ class BatchNormalization(keras.layers.BatchNormalization):
         state = {variable.name: _read(variable, batch.dtype) for variable in self._state}
         moving = Fallback(state["moving_mean"], state["moving_variance"])
         shape = functional.with_channels(x.shape, self._axes, self._channels)
-        engine = self._choose(shape, x.dtype, uses_batch, mask is not None, selection.traced_for_xla()).engine
+        per_channel = weights is not None and any(weights.shape[a] != 1 for a in self._axes)
+        engine = self._choose(
+            shape, x.dtype, uses_batch, mask is not None, xla.compiles(), channel_weights=per_channel
+        ).engine
         if not uses_batch:
             if engine == "fused":
                 y = fused.inference(x, *moving, gamma, beta, epsilon=self.epsilon)
             else:
                 y = closed_form.inference(batch, x, *moving, gamma, beta, epsilon=self.epsilon)
             return tf.cast(y, self.compute_dtype)
-        selection.refuse_replicas(self.synchronized)
+        several = replicas.several()
+        if several and self.synchronized:
+            batch = replicas.WholeBatch(batch, batch.moments(batch.elements(x)))
         reference = self._reference(state) if self.renorm else None
         fallback = moving
         if masking.is_propagated(mask, inputs):
@@ -209,16 +217,19 @@ class BatchNormalization(keras.layers.BatchNormalization):
             )
         options = {"epsilon": self.epsilon, "fallback": fallback}
         if self.virtual_batch_size is None:
-            y, mean, variance = functional.train(engine, batch, x, gamma, beta, reference=reference, **options)
+            y, moments = functional.train(engine, batch, x, gamma, beta, reference=reference, **options)
         else:
-            y, mean, variance = ghost_batches.train(
+            y, moments = ghost_batches.train(
                 self.virtual_batch_size, x, gamma, beta, axes=self._axes, weights=weights, **options
             )
+        if several and not self.synchronized:
+            batch = replicas.WholeBatch(batch, Moments(*(batch.channel(value) for value in moments)))
+            moments = batch.statistics
         new = moving_state.renewed(
             state,
             batch,
-            mean,
-            variance,
+            moments.mean,
+            moments.variance,
             momentum=self.momentum,
             unbiased_variance=self.unbiased_variance,
             renorm_momentum=self.renorm_momentum if self.renorm else None,
@@ -265,7 +276,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return self._choose(tuple(shape), dtype, training and self.trainable, mask, jit_compile)
 
     def _choose(
-        self, shape: tuple[int | None, ...], dtype: tf.DType, training: bool, mask: bool, jit_compile: bool
+        self,
+        shape: tuple[int | None, ...],
+        dtype: tf.DType,
+        training: bool,
+        mask: bool,
+        jit_compile: bool,
+        *,
+        channel_weights: bool = False,
     ) -> Choice:
         request = Request(
             shape,
@@ -274,9 +292,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
             self.epsilon,
             training=training,
             mask=mask,
+            channel_weights=channel_weights,
             renorm=self.renorm,
             ghost_batches=self.virtual_batch_size is not None,
-            synchronized=self.synchronized,
+            synchronized=self.synchronized and replicas.number() > 1,
             jit_compile=jit_compile,
         )
         return selection.choose(self.engine, request)

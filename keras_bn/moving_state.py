@@ -33,8 +33,9 @@ def renewed(
         renorm_momentum: Weight of the old references of batch renormalization; None without it.
         epsilon: Added to the variance.
     """
-    # One test for NaN, overflow and, by a division by 0, a batch in which nothing counts.
-    valid = tf.math.is_finite(batch.per_count(mean + variance))
+    # One test for NaN, overflow and, by a division by 0, a batch in which nothing counts: where the mean is not finite,
+    # the variance about it is not either.
+    valid = tf.math.is_finite(batch.per_count(variance))
     unbiased = variance
     if unbiased_variance:
         factor = batch.bessel()

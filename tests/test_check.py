@@ -1,6 +1,7 @@
 """The judge of a user's formula: right ones are proved however written, wrong ones refuted, the rest refused."""
 
 import random
+import re
 import time
 from fractions import Fraction
 
@@ -215,3 +216,169 @@ def test_rewritings_are_proved_and_their_errors_refuted(seed):
     assert judge(formula, target).claim.verdict is Verdict.PROVED, formula
     wrong = f"{formula} + {Fraction(1, 100)}*s*sum(delta*x)"
     assert judge(wrong, target).claim.verdict is Verdict.REFUTED, wrong
+
+
+# Right rewritings and wrong formulas, by target.
+REWRITTEN = {
+    "dx": [
+        "gamma*s*delta - gamma*s*mean(delta) - gamma*s*x_hat*mean(x_hat*delta)",
+        "gamma*s/m*(m*dy - sum(dy) - (x-mu)*s**2*sum(dy*(x-mu)))",
+        "(gamma/sqrt(var+epsilon))*((delta-mean(delta)) - x_hat*mean(x_hat*(delta-mean(delta))))",
+        "gamma*inv_std*(delta - sum(delta + x_hat*sum(delta*x_hat)/m)/m - x_hat*mean(delta*x_hat))",
+        "gamma*s*delta + 2*(x-mu)/m*(-gamma*s**3*sum(delta*(x-mu))/2) - gamma*s*sum(delta)/m",
+        "gamma*(mean(x**2)-mean(x)**2+epsilon)**(-0.5)*(delta-mean(delta)-x_hat*mean(delta*x_hat))",
+        "gamma*s*sum((delta-mean(delta))/m) + gamma*s*(delta-mean(delta)-x_hat*mean(delta*x_hat))",
+        "gamma*s*(1-1/m)*delta - gamma*s*(sum(delta)-delta)/m - gamma*s*x_hat*sum(delta*x_hat)/m",
+        "gamma*s**3*((var+epsilon)*(delta-mean(delta)) - (x-mu)*mean(delta*(x-mu)))",
+        "gamma*s*(delta-mean(delta)-x_hat*(mean(delta*x)-mu*mean(delta))*s)",
+        "gamma/s*(delta-mean(delta))*s**2 - gamma*s*x_hat*mean(delta*x_hat)",
+        "0.5*gamma*s*(2*delta-2*mean(delta)-2*x_hat*mean(delta*x_hat))",
+    ],
+    "dgamma": [
+        "sum(x_hat*delta)",
+        "m*mean(delta*x_hat)",
+        "s*sum(delta*(x-mean(x)))",
+        "sum((delta-mean(delta))*x_hat)",
+        "s*(sum(x*delta)-sum(x)*sum(delta)/m)",
+        "sum(delta*(x-mu)/sqrt(epsilon+var))",
+    ],
+    "dbeta": [
+        "sum(dy)",
+        "m*mean(dy)",
+        "sum(delta)+sum(x_hat)",
+        "sum(delta + x - mu)",
+        "mean(m*delta)",
+        "sum(mean(delta))",
+    ],
+    "dx_hat": [
+        "gamma*delta",
+        "delta*gamma + 0*x",
+        "gamma*(delta - mean(delta)) + gamma*mean(delta)",
+        "gamma*dy*s**2*(var+epsilon)",
+    ],
+    "dmean": [
+        "-gamma*s*sum(delta)",
+        "-s*sum(gamma*dy)",
+        "-gamma*m*mean(delta)/sqrt(var+epsilon)",
+        "-s*sum(gamma*delta) - 2*(-0.5*gamma*s**3*sum(delta*(x-mu)))*mean(x-mu)",
+    ],
+    "dvariance": [
+        "-0.5*gamma*s**3*sum(delta*(x-mu))",
+        "-gamma*s**2*sum(delta*x_hat)/2",
+        "sum(gamma*delta*(x-mu))*(-1/2)*(var+epsilon)**(-3/2)",
+        "-0.5*gamma/(var+epsilon)*sum(x_hat*dy)",
+    ],
+}
+MISTAKEN = {
+    "dx": [
+        "gamma*s*(delta-mean(delta)-x_hat*mean(delta*x_hat)*m/(m-1))",
+        "gamma*s*(delta+mean(delta)-x_hat*mean(delta*x_hat))",
+        "gamma*s*(delta-mean(delta)-x*mean(delta*x_hat))",
+        "gamma*s*(delta-mean(delta)-x_hat*mean(delta)*mean(x_hat))",
+        "gamma*s**2*(delta-mean(delta)-x_hat*mean(delta*x_hat))",
+        "gamma*s*(delta-mean(delta)-x_hat*mean(delta*x_hat))+epsilon",
+        "gamma*s*(delta - mean(delta) - x_hat*mean(delta*x_hat)/(1-epsilon*s**2))",
+        "gamma*(delta-mean(delta)-x_hat*mean(delta*x_hat))/sqrt(var)",
+        "s*delta",
+        "gamma*s*(delta-mean(delta)-(x-mu)*mean(delta*(x-mu)))",
+        "gamma*s*(delta-mean(delta)-x_hat*mean(delta*x_hat)/2)",
+        "beta*s*(delta-mean(delta)-x_hat*mean(delta*x_hat))",
+    ],
+    "dgamma": [
+        "sum(delta*x)",
+        "mean(delta*x_hat)",
+        "sum(delta)*sum(x_hat)",
+        "sum(delta*x_hat)+beta",
+        "sum(delta*(x-mu))/sqrt(var)",
+        "gamma*sum(delta*x_hat)",
+    ],
+    "dbeta": [
+        "delta",
+        "mean(delta)",
+        "gamma*sum(delta)",
+        "sum(delta*x_hat)",
+        "sum(delta)+1",
+        "sum(delta)*1.0000001",
+    ],
+    "dx_hat": [
+        "delta",
+        "gamma*delta*s",
+        "gamma*sum(delta)",
+        "gamma*(delta-mean(delta))",
+    ],
+    "dmean": [
+        "-gamma*sum(delta)",
+        "gamma*s*sum(delta)",
+        "-gamma*s*mean(delta)",
+        "0",
+    ],
+    "dvariance": [
+        "-0.5*gamma*s**3*sum(delta*x)",
+        "-0.5*gamma*s**2*sum(delta*(x-mu))",
+        "0.5*gamma*s**3*sum(delta*(x-mu))",
+        "-gamma*s**3*sum(delta*(x-mu))",
+    ],
+}
+REWRITTEN_WEIGHTED = {
+    "dx": [
+        "gamma*s*(delta - w/W*sum(delta) - w/W*x_hat*sum(delta*x_hat))",
+        "gamma*s*delta - gamma*s*w*(sum(delta)+x_hat*sum(delta*x_hat))/sum(w)",
+    ],
+    "dgamma": [
+        "sum(delta*x_hat)",
+        "s*(sum(delta*x) - mu*sum(delta))",
+    ],
+    "dbeta": [
+        "sum(dy)",
+    ],
+    "dx_hat": [
+        "gamma*dy",
+    ],
+    "dmean": [
+        "-gamma*s*sum(delta)",
+    ],
+    "dvariance": [
+        "-gamma*s**3*sum(delta*(x-mu))/2",
+    ],
+}
+MISTAKEN_WEIGHTED = {
+    "dx": [
+        "gamma*s*(delta - mean(delta) - x_hat*mean(delta*x_hat))",
+        "gamma*s*(delta - w*mean(delta) - w*x_hat*mean(delta*x_hat))",
+    ],
+    "dgamma": [
+        "sum(w*delta*x_hat)",
+        "mean(delta*x_hat)",
+    ],
+    "dbeta": [
+        "sum(w*dy)",
+    ],
+    "dx_hat": [
+        "gamma*w*dy",
+    ],
+    "dmean": [
+        "-gamma*s*sum(w*delta)",
+        "-gamma*s*mean(delta)*m",
+    ],
+    "dvariance": [
+        "-gamma*s**3*sum(w*delta*(x-mu))/2",
+    ],
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("weighted", "formulas", "verdict"),
+    [
+        (False, REWRITTEN, Verdict.PROVED),
+        (False, MISTAKEN, Verdict.REFUTED),
+        (True, REWRITTEN_WEIGHTED, Verdict.PROVED),
+        (True, MISTAKEN_WEIGHTED, Verdict.REFUTED),
+    ],
+    ids=["rewritten", "mistaken", "rewritten weighted", "mistaken weighted"],
+)
+def test_every_target(target, weighted, formulas, verdict):
+    for formula in formulas[target]:
+        judgement = judge(formula, target, weighted=weighted)
+        assert judgement.claim.verdict is verdict, f"{formula}\n{judgement.text()}"
+        assert re.match(rf"{verdict}\b", judgement.text())

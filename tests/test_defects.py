@@ -13,6 +13,7 @@ import tensorflow as tf
 import keras_bn
 from tests import oracles, tolerances
 from tests.cases import Case, draw
+from tests.distribution import copies_of, on_replicas, strategy
 
 Ours, BuiltIn = keras_bn.BatchNormalization, keras.layers.BatchNormalization
 
@@ -166,6 +167,64 @@ def test_08_float_mask_is_weights():
     if keras.__version__ >= "3.15":  # 3.14 still took weights
         built_in(x, training=True, mask=weights)
         assert np.abs(built_in.moving_mean - mean).max() > 0.01
+
+
+def on_two_replicas(kind: type, x: np.ndarray, *mask: np.ndarray, sizes: tuple[int, int] = (4, 4), **options):
+    """A layer that saw one batch on two replicas, and its y."""
+    with strategy(2).scope():
+        layer = kind(momentum=0.0, **options)
+        layer.build(x.shape)
+    (y,) = on_replicas(lambda x, *mask: [layer(x, training=True, mask=mask[0] if mask else None)], sizes, x, *mask)
+    return layer, np.concatenate(y)
+
+
+def test_09_mask_and_synchronized():
+    rng = np.random.default_rng(0)
+    x, mask = rng.normal(size=(8, 5, 3)), rng.random((8, 5)) < 0.6
+    layer, y = on_two_replicas(Ours, x, mask, dtype="float64", synchronized=True)
+    mean, variance = x[mask].mean(0), x[mask].var(0)
+    np.testing.assert_allclose(y, (x - mean) / np.sqrt(variance + 1e-3), atol=tolerances.FLOAT64)
+    for copy in copies_of(layer.moving_mean):
+        np.testing.assert_allclose(copy, mean, rtol=tolerances.FLOAT64)
+    built_in, _ = on_two_replicas(BuiltIn, x, mask, dtype="float64", synchronized=True)
+    first, second = copies_of(built_in.moving_mean)
+    assert np.abs(first - second).max() > 0.1
+
+
+def test_10_one_set_of_moving_statistics():
+    """Two replicas see values around −10 and 10; then each predicts for the same row."""
+    x = np.random.default_rng(0).normal(size=(8, 3)) + np.where(np.arange(8) < 4, -10, 10)[:, None]
+    found = {}
+    for kind in (Ours, BuiltIn):
+        layer, _ = on_two_replicas(kind, x, dtype="float64")
+        (found[kind],) = on_replicas(lambda x, layer=layer: [layer(x)], (1, 1), np.zeros((2, 3)))
+        if kind is Ours:
+            for copy in copies_of(layer.moving_variance):
+                np.testing.assert_allclose(copy, x.var(0), rtol=tolerances.FLOAT64)
+    np.testing.assert_array_equal(*found[Ours])
+    assert np.abs(np.subtract(*found[BuiltIn])).max() > 10
+
+
+@pytest.mark.parametrize(("mean", "std"), [(1e3, 1.0), (1e4, 1.0), (2e19, 1e16)])
+def test_11_synchronized_variance(mean, std):
+    x = (np.random.default_rng(0).normal(mean, std, (64, 3))).astype("float32")
+    true = x.astype("float64").var(0)
+    layer, y = on_two_replicas(Ours, x, synchronized=True, sizes=(24, 40))
+    assert oracles.output_error(layer.moving_variance.numpy(), true) < tolerances.FLOAT32[1e4]
+    z = (x - x.mean(0, dtype="float64")) / np.sqrt(true + 1e-3)
+    assert oracles.output_error(y, z) < tolerances.FLOAT32[1e4]
+    built_in, _ = on_two_replicas(BuiltIn, x, synchronized=True, sizes=(24, 40))
+    assert not oracles.output_error(built_in.moving_variance.numpy(), true) < 0.01  # NaN too
+
+
+@pytest.mark.parametrize("synchronized", [True, False])
+def test_12_a_replica_without_rows(synchronized):
+    x = np.random.default_rng(0).normal(size=(8, 3))
+    layer, _ = on_two_replicas(Ours, x, sizes=(8, 0), dtype="float64", synchronized=synchronized)
+    for copy in copies_of(layer.moving_variance):
+        np.testing.assert_allclose(copy, x.var(0), rtol=tolerances.FLOAT64)
+    built_in, _ = on_two_replicas(BuiltIn, x, sizes=(8, 0), dtype="float64")
+    assert np.isnan(copies_of(built_in.moving_mean)[1]).all()
 
 
 @pytest.mark.parametrize(("ratio", "allowed"), [(1e3, 1e-6), (1e4, 1e-6), (1e5, 2e-6)])
@@ -331,3 +390,23 @@ def test_27_second_derivatives():
     ]
     assert errors[0] < tolerances.SECOND_ORDER
     assert errors[1] > 0.01
+
+
+@pytest.mark.parametrize("synchronized", [True, False])
+def test_26_xla_over_several_replicas(synchronized):
+    """An error that names the limit before TensorFlow fails, which it does for a model of dense layers alone."""
+
+    def fit(replicas: int, *layers: keras.layers.Layer) -> None:
+        with strategy(replicas).scope():
+            model = keras.Sequential([keras.Input((4,)), *layers, keras.layers.Dense(1)])
+            model.compile("sgd", "mse", jit_compile=True)
+        model.fit(np.ones((8, 4)), np.ones((8, 1)), verbose=0)
+
+    with pytest.raises(
+        NotImplementedError, match=r"one device only.*2 replicas of MirroredStrategy.*jit_compile=False"
+    ):
+        fit(2, Ours(synchronized=synchronized))
+    fit(1, Ours(synchronized=synchronized))
+    if synchronized:
+        with pytest.raises(tf.errors.InvalidArgumentError, match="located in device"):
+            fit(2)

@@ -10,12 +10,12 @@ import sympy as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from derivations import finite_field, steps
+from derivations import steps
 from derivations.claim import Claim, Disagreement, Verdict
 from derivations.claims import training
 from derivations.dual_numbers import PRIMES, Degree, Degrees, Dual, NoRoot, inverse_root_of_residue
 from derivations.execution import Computed
-from derivations.field_batch import FieldBatch
+from derivations.field_batch import FieldBatch, FieldOperations
 from derivations.finite_field import examine
 from derivations.finite_sums import Setting, Unprovable
 from derivations.notation import Definitions, Partial, beta, delta, gamma, i, k, m, mu, over_batch, s, x, x_hat
@@ -114,6 +114,11 @@ def test_a_formula_true_for_one_and_two_elements_only_is_refused():
     assert not examine(((m - 1) * (m - 2) * x[k], sp.Integer(0)), SETTING, NOTHING).equal
 
 
+@pytest.mark.parametrize("p", PRIMES)
+def test_a_prime_that_divides_the_difference_does_not_hide_it(p):
+    assert not examine((p * x[k], sp.Integer(0)), SETTING, NOTHING).equal
+
+
 def test_what_is_defined_nowhere_is_refused():
     with pytest.raises(Unprovable, match="a denominator is 0"):
         examine((x[k] / over_batch(x[i] - mu), x[k]), steps.setting(), steps.definitions())
@@ -163,7 +168,7 @@ def test_field_batches_refuse_comparison_and_sums_of_sums():
     for compare in (lambda: batch == 0, lambda: batch < 1, lambda: bool(batch)):
         with pytest.raises(TypeError, match="must not compare"):
             compare()
-    world = finite_field.FieldOperations(dual(Fraction(1)), None, lambda value: value)
+    world = FieldOperations(dual(Fraction(1)), None, lambda value: value)
     with pytest.raises(TypeError, match="nothing to sum"):
         world.sum(world.sum(batch))
 

@@ -1,14 +1,18 @@
 """The normal form: what it decides, what it refuses, and that it agrees with exact evaluation."""
 
+import inspect
+import sys
+import types
 from fractions import Fraction
 
 import pytest
 import sympy as sp
-from hypothesis import assume, given
+from hypothesis import HealthCheck, Phase, assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from sympy import Dummy, KroneckerDelta, Rational, Sum, Symbol
+from sympy import Dummy, IndexedBase, KroneckerDelta, Rational, Sum, Symbol
 
+from derivations import finite_sums
 from derivations.counterexample import Undefined, evaluate
 from derivations.finite_sums import (
     Condition,
@@ -218,54 +222,144 @@ def test_a_denominator_that_is_identically_zero_is_refused():
 
 # Fuzzing: an expression and its normal form have the same exact values.
 
-FREE = (i, k)
+p = index("p")  # runs over 1…n, as the elements of t do
+t = IndexedBase("t", real=True)
+# Names that collide with those of indices and of bound symbols, and are none of them.
+NAMESAKES = tuple(Symbol(name, **assumptions) for name, assumptions in (("j1", {}), ("i", {"real": True})))
+FUZZED = {i: m, k: m, p: n}
+FUZZED_PLAIN, FUZZED_ROOT = Setting(FUZZED), Setting(FUZZED, InverseRoot(s, epsilon, V))
 
 
 @st.composite
-def expressions(draw, depth=4, indices=FREE):
-    """Nested sums, deltas, powers and denominators."""
-    kind = draw(st.integers(0, 9)) if depth else 0
-    if kind <= 2:
-        at = st.sampled_from(indices)
-        leaf = draw(st.integers(0, 7))
-        if leaf == 7:
-            return KroneckerDelta(draw(at), draw(at))
-        return (x[draw(at)], delta[draw(at)], w[draw(at)], gamma, sp.Integer(draw(st.integers(-2, 3))), 1 / m, epsilon)[
-            leaf
-        ]
-    if kind <= 7:
-        parts = draw(st.lists(expressions(depth - 1, indices), min_size=2, max_size=3))
-        return sp.Add(*parts) if kind <= 5 else sp.Mul(*parts[:2])
+def leaves(draw, indices):
+    """Elements, deltas (shifted ones are refused), numbers, roots, and symbols named like indices."""
+    over_m, over_n = ([j for j, last in indices.items() if last == size] for size in (m, n))
+    kind = draw(st.integers(0, 14))
+    if kind <= 3:
+        return (x, delta, w, x)[kind][draw(st.sampled_from(over_m))]
+    if kind == 4:
+        return t[draw(st.sampled_from(over_n))]
+    if kind <= 6:
+        of = draw(st.sampled_from((over_m, over_n)))
+        return KroneckerDelta(draw(st.sampled_from(of)), draw(st.sampled_from(of)))
+    if kind == 7:
+        return KroneckerDelta(draw(st.sampled_from(over_m)), draw(st.sampled_from(over_m)) + draw(st.integers(0, 1)))
     if kind == 8:
+        return (V + epsilon) ** draw(st.sampled_from([Rational(-3, 2), Rational(-1, 2), Rational(1, 2), -1]))
+    if kind == 9:
+        return draw(st.sampled_from(NAMESAKES))
+    if kind == 10:  # a denominator in which two indices meet, and which is never 0
+        inner = dummy()
+        met = 1 / (x[draw(st.sampled_from(over_m))] + delta[draw(st.sampled_from([*over_m, inner, inner]))] + 7)
+        return Sum(met, (inner, 1, m)) if met.has(inner) else met
+    return draw(st.sampled_from([gamma, 1 / m, 1 / n, epsilon, *map(sp.Integer, (-2, -1, 2, 3))]))
+
+
+@st.composite
+def expressions(draw, depth=4, indices=None):
+    """Nested sums over two ranges, deltas, powers and denominators."""
+    indices = FUZZED if indices is None else indices
+    kind = draw(st.integers(0, 9)) if depth else 0
+    if kind <= 1:
+        return draw(leaves(indices))
+    if kind <= 6:
+        parts = draw(st.lists(expressions(depth - 1, indices), min_size=2, max_size=3))
+        return sp.Add(*parts) if kind <= 4 else sp.Mul(*parts[:2])
+    if kind == 7:
         return draw(expressions(depth - 1, indices)) ** draw(st.sampled_from([2, 3, -1]))
-    j = dummy()
-    return Sum(draw(expressions(depth - 1, (*indices, j))), (j, 1, m))
+    j, last = dummy(draw(st.sampled_from(["j", "i", "j1"]))), draw(st.sampled_from([m, n]))
+    return Sum(draw(expressions(depth - 1, {**indices, j: last})), (j, 1, last))
 
 
-points = st.integers(1, 4).flatmap(
-    lambda size: st.fixed_dictionaries(
+def _points(sizes):
+    size, other = sizes
+    entries = st.integers(-3, 3).map(Fraction)
+    return st.fixed_dictionaries(
         {
             m: st.just(Fraction(size)),
+            n: st.just(Fraction(other)),
             gamma: st.integers(-2, 3).map(Fraction),
-            **{place: st.integers(1, size).map(Fraction) for place in FREE},
-            **{base: st.tuples(*[st.integers(-3, 3).map(Fraction)] * size) for base in (x, delta)},
+            **{place: st.integers(1, size).map(Fraction) for place in (i, k)},
+            p: st.integers(1, other).map(Fraction),
+            **{base: st.tuples(*[entries] * size) for base in (x, delta)},
+            t: st.tuples(*[entries] * other),
             w: st.tuples(*[st.integers(0, 3).map(Fraction)] * size),
+            **dict.fromkeys(NAMESAKES, entries),
         }
     )
-)
 
 
-@pytest.mark.parametrize("setting", [PLAIN, WITH_ROOT], ids=["plain", "root eliminated"])
-@hypothesis_settings(max_examples=300, deadline=None, derandomize=True)
-@given(e=expressions(), point=points, deviation=st.integers(1, 4))
-def test_normal_form_keeps_the_value(setting, e, point, deviation):
-    assume(e.count_ops() < 200)
+points = st.tuples(st.integers(1, 4), st.integers(1, 3)).flatmap(_points)
+
+
+def keeps_the_value(setting, e, point, deviation):
+    """Whether the normal form of e has its value; None where there is no value, or no normal form."""
     variance = evaluate(V, point)
-    assume(deviation**2 > variance)
+    if deviation**2 <= variance or e.count_ops() > 200:
+        return None
     values = {**point, epsilon: deviation**2 - variance, s: Fraction(1, deviation)}
     try:
-        expected = evaluate(e, values)
-        normal = setting.normal_form(e)
+        return evaluate(setting.normal_form(e), values) == evaluate(e, values)
     except (Undefined, Unprovable):
-        assume(False)
-    assert evaluate(normal, values) == expected
+        return None
+
+
+SETTINGS = {"plain": FUZZED_PLAIN, "root eliminated": FUZZED_ROOT}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETTINGS)
+@hypothesis_settings(max_examples=1500, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(e=expressions(), point=points, deviation=st.integers(1, 4))
+def test_normal_form_keeps_the_value(name, e, point, deviation):
+    kept = keeps_the_value(SETTINGS[name], e, point, deviation)
+    assume(kept is not None)
+    assert kept
+
+
+# A fuzz that finds nothing proves nothing: each of these breakages of the normal form is found by it.
+BREAKAGES = {
+    "Σ 1 is 1": ("return constant * last", "return constant"),
+    "a delta collapses to nothing": ("(monomial / delta).xreplace({j: k})", "(monomial / delta)"),
+    "a delta is 1": ("term = delta * (term / delta).xreplace({b: a})", "term = term / delta"),
+    "a square is distributed as a power of 1": ("[base] * int(exponent)", "[base] * (int(exponent) - 1)"),
+    "a product loses what it adds": ("for b in Add.make_args(factor)]", "for b in Add.make_args(factor)[:1]]"),
+    "every sum has the same index": ('_Bound(f"j{1 + _depth(monomial)}"', '_Bound("j1"'),
+    "factors leave the sum in which they vary": ("(inside if j in free_symbols(factor)", "(inside if factor.has(t)"),
+    "the first of several limits is forgotten": (
+        "for j, _, last in e.limits:\n        last",
+        "for j, _, last in e.limits[-1:]:\n        last",
+    ),
+    "ε is 1/s² + v": ("symbol**-2 - _normal_form", "symbol**-2 + _normal_form"),
+    "ε is 1/s − v": ("symbol**-2 - _normal_form", "symbol**-1 - _normal_form"),
+}
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_the_fuzz_finds_every_breakage_of_the_normal_form(name):
+    old, new = BREAKAGES[name]
+    source = inspect.getsource(finite_sums)
+    assert old in source
+    broken = types.ModuleType("broken")
+    broken.__dict__["t"] = t
+    sys.modules["broken"] = broken  # where dataclasses look for their module
+    exec(source.replace(old, new), broken.__dict__)
+    broken.Unprovable = Unprovable  # type: ignore[attr-defined]
+    setting = broken.Setting(FUZZED, broken.InverseRoot(s, epsilon, V))
+
+    @hypothesis_settings(
+        max_examples=3000,
+        deadline=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(e=expressions(), point=points, deviation=st.integers(1, 4))
+    def fuzz(e, point, deviation):
+        assert keeps_the_value(setting, e, point, deviation) is not False
+
+    try:
+        with pytest.raises((AssertionError, KeyError)):  # another value, or an index that is left over
+            fuzz()
+    finally:
+        del sys.modules["broken"]

@@ -134,7 +134,7 @@ def test_reasons():
         return norm()(y) + y
 
     assert "activation relu of dense" in reason_of(graph(lambda x: norm()(dense(activation="relu")(x))))
-    assert "dense before it is called several times" in reason_of(graph(shared))
+    assert "dense before it is called elsewhere, too" in reason_of(graph(shared))
     assert "output of dense before it is used elsewhere" in reason_of(graph(branching))
     assert "an input" in reason_of(graph(lambda x: norm()(x)))
     assert "after it is an output" in reason_of(graph(lambda x: norm()(x)))
@@ -160,6 +160,32 @@ def test_several_uses_of_one_layer():
     model = keras.Model(x, [norm(L.Dense(4, name="a")(x)), norm(L.Dense(4, name="b")(x))])
     report = folded_alike(move_away(model), np.random.default_rng(0).normal(size=(4, 3)).astype("float32"))
     assert [sorted(fold.into.split(", ")) for fold in report.folds] == [["a", "b"]]
+
+
+def test_one_batch_normalization_behind_every_call_of_one_layer():
+    dense, norm, a, b = L.Dense(4, name="dense"), BatchNormalization(), keras.Input((3,)), keras.Input((3,))
+    model = keras.Model([a, b], [norm(dense(a)), L.ReLU()(norm(dense(b)))])
+    x = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
+    assert folded_alike(move_away(model), list(x)).folds[0].into == "dense"
+
+
+def test_two_batch_normalizations_before_one_layer_stay():
+    dense, a, b = L.Dense(4, name="dense"), keras.Input((3,)), keras.Input((3,))
+    model = keras.Model([a, b], [dense(BatchNormalization()(a)), dense(BatchNormalization()(b))])
+    x = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
+    reasons = [fold.reason for fold in folded_alike(move_away(model), list(x)).kept]
+    assert all("dense after it is called several times" in reason for reason in reasons)
+
+
+def test_a_call_around_a_graph_is_left_alone():
+    class Around(keras.Model):
+        def call(self, x, training=None, mask=None):
+            return super().call(x / 2, training=training)
+
+    x = keras.Input((3,))
+    inner = keras.Sequential([keras.Input((3,)), L.Dense(4), BatchNormalization()], name="inner")
+    report = folded_alike(move_away(Around(x, inner(x))), np.ones((2, 3), "float32"))
+    assert "not a graph" in report.kept[0].reason
 
 
 class Subclassed(keras.Model):

@@ -1,5 +1,7 @@
 """``convert`` and ``revert``: outputs, gradients, training and structure before and after."""
 
+import collections
+
 import keras
 import numpy as np
 import pytest
@@ -10,15 +12,6 @@ from keras_bn.model_tools.rebuilding import all_layers
 from tests import applications
 
 BUILT_IN = keras.layers.BatchNormalization
-
-
-@pytest.fixture
-def float64():
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_floatx("float32")
-    keras.config.set_dtype_policy("float32")
 
 
 def norms(model):
@@ -81,15 +74,19 @@ def test_outputs_of_applications_in_float32(name):
 @pytest.mark.parametrize("name", applications.SMALL)
 def test_ten_steps_of_training(float64, name):
     model = applications.build(name)
-    # At 1e-3 these networks of 1×1 pixels amplify any rounding tenfold a step: steps that are stable, then.
-    model.compile(optimizer=keras.optimizers.SGD(1e-5, momentum=0.9), loss="sparse_categorical_crossentropy")
-    new = convert(model)
+    # These networks of 1×1 pixels amplify rounding, tenfold a step at a rate of 1e-3; the control tells by how much.
+    model.compile(optimizer=keras.optimizers.SGD(1e-4, momentum=0.9), loss="sparse_categorical_crossentropy")
+    new, control = convert(model), revert(convert(model))
     assert new.compiled
-    x, labels = tf.constant(applications.images(name, samples=16)), tf.constant(np.arange(16) % 10)
+    assert kinds(control) == {BUILT_IN}
+    x, labels = applications.images(name, samples=16), tf.constant(np.arange(16) % 10)
     start = model.get_weights()
     for _ in range(10):
-        losses = [m.train_on_batch(x, labels) for m in (model, new)]
-        assert losses[1] == pytest.approx(losses[0], rel=1e-9)
+        loss, ours = (m.train_on_batch(tf.constant(x), labels) for m in (model, new))
+        # The built-in layer against itself, with every input moved to the next number.
+        nudged = control.train_on_batch(tf.constant(np.nextafter(x, np.inf)), labels)
+        assert nudged == pytest.approx(loss, rel=1e-9), "this rate amplifies rounding by itself"
+        assert ours == pytest.approx(loss, rel=1e-9)
     assert applications.error(new.get_weights(), model.get_weights()) < 1e-9
     assert applications.error(model.get_weights(), start) > 1e-3
 
@@ -165,6 +162,63 @@ def hard_coded_training():
     return keras.Model(x, BUILT_IN()(BUILT_IN()(keras.layers.Dense(3)(x), training=False), training=True))
 
 
+class Around(keras.Model):
+    """A functional model that does something around its graph."""
+
+    def call(self, x, training=None, mask=None):
+        return 2 * super().call(x / 2, training=training)
+
+
+class AroundChain(keras.Sequential):
+    def call(self, x, training=None, mask=None):
+        return 2 * super().call(x / 2, training=training)
+
+
+def around():
+    x = keras.Input((3,))
+    return Around(x, BUILT_IN()(keras.layers.Dense(2)(x)))
+
+
+Pair = collections.namedtuple("Pair", "dense norm")
+
+
+class Containers(keras.Model):
+    """Layers in tuples, named tuples, dictionaries of lists and sets."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.pair = (keras.layers.Dense(3), BUILT_IN())
+        self.named = Pair(keras.layers.Dense(3), BUILT_IN())
+        self.table = {"a": [keras.layers.Dense(3), BUILT_IN()], "b": [BUILT_IN()]}
+        self.lone = {BUILT_IN()}
+
+    def call(self, x, training=None):
+        for dense, norm in (self.pair, self.named, self.table["a"]):
+            x = norm(dense(x), training=training)
+        for norm in (*self.table["b"], *self.lone):
+            x = norm(x, training=training)
+        return x
+
+
+class Lazy(keras.layers.Layer):
+    """Does not build the blocks that it holds: they are when they are called."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.blocks = [Block(3), Block(3)]
+
+    def call(self, x, training=None):
+        for block in self.blocks:
+            x = x + block(x, training=training)
+        return x
+
+
+def containers():
+    model = Containers()
+    model(np.zeros((2, 3)))
+    return model
+
+
 def dictionary_inputs():
     a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
     return keras.Model({"a": a, "b": b}, {"sum": BUILT_IN()(a) + BUILT_IN()(b)})
@@ -210,6 +264,10 @@ MODELS = {
     "hard-coded training": hard_coded_training,
     "constructor of its own": lambda: TracksItself(4),
     "training step of its own": own_step,
+    "call of its own": around,
+    "chain with a call of its own": lambda: AroundChain([keras.Input((3,)), keras.layers.Dense(2), BUILT_IN()]),
+    "containers": containers,
+    "lazy": lambda: keras.Sequential([keras.Input((3,)), Lazy(), BUILT_IN()]),
     "wrapped": wrapped,
     "masked": masked,
 }
@@ -233,6 +291,7 @@ def test_kinds_of_models(float64, name):
     assert kinds(model) == {BUILT_IN}
     assert len(norms(new)) == len(norms(model))
     assert [layer.name for layer in all_layers(new)] == [layer.name for layer in all_layers(model)]
+    assert [variable.path for variable in new.weights] == [variable.path for variable in model.weights]
     # The built-in layer adds Keras' epsilon, 1e-7, to the number of elements that a mask leaves.
     assert_alike(model, new, x, tolerance=1e-7 if name == "masked" else 1e-12)
     assert type(new) is type(model) or name == "constructor of its own"
@@ -407,6 +466,67 @@ def test_models_that_cannot_be_made_anew():
     model(np.ones((2, 3)))
     with pytest.raises(ValueError, match=r"needy.*Needy.*get_config"):
         convert(model)
+
+
+class OwnConstructorAndCall(keras.Model):
+    def __init__(self, width):
+        x = keras.Input((3,))
+        super().__init__(x, BUILT_IN()(keras.layers.Dense(width)(x)))
+
+    def call(self, x, training=None, mask=None):
+        return super().call(x / 2, training=training)
+
+
+def test_a_graph_behind_a_constructor_and_a_call():
+    with pytest.raises(ValueError, match="OwnConstructorAndCall, has a constructor and a call"):
+        convert(OwnConstructorAndCall(2))
+
+
+class BuildsTwice(keras.layers.Layer):
+    def __init__(self, norm, **kwargs):
+        super().__init__(**kwargs)
+        self.norm = norm
+
+    def build(self, shape):
+        self.norm.build(shape)
+
+    def call(self, x):
+        return self.norm(x)
+
+    def get_config(self):
+        return {**super().get_config(), "norm": keras.saving.serialize_keras_object(self.norm)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "norm": keras.saving.deserialize_keras_object(config["norm"])})
+
+
+def test_copies_that_cannot_be_built():
+    model = keras.Sequential([keras.Input((3,)), BuildsTwice(BUILT_IN(), name="twice")])
+    with pytest.raises(ValueError, match=r"'twice', a BuildsTwice, is built by .* build those layers that are not"):
+        convert(model)
+
+
+class Hidden(keras.layers.Layer):
+    """Holds a layer where only its own code finds it."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        norm = BUILT_IN(name="hidden_norm")
+        self._layers.append(norm)
+        self._tracker.stored_ids["layers"].add(id(norm))
+        self.run = lambda x: norm(x)
+
+    def build(self, shape):
+        self._layers[0].build(shape)
+
+    def call(self, x):
+        return self.run(x)
+
+
+def test_layers_held_where_they_cannot_be_exchanged():
+    with pytest.raises(ValueError, match="Received: hidden_norm, held otherwise"):
+        convert(keras.Sequential([keras.Input((3,)), Hidden()]))
 
 
 class Derived(BUILT_IN):

@@ -53,7 +53,9 @@ def test_convert_and_back(file, tmp_path, capsys):
     assert "norm: virtual_batch_size=8" in error
     assert not (tmp_path / "ours_reverted.keras").exists()
     assert run("convert", tmp_path / "ours.keras", "--revert", "--lossy") == 0
-    assert "virtual_batch_size=8" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "1 of 1 batch normalizations are built-in now" in out
+    assert "virtual_batch_size=8" in out
     back = keras.models.load_model(tmp_path / "ours_reverted.keras")
     assert type(back.get_layer("norm")) is keras.layers.BatchNormalization
     np.testing.assert_array_equal(back(X), before(X))
@@ -129,8 +131,18 @@ def test_lambdas_are_not_loaded(tmp_path, capsys):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x + 1), BatchNormalization()])
     model.save(tmp_path / "model.keras")
     for tool in ("convert", "fold", "inspect"):
-        assert "ambda" in fails(capsys, 1, tool, tmp_path / "model.keras")
+        assert "holds Python code, as a Lambda layer does" in fails(capsys, 1, tool, tmp_path / "model.keras")
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_classes_that_only_the_users_code_defines(tmp_path, capsys):
+    class OnlyHere(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    keras.Sequential([keras.Input((2,)), OnlyHere(), BatchNormalization()]).save(tmp_path / "model.keras")
+    error = fails(capsys, 1, "inspect", tmp_path / "model.keras")
+    assert "needs class 'OnlyHere', which only your code defines" in error
 
 
 def test_pickles_are_not_loaded(file, capsys):
@@ -153,7 +165,16 @@ def test_pickles_are_not_loaded(file, capsys):
         (["recalibrate", "model.keras", "--data", "data.npz", "--key", "z"], 1, "Received: --key z"),
         (["recalibrate", "model.keras", "--data", "model.keras"], 1, "model.keras"),
         (["recalibrate", "model.keras", "--data", "data.npz", "--steps", "99"], 1, "Received: 2"),
-        (["fold", "broken.keras"], 1, "broken.keras"),
+        (
+            ["recalibrate", "model.keras", "--data", "wrong.npz"],
+            1,
+            "must have the shape (samples, 4). Received: (50, 3)",
+        ),
+        (["recalibrate", "model.keras", "--data", "words.npz"], 1, "must hold numbers. Received: dtype=<U1"),
+        (["recalibrate", "model.keras", "--data", "data.npy"], 1, "data.npy must be an NPZ file"),
+        (["fold", "broken.keras"], 1, "broken.keras is damaged"),
+        (["inspect", "half.keras"], 1, "half.keras is damaged"),
+        (["convert", "plain.keras"], 1, "plain.keras has no batch normalization"),
         (["explode", "model.keras"], 2, "explode"),
     ],
     ids=str,
@@ -161,6 +182,11 @@ def test_pickles_are_not_loaded(file, capsys):
 def test_errors(file, capsys, monkeypatch, arguments, status, received):
     monkeypatch.chdir(file.parent)
     (file.parent / "broken.keras").write_text("no archive")
+    (file.parent / "half.keras").write_bytes(file.read_bytes()[:5000])
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save("plain.keras")
+    np.savez("wrong.npz", x=X[:, :3])
+    np.savez("words.npz", x=np.array(["a", "b"]))
+    np.save("data.npy", X)
     assert received in fails(capsys, status, *arguments)
 
 

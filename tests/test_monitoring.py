@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_bn import BatchNormalization, BatchNormMonitor
+from keras_bn.model_tools import monitoring
 from keras_bn.model_tools.monitoring import QUANTITIES
 
 KINDS = [keras.layers.BatchNormalization, BatchNormalization]
@@ -119,6 +120,13 @@ def test_tensorboard(tmp_path):
 def test_picture(tmp_path):
     pytest.importorskip("matplotlib", reason="Matplotlib is an optional extra")
     fit(BatchNormMonitor(picture=tmp_path / "bn.png", warn=False), epochs=2)
+    assert (tmp_path / "bn.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_of_what_is_frozen_or_not_finite(tmp_path):
+    pytest.importorskip("matplotlib", reason="Matplotlib is an optional extra")
+    values = {quantity: [1.0, float("nan"), float("inf")] for quantity in QUANTITIES}
+    monitoring.draw({"a": values, "b": {quantity: [float("nan")] * 3 for quantity in QUANTITIES}}, tmp_path / "bn.png")
     assert (tmp_path / "bn.png").read_bytes().startswith(b"\x89PNG")
 
 

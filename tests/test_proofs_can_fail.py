@@ -1,199 +1,127 @@
-"""Every mutant of the shipped formulas is refuted by an exact counterexample, or is the same formula and listed so.
+"""Every mutant of the shipped formulas is refuted by an exact counterexample, or is the same formula and listed so."""
 
-The mutants are made mechanically from the source: each term and each factor dropped, each sign flipped, each operand
-scaled by 1.001, each operation and each variable exchanged for its neighbours.
-"""
-
-import ast
 import inspect
 import types
-from collections.abc import Iterator
+from importlib import import_module
 
+import numpy as np
 import pytest
-import sympy as sp
+import tensorflow as tf
 
-from derivations.claim import Claim, Verdict
-from derivations.claims import inference as inference_claims
-from derivations.claims import moving_statistics as moving_claims
-from derivations.claims import renormalization as renormalization_claims
-from derivations.claims import replicas as replicas_claims
+from derivations import mutants
+from derivations.claim import Verdict
 from derivations.claims import training as training_claims
-from derivations.finite_field import examine
-from keras_bn.formulas import inference, merging, moving_statistics, renormalization, training
+from derivations.mutants import EQUIVALENT, FAMILIES, Mutant, Tally
+from keras_bn import functional
+from keras_bn.formulas import training
+from tests.oracles import output_error
+from tests.tolerances import FLOAT32, SUMS_FLOAT32
 
-SCALE = sp.Rational(1001, 1000)
-
-# What may be mistaken for what; a neighbour is tried only where it exists.
-NEIGHBOURS = {
-    "gamma": ["inv_std", "beta", "scale"],
-    "beta": ["gamma"],
-    "inv_std": ["gamma", "scale"],
-    "scale": ["gamma", "inv_std"],
-    "d_beta": ["d_gamma"],
-    "d_gamma": ["d_beta"],
-    "d_mean": ["d_variance"],
-    "d_variance": ["d_mean"],
-    "dy": ["residual", "x"],
-    "x": ["residual", "dy"],
-    "residual": ["dy", "x"],
-    "center": ["shift"],
-    "shift": ["center"],
-    "slope": ["offset"],
-    "offset": ["slope"],
-    "variance": ["epsilon", "shift"],
-    "epsilon": ["variance"],
-    "mean": ["variance"],
-    "share": ["offset", "slope"],
-    "moving": ["batch"],
-    "batch": ["moving"],
-    "momentum": ["batch"],
-}
-OPERATIONS = {"sum": ["mean"], "mean": ["sum"], "inverse_root": ["constant"]}
-FLIPPED = {ast.Add: ast.Sub, ast.Sub: ast.Add}
-
-# Mutants that are the same function. By equation 9 every result is the same whatever the center, which the proofs
-# therefore take as a free symbol; how it is chosen decides only the accuracy in floating point.
-ANY_CENTER = "no result depends on the center (equation 9)"
-# What stands in for a masked NaN is no matter of real numbers; test_masks.py refutes these two.
-EVERY_NUMBER_IS_FINITE = "every real number is finite"
-SAME_MOMENTS = {
-    "center = ops.constant(ops.mean(x)): ops.constant(ops.mean(x)) → SCALE * ops.constant(ops.mean(x))": ANY_CENTER,
-    "center = ops.constant(ops.mean(x)): ops.mean(x) → SCALE * ops.mean(x)": ANY_CENTER,
-    "center = ops.constant(ops.mean(x)): ops.mean(x) → ops.sum(x)": ANY_CENTER,
-    "center = ops.constant(ops.mean(x)): x → SCALE * x": ANY_CENTER,
-}
-
-SAME_BACKWARD = {
-    "residual = ops.finite(x - center, shift): shift → center": EVERY_NUMBER_IS_FINITE,
-    "residual = ops.finite(x - center, shift): shift → SCALE * shift": EVERY_NUMBER_IS_FINITE,
-}
-SAME = {(training, "moments"): SAME_MOMENTS, (training, "backward"): SAME_BACKWARD}
-
-Change = tuple[ast.expr, str]  # the expression to be replaced, and the source to replace it with
-
-
-def changes(node: ast.expr, known: set[str]) -> Iterator[Change]:
-    """Every change to one expression and, in turn, to its parts; ``known`` names exist where it stands."""
-    source = ast.unparse(node)
-    match node:
-        case ast.Tuple(elts=parts) | ast.Call(func=ast.Name(), args=parts):
-            pass  # what a function returns
-        case ast.Call(func=ast.Attribute(attr=operation), args=parts):
-            yield node, f"SCALE * {source}"
-            yield from (
-                (node, source.replace(f".{operation}(", f".{other}(", 1)) for other in OPERATIONS.get(operation, [])
-            )
-        case ast.BinOp(left=left, op=op, right=right):
-            parts = [left, right]
-            yield node, f"SCALE * ({source})"
-            nothing = "1 + 0 *" if isinstance(op, ast.Mult | ast.Div) else "0 *"  # per element where the operand is
-            for dropped in (left, right):
-                yield dropped, f"{nothing} ({ast.unparse(dropped)})"
-            if flipped := FLIPPED.get(type(op)):
-                yield node, ast.unparse(ast.BinOp(left, flipped(), right))
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            parts = []
-            if name in NEIGHBOURS:
-                yield node, f"SCALE * {source}"
-                yield from ((node, source.replace(name, other)) for other in NEIGHBOURS[name] if other in known)
-        case _:
-            parts = []
-            yield node, f"SCALE * {source}"
-    for part in parts:
-        yield from changes(part, known)
-
-
-def mutants(module: types.ModuleType) -> Iterator[tuple[str, str, types.ModuleType]]:
-    """The function that was changed, what was changed, and the module with that one change."""
-    text = inspect.getsource(module)
-    for function in [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]:
-        known = {argument.arg for argument in function.args.args}
-        for statement in function.body:
-            if isinstance(statement, ast.Assign | ast.Return) and statement.value is not None:
-                for node, replacement in changes(statement.value, known):
-                    mutant = types.ModuleType(module.__name__)
-                    mutant.__dict__["SCALE"] = SCALE
-                    exec(_replaced(text, node, f"({replacement})"), mutant.__dict__)
-                    change = f"{ast.unparse(statement)}: {ast.unparse(node)} → {replacement}"
-                    yield function.name, change, mutant
-                known |= {n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-
-
-def _replaced(text: str, node: ast.expr, replacement: str) -> str:
-    lines = text.encode().splitlines(keepends=True)  # columns count bytes
-    assert node.lineno == node.end_lineno, "a mutated expression must stand on one line"
-    line = lines[node.lineno - 1]
-    lines[node.lineno - 1] = line[: node.col_offset] + replacement.encode() + line[node.end_col_offset :]
-    return b"".join(lines).decode()
-
-
-def refutation(family: types.ModuleType, function: str, mutant: types.ModuleType) -> Claim | None:
-    """The first claim with a counterexample, for ``backward`` those about it first; None if all are proved.
-
-    Any other end fails the test: a mutant must be refused by an inequality, not by an exception or for want of a proof.
-    """
-    claims = list(family.claims(mutant))
-    # The second proof is the quicker one; where it finds a difference, the first has to confirm it.
-    for claim in sorted(claims, key=lambda claim: not claim.about.endswith(function)):
-        if not examine(claim.members, claim.setting, claim.definitions).equal:
-            settled = claim.settle()
-            assert settled.verdict is Verdict.REFUTED, settled.line()
-            return settled
-    for claim in claims:
-        settled = claim.settle()
-        assert settled.verdict is Verdict.PROVED, settled.line()
-    return None
-
-
-FAMILIES = {
-    training: training_claims,
-    inference: inference_claims,
-    moving_statistics: moving_claims,
-    merging: replicas_claims,
-    renormalization: renormalization_claims,
-}
-# What is clipped is any constant to the proofs: where it is clipped is tested on numbers, in test_layer_options.py.
-CLIPPING = {(renormalization, "correction"), (renormalization, "standard_deviation")}
-SLOW = ("moments", "normalize", "backward")
 CASES = [
-    pytest.param(module, function, marks=pytest.mark.slow if function in SLOW else ())
+    pytest.param(module, function, marks=pytest.mark.slow if module == "training" else ())
     for module, functions in {
-        training: ("mean", "moments", "normalize", "backward"),
-        inference: ("normalize",),
-        moving_statistics: ("update", "cumulative_momentum"),
-        merging: ("merge",),
-        renormalization: ("compose", "gradient_of_gamma"),
+        "training": ("mean", "moments", "normalize", "backward"),
+        "inference": ("normalize",),
+        "moving_statistics": ("update", "cumulative_momentum"),
+        "merging": ("merge",),
+        "renormalization": ("standard_deviation", "correction", "compose", "gradient_of_gamma"),
     }.items()
     for function in functions
 ]
 
 
+def formulas(name: str) -> types.ModuleType:
+    return import_module(f"keras_bn.formulas.{name}")
+
+
 def test_every_function_is_mutated():
-    listed = {case.values for case in CASES} | CLIPPING
-    for module in FAMILIES:
-        assert {(module, function) for function, _, _ in mutants(module)} == {c for c in listed if c[0] is module}
+    listed = {case.values for case in CASES}
+    assert listed == {(name, mutant.function) for name in FAMILIES for mutant in mutants.mutants(formulas(name))}
+    assert set(EQUIVALENT) <= listed
 
 
 @pytest.mark.parametrize(("module", "function"), CASES)
 def test_mutants_are_refuted(module, function):
-    tried = [(description, mutant) for name, description, mutant in mutants(module) if name == function]
-    survivors = {description for description, mutant in tried if not refutation(FAMILIES[module], function, mutant)}
+    claims = import_module(f"derivations.claims.{FAMILIES[module]}")
+    tried = [mutant for mutant in mutants.mutants(formulas(module)) if mutant.function == function]
+    survivors = set()
+    for mutant in tried:
+        refuted = mutants.refutation(claims, mutant)
+        if refuted is None:
+            survivors.add(mutant.change)
+        else:  # by the second proof; the first has to find a counterexample
+            settled = refuted.settle()
+            assert settled.verdict is Verdict.REFUTED, f"{mutant.change}: {settled.line()}"
     assert len(tried) >= 4
-    assert survivors == SAME.get((module, function), {}).keys()
+    known = EQUIVALENT.get((module, function))
+    assert survivors == (set(known.changes) if known else set())
+
+
+EQUIVALENTS = [(key, change) for key, same in EQUIVALENT.items() for change in same.changes]
+
+
+@pytest.mark.parametrize(("key", "change"), EQUIVALENTS, ids=[change for _, change in EQUIVALENTS])
+def test_equivalent_mutants_are_told_apart_by_floating_point(key, change, monkeypatch):
+    """What is one function over the reals is none in float32, where the mean is large or a masked value is NaN."""
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(512, 4)) + 1e5).astype(np.float32)
+    dy = rng.normal(size=x.shape).astype(np.float32)
+    gamma, beta = rng.normal(size=(2, 4)).astype(np.float32)
+    counts = np.ones(len(x), bool)
+    if key[1] == "backward":
+        # A mean between two floats, so that the pair's second part is no small one, and a large cotangent on the NaN.
+        x = (2.0**27 + 16 * np.round(4 * rng.normal(size=x.shape))).astype(np.float32)
+        counts[0], x[0], dy[0] = False, np.nan, 1000.0
+    counted = x[counts].astype(np.float64)
+    z = (counted - counted.mean(axis=0)) / np.sqrt(counted.var(axis=0) + 1e-3)
+    true_y, true_gamma = gamma * z + beta, (dy[counts] * z).sum(axis=0)
+
+    def error() -> float:
+        values = [tf.constant(value) for value in (x, gamma, beta)]
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            y, *_ = functional.batch_norm(*values, mask=counts, engine="closed_form")
+        d_gamma = tape.gradient(y, values[1], output_gradients=tf.constant(dy))
+        return max(output_error(y.numpy()[counts], true_y), output_error(d_gamma.numpy(), true_gamma))
+
+    limit = max(FLOAT32[1e5], SUMS_FLOAT32)
+    assert error() <= limit
+    module = formulas(key[0])
+    (mutant,) = [mutant for mutant in mutants.mutants(module) if mutant.change == change]
+    mutant.module.SCALE = 1.001
+    monkeypatch.setattr(module, key[1], getattr(mutant.module, key[1]))
+    assert error() > limit
+
+
+def test_a_surviving_mutant_fails_the_tally(monkeypatch):
+    monkeypatch.setattr(mutants, "FAMILIES", {"moving_statistics": "moving_statistics"})
+    assert [(t.name, t.tried, t.equivalent) for t in mutants.tallies()] == [
+        ("moving_statistics.update", 23, []),
+        ("moving_statistics.cumulative_momentum", 8, []),
+    ]
+    monkeypatch.setattr(mutants, "refutation", lambda family, mutant: None)
+    with pytest.raises(AssertionError, match=r"moving_statistics\.update: return moving"):
+        mutants.tallies()
+    assert Tally("nothing").tried == 0
+
+
+def changed(old: str, new: str, function: str) -> Mutant:
+    text = inspect.getsource(training)
+    assert old in text
+    module = types.ModuleType(training.__name__)
+    exec(text.replace(old, new), module.__dict__)
+    return Mutant(function, f"{old} → {new}", module)
 
 
 def test_a_formula_right_but_for_the_weights_is_refuted_by_the_weighted_claims():
-    text = inspect.getsource(training).replace("share = ops.share()", "share = 1 / ops.sum(dy * 0 + 1)")
-    mutant = types.ModuleType(training.__name__)
-    exec(text, mutant.__dict__)
-    found = refutation(training_claims, "backward", mutant)
+    mutant = changed("share = ops.share()", "share = 1 / ops.sum(dy * 0 + 1)", "backward")
+    found = mutants.refutation(training_claims, mutant)
     assert found is not None
     assert found.identifier == "training.weighted.backward.x"
+    assert found.settle().verdict is Verdict.REFUTED
 
 
 def test_a_forward_pass_with_another_epsilon_is_refuted_although_its_gradient_follows():
-    mutant = types.ModuleType(training.__name__)
-    exec(inspect.getsource(training).replace("variance + epsilon", "variance + 2 * epsilon"), mutant.__dict__)
-    found = refutation(training_claims, "normalize", mutant)
+    found = mutants.refutation(training_claims, changed("variance + epsilon", "variance + 2 * epsilon", "normalize"))
     assert found is not None
     assert found.identifier == "training.plain.normalize.inv_std"

@@ -59,6 +59,44 @@ def test_forms_of_data(kind, name):
     assert_statistics_of(new.get_layer("norm"), X)
 
 
+@pytest.mark.parametrize("options", [{}, {"trainable": False}, {"axis": 1}], ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_float64_the_statistics_are_those_of_all_data(float64, kind, options):
+    rng = np.random.default_rng(0)
+    x = rng.normal([3.0, -200.0, 0.0], [1.0, 4.0, 0.1], size=(50, 4, 3))
+    axis = options.get("axis", -1)
+    if axis == 1:
+        x = np.moveaxis(x, -1, 1)
+    model = keras.Sequential([keras.Input(x.shape[1:]), kind(name="norm", **options)])
+    batches = (part for part in (x[:1], x[1:20], x[20:]))
+    norm = recalibrate(model, batches, steps=3).get_layer("norm")
+    rest = tuple(i for i in range(3) if i != axis % 3)
+    # Two passes over all of it, in more digits than float64 where the machine has them.
+    wide = x.astype(np.longdouble)
+    mean = wide.mean(rest, keepdims=True)
+    np.testing.assert_allclose(norm.moving_mean, mean.reshape(-1).astype(float), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(norm.moving_variance, ((wide - mean) ** 2).mean(rest).astype(float), rtol=1e-12)
+
+
+@pytest.mark.parametrize("policy", ["float16", "mixed_float16", "bfloat16"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_sixteen_bits(kind, policy):
+    model = keras.Sequential([keras.Input((3,), dtype="float32"), kind(name="norm", dtype=policy)])
+    norm = recalibrate(model, X, batch_size=16).get_layer("norm")
+    # What the layer normalizes: ours the inputs as they are, the built-in one rounded ones.
+    seen = X if kind is BatchNormalization else np.asarray(tf.cast(tf.cast(X, norm.compute_dtype), "float32"))
+    rounding = {"float16": 1e-3, "bfloat16": 8e-3}.get(norm.moving_mean.dtype, 1e-5)
+    np.testing.assert_allclose(np.asarray(tf.cast(norm.moving_mean, "float32")), seen.mean(0), rtol=rounding, atol=1e-4)
+    np.testing.assert_allclose(np.asarray(tf.cast(norm.moving_variance, "float32")), seen.var(0), rtol=rounding)
+
+
+def test_dictionaries_of_inputs():
+    a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
+    model = keras.Model({"a": a, "b": b}, BatchNormalization(name="norm")(keras.layers.Add()([a, 2 * b])))
+    for data in ({"a": X, "b": X}, tf.data.Dataset.from_tensor_slices({"a": X, "b": X}).batch(16)):
+        assert_statistics_of(recalibrate(model, data, batch_size=16).get_layer("norm"), 3 * X)
+
+
 def test_steps_take_the_first_batches():
     assert_statistics_of(recalibrate(single(), X, steps=2, batch_size=16).get_layer("norm"), X[:32])
 

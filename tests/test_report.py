@@ -4,14 +4,16 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sympy as sp
 
-from derivations import document, mathml, prove, steps
-from derivations.claim import Claim
+from derivations import document, mathml, prove, report, steps
+from derivations.claim import Claim, Verdict
 from derivations.equations import EQUATIONS
+from derivations.mutants import EQUIVALENT, Tally
 from derivations.notation import Partial, delta, i, k, m, over_batch, x
 
 REPORT = Path(document.__file__).with_name("REPORT.md")
@@ -87,3 +89,30 @@ def test_a_sum_is_bracketed_where_something_follows_it():
     assert shown.count("<mo>(</mo>") == 1
     assert mathml.mathml(over_batch(x[i] + 1)).count("<mo>(</mo>") == 1
     ET.fromstring(mathml.math(shown, mathml.mathml(steps.D_X)))
+
+
+def test_mutants_and_axioms_are_reported(claims: list[Claim]):
+    same = next(iter(EQUIVALENT.values()))
+    tallies = [Tally("training.moments", 22, [(same.changes[0], same)]), Tally("inference.normalize", 32)]
+    for text in (document.markdown(claims, tallies), document.html(claims, tallies)):
+        for words in ("proved equivalent", same.because, same.accuracy, "FusedBatchNormV3", "max(m − 1, 1)"):
+            assert words in text
+    assert "| training.moments | 23 | 22 | 1 |" in document.markdown(claims, tallies)
+    assert "| all | 55 | 54 | 1 |" in document.markdown(claims, tallies)
+    assert "| all |" not in document.markdown(claims)
+
+
+def test_the_verdict_carries_the_axiom(claims: list[Claim]):
+    claim = replace(next(c for c in claims if c.verdict is Verdict.PROVED), axioms=("A1",))
+    assert claim.verdict_text == "proved assuming A1"
+    for text in (
+        claim.line(),
+        report.claim_text(claim, 1),
+        document.markdown([claim]),
+        document.html([claim]),
+        str(report.records([claim])),
+    ):
+        assert "proved assuming A1" in text
+    assert "1 of the proofs assume an axiom" in report.summary_text([claim], 0)
+    refuted = replace(next(c for c in claims if c.verdict is Verdict.REFUTED), axioms=("A1",))
+    assert refuted.verdict_text == "refuted"

@@ -69,7 +69,7 @@ def test_inference_training_and_running_statistics(name, shape, options, axis):
     layer = from_torch(module, axis=axis, dtype="float64")
     rng = np.random.default_rng(0)
     place = channels_last if axis == -1 else np.asarray
-    for _ in range(4):
+    for _ in range(10):
         x, dy = rng.normal(size=(2, *shape)) + 1
         for theirs, ours in zip(*training_step(module.train(), layer, x, dy, axis), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)

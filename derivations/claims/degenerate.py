@@ -8,26 +8,13 @@ from sympy import Expr, Rational, Symbol
 
 from derivations import steps
 from derivations.claim import Claim
-from derivations.execution import Execution, World
+from derivations.execution import Execution, NothingCounts, World
 from derivations.finite_sums import InverseRoot, Setting
 from derivations.notation import Definitions, delta, epsilon, gamma, i, k, m, s, x, x_hat
 from keras_bn.formulas import training as shipped
 
 M, V = Symbol("M", real=True), Symbol("V", nonnegative=True)  # the statistics in the batch's place
 c, d = sp.symbols("c d", real=True)  # cotangents of mean and variance
-
-
-class _NothingCounts:
-    """The operations of a batch in which every weight is 0: no element has a share, the fallback is used."""
-
-    def __init__(self, world: World) -> None:
-        self._ops, self._zero = world.ops, world.value(sp.Integer(0))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._ops, name)
-
-    def share(self) -> Any:
-        return self._zero
 
 
 def claims(functions: Any = shipped) -> Iterator[Claim]:
@@ -38,7 +25,7 @@ def claims(functions: Any = shipped) -> Iterator[Claim]:
         statistics = functions.Moments(mean, zero, variance)
         elements, scale, eps, dy = map(world.value, (x[i], gamma, epsilon, delta[i]))
         _, saved = functions.normalize(world.ops, elements, statistics, scale, zero, eps)
-        ops = _NothingCounts(world)
+        ops = NothingCounts(world)
         gradients = functions.backward(ops, dy, world.value(c), world.value(d), elements, scale, saved)
         return {"d_x": gradients.x, "d_gamma": gradients.gamma, "d_beta": gradients.beta}
 

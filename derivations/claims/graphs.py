@@ -1,21 +1,37 @@
 """The graphs that TensorFlow traces from the shipped code, with an unknown batch size, against the textbook.
 
-First order: y, mean, variance and the gradients of (x, γ, β). Second order: the gradients of those, by TensorFlow's
-differentiation of the closed form. The control is the plain formula, differentiated by TensorFlow alone.
+The layer's training step in three layouts, plain, masked and renormalised, and with the fused engine; ``batch_norm``
+with the cotangents of mean and variance; and, as a control, the plain formula that TensorFlow differentiates by itself.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, ClassVar
 
 import numpy as np
 import sympy as sp
-import tensorflow as tf
-from sympy import Expr, Indexed, IndexedBase, Sum, Symbol
+from sympy import Dummy, Expr, Indexed, IndexedBase, Rational, Sum, Symbol
 
-from derivations import steps
-from derivations.claim import Claim, Computed
+from derivations import fused_kernels, steps
+from derivations.claim import Claim, Computed, Settlement, Verdict
 from derivations.claims import second_order
-from derivations.finite_sums import Shorthand
+from derivations.claims.training import g_mu, g_v
+from derivations.finite_sums import Condition, Shorthand
+from derivations.graph_arithmetic import POSITIVE
+from derivations.graph_walk import Assumed
+from derivations.layer_graphs import (
+    BOUNDS,
+    CHANNELS,
+    EPSILON,
+    GRAPHS,
+    LAYOUTS,
+    MOMENTUM,
+    RENORM_MOMENTUM,
+    Forward,
+    Graph,
+    trace,
+)
 from derivations.notation import (
     Definitions,
     Partial,
@@ -27,6 +43,7 @@ from derivations.notation import (
     m,
     mu,
     over_batch,
+    s,
     v,
     w,
     x,
@@ -34,201 +51,296 @@ from derivations.notation import (
     y,
 )
 from derivations.notation import i as element
-from derivations.symbolic_axes import Axis, Tensor, UnknownGraph, new_index
+from derivations.symbolic_axes import Tensor, UnknownGraph, laid_out, new_index
 from derivations.traced_graph import Interpretation
-from keras_bn import functional
-from keras_bn.batch import TensorBatch
-from keras_bn.formulas.renormalization import Reference
 
-CHANNELS, EPSILON = 4, 1e-3
 J, Phi = Shorthand("J", real=True), Shorthand("Phi", real=True)
 u, u_gamma, u_beta = second_order.u, second_order.u_gamma, second_order.u_beta
-BOUNDS = {"r_min": 0.5, "r_max": 2.0, "d_max": 3.0}
+N, H, W = sp.symbols("N H W", integer=True, positive=True)  # m = N·H·W
+a, rho = sp.symbols("a rho", real=True)  # the momenta
+M, V, S = sp.symbols("M V S", real=True)  # the moving mean, variance and deviation
+mean_ref, std_ref = Symbol("mean_ref", real=True), Symbol("std_ref", real=True)
 
-Forward = Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
-
-
-def shipped(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, mask: tf.Tensor | None = None) -> Any:
-    """The closed-form engine, through the public function."""
-    return functional.batch_norm(x, gamma, beta, epsilon=EPSILON, mask=mask, engine="closed_form")
-
-
-def renormalized(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, mean: tf.Tensor, std: tf.Tensor) -> Any:
-    """The closed-form engine with batch renormalization, as the layer calls it."""
-    batch = TensorBatch(x, (1,), (CHANNELS,))
-    return functional.train(
-        "closed_form", batch, x, gamma, beta, epsilon=EPSILON, reference=Reference(mean, std, **BOUNDS)
-    )
-
-
-def plain_formula(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:
-    """The textbook's formula in TensorFlow, for TensorFlow to differentiate."""
-    mean = tf.reduce_mean(x, 0)
-    variance = tf.reduce_mean(tf.square(x - mean), 0)
-    return gamma * (x - mean) * tf.math.rsqrt(variance + EPSILON) + beta, mean, variance
-
-
-class Graph(NamedTuple):
-    """One traced graph.
-
-    arguments: what the forward takes besides x, γ and β.
-    """
-
-    name: str
-    forward: Forward
-    arguments: tuple[str, ...] = ()
-    second: bool = False
-
-
-GRAPHS = tuple(
-    Graph(f"{name}{'.second' if second else ''}", forward, arguments, second)
-    for name, forward, arguments in (
-        ("plain", shipped, ()),
-        ("masked", shipped, ("w",)),
-        ("renormalized", renormalized, ("mean", "std")),
-        ("control", plain_formula, ()),
-    )
-    for second in (False, True)
-)
-_NAMED: dict[str, tuple[bool, Any]] = {  # per element, and the symbol of each input
-    "x": (True, x), "gamma": (False, gamma), "beta": (False, beta), "delta": (True, delta), "u": (True, u),
-    "u_gamma": (False, u_gamma), "u_beta": (False, u_beta), "w": (True, w),
-    "mean": (False, Symbol("mean_ref", real=True)), "std": (False, Symbol("std_ref", real=True)),
+SYMBOLS: dict[str, Any] = {
+    "x": x, "delta": delta, "u": u, "w": w,
+    "gamma": gamma, "beta": beta, "g_mu": g_mu, "g_v": g_v, "u_gamma": u_gamma, "u_beta": u_beta,
+    "moving_mean": M, "moving_variance": V, "moving_stddev": S, "renorm_mean": mean_ref, "renorm_stddev": std_ref,
 }  # fmt: skip
+PER_ELEMENT = ("y", "d_x", "dd_delta", "dd_x")
+GUARD = {False: "the kernel's statistics are found reliable", True: "the kernel's statistics are found unreliable"}
 
 
-def trace(graph: Graph, dtype: tf.DType = tf.float64) -> tuple[Any, tuple[str, ...]]:
-    """The concrete function of a graph, and the names of its inputs."""
-    names = ("x", "gamma", "beta", *graph.arguments, "delta", *(("u", "u_gamma", "u_beta") if graph.second else ()))
+@dataclass(frozen=True)
+class Interpreted:
+    """The outputs of a graph, and what it assigns, as expressions of one channel, per element at the index i."""
 
-    def spec(name: str) -> tf.TensorSpec:
-        if name == "w":
-            return tf.TensorSpec([None], tf.bool)
-        return tf.TensorSpec([None, CHANNELS] if _NAMED[name][0] else [CHANNELS], dtype)
-
-    @tf.function(input_signature=[spec(name) for name in names], autograph=False)
-    def traced(*values: tf.Tensor) -> Any:
-        given = dict(zip(names, values, strict=True))
-        point = [given[name] for name in ("x", "gamma", "beta")]
-        with tf.GradientTape() as outer:
-            outer.watch([*point, given["delta"]])
-            with tf.GradientTape() as inner:
-                inner.watch(point)
-                y, mean, variance = graph.forward(*point, *(given[name] for name in graph.arguments))
-            gradients = inner.gradient(y, point, output_gradients=given["delta"])
-            if not graph.second:
-                return y, mean, variance, *gradients
-        cotangents = [given[name] for name in ("u", "u_gamma", "u_beta")]
-        return outer.gradient(gradients, [given["delta"], given["gamma"], given["x"]], output_gradients=cotangents)
-
-    return traced.get_concrete_function(), names
+    outputs: dict[str, Expr]
+    assumed: dict[str, frozenset[str]]
+    conditions: frozenset[Condition]
+    interpretation: Interpretation
 
 
-def interpret(graph: Graph) -> tuple[list[Expr], Interpretation]:
-    """The outputs of a graph as expressions of one channel, per element at the index i."""
-    function, names = trace(graph)
-    place = new_index()
-    mask_sum = Sum(IndexedBase("w", nonnegative=True)[place], (place, 1, m))
-    constants = {EPSILON: epsilon, float(np.float32(EPSILON)): epsilon}
-    interpretation = Interpretation(constants, positive=[mask_sum])
-    outputs = interpretation.run(function.graph, [_input(name) for name in names], function.outputs)
-    return [one_channel(output) for output in outputs], interpretation
+def interpret(graph: Graph, forward: Forward | None = None) -> Interpreted:
+    """The graph, interpreted.
+
+    Raises:
+        UnknownGraph: it does what the interpretation does not cover.
+    """
+    function, layer = trace(graph, forward)
+    place, sizes = new_index(), _sizes(graph.shape("x"))
+    mask_sum = Sum(w[place], (place, 1, sp.Mul(*sizes)))
+    interpretation = Interpretation(_constants(), positive=[mask_sum], branch=graph.branch)
+    variables = {variable.name: _input(graph, variable.name) for variable in layer.weights} if layer else {}
+    inputs = [_input(graph, name) for name in graph.names]
+    results = dict(zip(graph.outputs, interpretation.run(function, inputs, variables), strict=True))
+
+    def output(name: str, result: Assumed) -> Expr:
+        tensor = _finished(result)
+        expected = _input(graph, "x" if name in PER_ELEMENT else "gamma").sizes()
+        if tensor.sizes() != expected:
+            raise UnknownGraph(f"an output of the shape {tensor.sizes()}, where it should be {expected}")
+        return one_channel(replace(tensor, expression=interpretation.unfold(tensor.expression)))
+
+    if not graph.second:
+        results |= {f"new_{name}": value for name, value in interpretation.assigned.items()}
+    held = {symbol: _anonymous(value) for symbol, value in interpretation.held.items()}
+    # Nobody differentiates a new state, and around the fused kernel TensorFlow holds constant what is none: there a
+    # value is what it is, but for the center of the closed form, which may be any constant everywhere.
+    exact = dict(held) if graph.branch is False else {c: e for c, e in held.items() if e.free_symbols & held.keys()}
+    outputs = {}
+    for name, result in results.items():
+        resolved = exact if name.startswith("new_") or graph.engine == "fused" else {}
+        outputs[name] = output(name, result).xreplace(resolved).xreplace(resolved)
+    outputs = {name: _alike(value)[0] for name, value in outputs.items()}
+    conditions = set()
+    for expression, relation in interpretation.conditions:
+        denominator = _anonymous(interpretation.unfold(expression)).xreplace(exact if graph.engine == "fused" else {})
+        conditions.add(Condition(_alike(denominator)[0], relation))
+    assumed = {name: result.on for name, result in results.items()}
+    return Interpreted(outputs, assumed, frozenset(conditions), interpretation)
 
 
-def _input(name: str) -> Tensor:
-    per_element, symbol = _NAMED[name]
-    rows = Axis(m, new_index(), m)
-    columns = Axis(sp.Integer(CHANNELS), new_index(), sp.Integer(CHANNELS))
-    axes = ((rows,) if name == "w" else (rows, columns)) if per_element else (columns,)
+def _anonymous(e: Expr) -> Expr:
+    """A value per channel, without the index of the channel."""
+    channels = {entry.indices[-1] for entry in e.atoms(Indexed) if entry.base != w}
+    return flattened(e, next(iter(channels), None))
+
+
+def _sizes(shape: Sequence[int | None]) -> list[Expr]:
+    unknown = sum(size is None for size in shape)
+    return [m] if unknown == 1 else [N, H, W][:unknown]
+
+
+def _constants() -> dict[float, Expr]:
+    """What stands for the numbers in the graphs, also as float32 rounds them."""
+    numbers = {
+        EPSILON: epsilon, EPSILON**0.5: epsilon ** Rational(1, 2),
+        MOMENTUM: a, 1 - MOMENTUM: 1 - a, RENORM_MOMENTUM: rho, 1 - RENORM_MOMENTUM: 1 - rho,
+    }  # fmt: skip
+    return {**{float(np.float32(number)): symbol for number, symbol in numbers.items()}, **numbers}
+
+
+def _input(graph: Graph, name: str) -> Tensor:
+    """An argument or a variable: x_{i,c}, w_i, γ_c."""
+    shape = graph.shape(name)
+    batch = laid_out(_sizes(shape), sp.Mul(*_sizes(shape)))
+    channel = laid_out([sp.Integer(CHANNELS)], sp.Integer(CHANNELS))
+    axes, elements = [], iter(batch)
+    for size in shape:
+        axes.append(next(elements) if size is None else channel[0])
+    indices = ([batch[0].index] if batch else []) + ([channel[0].index] if CHANNELS in shape else [])
+    symbol = SYMBOLS[name]
     base = symbol if isinstance(symbol, IndexedBase) else IndexedBase(symbol.name, real=True)
-    return Tensor(axes, base[tuple(axis.index for axis in axes)])
+    return Tensor(tuple(axes), base[tuple(indices)])
+
+
+def _finished(result: Assumed) -> Tensor:
+    tensor = result.value
+    if not isinstance(tensor, Tensor) or tensor.pending or any(map(tensor.depends_on, _confined(tensor))):
+        raise UnknownGraph("an output that is no data, or is not summed up")
+    return tensor
+
+
+def _confined(tensor: Tensor) -> list[Any]:
+    return [axis for axis in tensor.axes for indicator in tensor.where if axis.index in indicator.free_symbols]
 
 
 def one_channel(tensor: Tensor) -> Expr:
-    """The expression for one channel, in which x_{i,c} is written x_i.
+    """The expression for one channel, in which x_{i,c} is written x_i, and m for N·H·W.
 
     Raises:
-        UnknownGraph: it holds values of other channels.
+        UnknownGraph: it holds values of other channels, or depends on how the batch is laid out.
     """
-    rows = [axis for axis in tensor.axes if axis.size == m]
-    columns = [axis for axis in tensor.axes if axis.size == CHANNELS]
-    if len(columns) != 1 or len(rows) > 1 or len(rows) + 1 != len(tensor.axes):
-        raise UnknownGraph(f"an output of the shape {tensor.sizes()}")
-    channel = columns[0].index
-    symbols = {symbol.name: symbol for per_element, symbol in _NAMED.values() if not per_element}
-    bases = {str(symbol.label): symbol for per_element, symbol in _NAMED.values() if per_element}
+    (channel,) = {axis.index for axis in tensor.axes if axis.size == CHANNELS}
+    places = {axis.index for axis in tensor.axes if axis.size != CHANNELS and tensor.depends_on(axis)}
+    if len(places) > 1:
+        raise UnknownGraph("an output with several indices over the batch")
+    return flattened(tensor.expression, channel, next(iter(places), None))
+
+
+def flattened(expression: Expr, channel: Symbol | None, place: Symbol | None = None) -> Expr:
+    """``one_channel`` of an expression in the indices of its channel and its element."""
+    symbols = {str(getattr(symbol, "label", symbol)): symbol for symbol in SYMBOLS.values()}
     stripped = {}
-    for entry in tensor.expression.atoms(Indexed):
-        name, indices = str(entry.base.label), entry.indices
-        if name != "w" and indices[-1] != channel:
-            raise UnknownGraph(f"{entry}, of another channel")
-        if name in symbols and len(indices) == 1:
-            stripped[entry] = symbols[name]
-        elif name in bases:
-            stripped[entry] = bases[name][indices[0]]
-        else:
+    for entry in expression.atoms(Indexed):
+        symbol, indices = symbols.get(str(entry.base.label)), entry.indices
+        if symbol is None:
             raise UnknownGraph(f"{entry} in an output")
-    expression = tensor.expression.xreplace(stripped)
-    if channel in expression.free_symbols:
-        raise UnknownGraph("the index of the channel itself in an output")
-    return expression.xreplace({rows[0].index: element} if rows else {})
+        if symbol != w and indices[-1] != channel:
+            raise UnknownGraph(f"{entry}, of another channel")
+        stripped[entry] = symbol[indices[0]] if isinstance(symbol, IndexedBase) else symbol
+    flat = expression.xreplace(stripped).xreplace({N: m / (H * W)}).xreplace({place: element} if place else {})
+    if flat.free_symbols & {H, W, channel}:
+        raise UnknownGraph("an output that depends on how the batch is laid out, or on the number of its channel")
+    return flat
 
 
-def claims(graphs: tuple[Graph, ...] = GRAPHS) -> Iterator[Claim]:
+_BOUND = [Dummy(f"j{n}", integer=True, positive=True) for n in range(64)]
+
+
+def _alike(e: Expr) -> tuple[Expr, int]:
+    """The expression with bound indices named by depth, and that depth: equal expressions are then one object."""
+    if not e.args or isinstance(e, Indexed):
+        return e, 0
+    parts = [_alike(arg) for arg in (e.args[:1] if isinstance(e, Sum) else e.args)]
+    depth = max(d for _, d in parts)
+    if not isinstance(e, Sum):
+        return e.func(*(part for part, _ in parts)), depth
+    names = {limit[0]: _BOUND[depth + n] for n, limit in enumerate(e.limits)}
+    limits = [(names[j], first, last) for j, first, last in e.limits]
+    return Sum(parts[0][0].xreplace(names), *limits), depth + len(limits)
+
+
+@dataclass(frozen=True)
+class GraphClaim(Claim):
+    """A claim on an output of a graph. The same expression, met in another graph, is not proved a second time."""
+
+    _proved: ClassVar[dict[Any, tuple[str, Settlement]]] = {}
+
+    def _settled_twice(self) -> Settlement:
+        values = tuple(member.value if isinstance(member, Computed) else member for member in self.members)
+        key = values, id(self.setting), self.definitions
+        if key in self._proved:
+            name, settlement = self._proved[key]
+            return replace(settlement, steps=(f"this is, term by term, the expression of {name}, proved there",))
+        settlement = super()._settled_twice()
+        if settlement.verdict is Verdict.PROVED:
+            self._proved[key] = self.identifier, settlement
+        return settlement
+
+
+def claims(graphs: Sequence[Graph] = GRAPHS) -> Iterator[Claim]:
     """The claims about each graph; a graph is traced and interpreted when its first claim is asked for."""
     for graph in graphs:
         yield from _claims(graph)
 
 
 def _claims(graph: Graph) -> Iterator[Claim]:
-    outputs, interpretation = interpret(graph)
-    weighted = "w" in graph.arguments
-    where, textbook, rows = steps.setting(weighted), *_statements(graph, interpretation)
-    hypotheses = ("m ≥ 1", "ε > 0", *sorted(interpretation.hypotheses - {"v + ε > 0"}), "any constant as center")
-    for (name, truth), output in zip(rows, outputs, strict=True):
-        yield Claim(
+    found = interpret(graph)
+    hypotheses = () if graph.branch is None else (GUARD[graph.branch],)
+    center = () if graph.branch is False or graph.source == "control" else ("any constant as center",)
+    textbook, statements = _statements(graph, found)
+    for name, (title, output, truth) in statements.items():
+        assumed = found.assumed[name] if name in found.assumed else frozenset[str]()
+        axioms = tuple(sorted(assumed & {fused_kernels.A1}))
+        named = sorted(assumed - {POSITIVE, *axioms})
+        yield GraphClaim(
             f"graphs.{graph.name}.{name}",
-            f"{_TITLES[name]}, {graph.name.replace('.', ', ')}",
+            f"{title}, {graph.name.replace('.', ', ').replace('_', ' ')}",
             (Computed(f"graph.{name}", output.xreplace({element: k})), truth),
-            where,
+            steps.setting(graph.masked),
             textbook,
             because="The graph is interpreted operation by operation, its sums in stages included.",
-            about=f"the graph traced from {graph.forward.__module__}.{graph.forward.__name__}",
-            assumptions=hypotheses,
-            in_words=(
-                "What reaches StopGradient is any constant. Proved is the traced graph, not what compilers make of it.",
-            ),
+            about=f"the graph traced from {_SOURCES[graph.source]}, inputs {LAYOUTS[graph.layout][0]}",
+            assumptions=("m ≥ 1", "ε > 0", *named, *hypotheses, *center),
+            in_words=("Proved is the traced graph, not what compilers make of it.",),
+            conditions=found.conditions,
+            axioms=axioms,
         )
 
 
+_SOURCES = {
+    "layer": "keras_bn.BatchNormalization",
+    "batch_norm": "keras_bn.functional.batch_norm",
+    "control": "derivations.layer_graphs.plain_formula",
+}
 _TITLES = {
     "y": "the output", "mean": "the mean", "variance": "the variance", "d_x": "the gradient of x",
     "d_gamma": "the gradient of γ", "d_beta": "the gradient of β", "dd_delta": "the second gradient, of δ",
     "dd_gamma": "the second gradient, of γ", "dd_x": "the second gradient, of x",
+    "new_moving_mean": "the moving mean", "new_moving_variance": "the moving variance",
+    "new_moving_stddev": "the moving deviation", "new_renorm_mean": "the reference mean",
+    "new_renorm_stddev": "the reference deviation",
 }  # fmt: skip
 
 
-def _statements(graph: Graph, interpretation: Interpretation) -> tuple[Definitions, list[tuple[str, Any]]]:
-    """What the outputs should be."""
-    weighted = "w" in graph.arguments
-    textbook = steps.definitions(weighted)
-    r, d = list(interpretation.held)[-2:] if "mean" in graph.arguments else (sp.Integer(1), sp.Integer(0))
-    output = gamma * (r * x_hat[k] + d) + beta if "mean" in graph.arguments else y[k]
-    textbook = textbook.with_loss(J, over_batch(delta[k] * output, of=k))
-    if not graph.second:
-        gradients = [("d_x", Partial(J, x[k])), ("d_gamma", Partial(J, gamma)), ("d_beta", Partial(J, beta))]
-        return textbook, [("y", output), ("mean", mu), ("variance", v), *gradients]
-    # First-order gradients in the closed form, which is proved to be the derivative.
-    none = {second_order.g_mu: sp.Integer(0), second_order.g_v: sp.Integer(0)}
-    d_x = second_order.first_order(weighted).xreplace(none).xreplace({gamma: gamma * r})
-    d_gamma = r * steps.D_GAMMA + d * steps.D_BETA
-    phi = over_batch(u[element] * d_x) + u_gamma * d_gamma + u_beta * steps.D_BETA
-    textbook = textbook.with_loss(Phi, phi)
-    return textbook, [
-        ("dd_delta", Partial(Phi, delta[k])),
-        ("dd_gamma", Partial(Phi, gamma)),
-        ("dd_x", Partial(Phi, x[k])),
-    ]
+@cache
+def _textbook(masked: bool, second: bool, cotangents: bool, r: Any, d: Any) -> Definitions:
+    """The definitions, with the loss: one object for equal arguments."""
+    textbook = steps.definitions(masked)
+    if second:
+        # First-order gradients in the closed form, which is proved to be the derivative.
+        none = {second_order.g_mu: sp.Integer(0), second_order.g_v: sp.Integer(0)}
+        d_x = second_order.first_order(masked).xreplace(none).xreplace({gamma: gamma * r})
+        d_gamma = r * steps.D_GAMMA + d * steps.D_BETA
+        return textbook.with_loss(Phi, over_batch(u[element] * d_x) + u_gamma * d_gamma + u_beta * steps.D_BETA)
+    output = gamma * (r * x_hat[k] + d) + beta
+    loss = over_batch(delta[k] * output, of=k)
+    return textbook.with_loss(J, loss + g_mu * mu + g_v * v if cotangents else loss)
 
 
-__all__ = ["GRAPHS", "Graph", "claims", "interpret", "one_channel", "trace"]
+Statement = tuple[str, Expr, Any]
+
+
+def _statements(graph: Graph, found: Interpreted) -> tuple[Definitions, dict[str, Statement]]:
+    """What the outputs should be: title, output, truth."""
+    r, d = list(found.interpretation.held)[-2:] if graph.renorm else (sp.Integer(1), sp.Integer(0))
+    textbook = _textbook(graph.masked, graph.second, graph.source == "batch_norm", r, d)
+    truths: dict[str, Any] = {
+        "y": gamma * (r * x_hat[k] + d) + beta if graph.renorm else y[k],
+        "mean": mu, "variance": v, "d_x": Partial(J, x[k]), "d_gamma": Partial(J, gamma), "d_beta": Partial(J, beta),
+        "dd_delta": Partial(Phi, delta[k]), "dd_gamma": Partial(Phi, gamma), "dd_x": Partial(Phi, x[k]),
+        "new_moving_mean": a * M + (1 - a) * mu, "new_moving_variance": a * V + (1 - a) * v,
+        "new_moving_stddev": a * S + (1 - a) / s, "new_renorm_mean": rho * mean_ref + (1 - rho) * mu,
+        "new_renorm_stddev": rho * std_ref + (1 - rho) / s,
+    }  # fmt: skip
+    statements: dict[str, Statement] = {
+        name: (_TITLES[name], output, truths[name]) for name, output in found.outputs.items()
+    }
+    if graph.renorm and not graph.second:
+        statements |= _clipped(found)
+    return textbook, statements
+
+
+def _clipped(found: Interpreted) -> dict[str, Statement]:
+    """What is clipped, and to which bounds: r between its bounds, d too, σ_ref above √ε, the variance above 0."""
+    interpretation = found.interpretation
+
+    def argument(symbol: Expr, function: str, position: int = 0) -> Expr:
+        applied = interpretation.applied.get(symbol)
+        if applied is None or applied.function != function:
+            raise UnknownGraph(f"{symbol}, where {function} is expected")
+        return applied.arguments[position]
+
+    held = [interpretation.held[symbol] for symbol in list(interpretation.held)[-2:]]
+    statements: dict[str, Statement] = {}
+    for name, upper, low, high in (
+        ("r", held[0], BOUNDS["rmin"], BOUNDS["rmax"]),
+        ("d", held[1], -BOUNDS["dmax"], BOUNDS["dmax"]),
+    ):
+        lower = argument(upper, "min")
+        ratio = _anonymous(argument(lower, "max"))
+        (std,) = [symbol for symbol in ratio.free_symbols if symbol in interpretation.applied]
+        truth = (v + epsilon) ** Rational(1, 2) / std if name == "r" else (mu - mean_ref) / std
+        statements[f"{name}.clipped"] = (f"what is clipped to give {name}", ratio, truth)
+        statements[f"{name}.low"] = (f"the lower bound of {name}", argument(lower, "max", 1), sp.Rational(low))
+        statements[f"{name}.high"] = (f"the upper bound of {name}", argument(upper, "min", 1), sp.Rational(high))
+        statements[f"{name}.std"] = ("what σ_ref is where it is large", _anonymous(argument(std, "max")), std_ref)
+        statements[f"{name}.least"] = ("what σ_ref is at least", argument(std, "max", 1), epsilon ** Rational(1, 2))
+    new = argument(found.outputs["new_moving_variance"], "relu")
+    truth = (a * S + (1 - a) / s) ** 2 - epsilon
+    statements["new_moving_variance"] = ("the moving variance, where that is not negative", _anonymous(new), truth)
+    return statements
+
+
+__all__ = ["GRAPHS", "Graph", "claims", "interpret", "one_channel"]

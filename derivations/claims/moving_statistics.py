@@ -40,7 +40,7 @@ def claims(functions: Any = shipped) -> Iterator[Claim]:
         return power * start + (1 - a) * series
 
     rho = sp.Symbol("rho", real=True)  # PyTorch's momentum
-    T, mean = sp.Symbol("T", integer=True, positive=True), sp.Symbol("mean", real=True)
+    T, mean = sp.Symbol("T", integer=True, positive=True), sp.Symbol("R", real=True)
 
     def run(world: World) -> dict[str, Any]:
         momentum, batch, count = map(world.value, (a, b, T))
@@ -68,7 +68,7 @@ def claims(functions: Any = shipped) -> Iterator[Claim]:
     yield claim(
         "cumulative",
         "with momentum (t − 1)/t the moving value is the mean of all batches",
-        execution.returned("cumulative", "update(mean, b, (T − 1)/T)"),
+        execution.returned("cumulative", "update(R, b, (T − 1)/T)"),
         ((T - 1) * mean + b) / T,
         words="Before the T-th batch the value is the mean of T − 1 batches; hence, by induction, of T after it.",
     )
@@ -82,7 +82,7 @@ def claims(functions: Any = shipped) -> Iterator[Claim]:
     yield claim(
         "torch",
         "PyTorch's momentum is 1 − a",
-        execution.returned("torch", "update(mean, b, 1 − ρ)"),
+        execution.returned("torch", "update(R, b, 1 − ρ)"),
         (1 - rho) * mean + rho * b,
         words="PyTorch's momentum weighs the new batch, Keras' the old value.",
     )

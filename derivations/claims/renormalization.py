@@ -8,7 +8,7 @@ from sympy import Expr, Symbol
 
 from derivations import steps
 from derivations.claim import Claim
-from derivations.execution import Computed, Execution, World
+from derivations.execution import Computed, Execution, NothingCounts, World
 from derivations.finite_sums import Shorthand
 from derivations.notation import Partial, beta, delta, epsilon, gamma, i, k, m, mu, over_batch, s, v, x, x_hat
 from keras_bn.formulas import renormalization as shipped
@@ -18,7 +18,7 @@ r, d = sp.symbols("r d", real=True)
 reference_mean = Symbol("mean_ref", real=True)
 reference_std = Symbol("std_ref", positive=True)
 J = Shorthand("J", real=True)
-BOUNDS = {"r_min": 1, "r_max": 3, "d_max": 5}
+r_min, r_max, d_max = sp.symbols("r_min r_max d_max", real=True)
 
 
 def claims(functions: Any = shipped) -> Iterator[Claim]:
@@ -120,40 +120,56 @@ def claims(functions: Any = shipped) -> Iterator[Claim]:
 
 
 def _correction(functions: Any, claim: Any) -> Iterator[Claim]:
-    """What is clipped: the constants that stand for the clipped values are numbered in the order of the calls."""
+    """What is clipped, and to which bounds.
+
+    Clipping is a function of which nothing is known but its arguments; the constants that stand for its values, and for
+    what is held constant, are numbered in the order of the calls.
+    """
 
     def run(world: World) -> dict[str, Any]:
-        reference = functions.Reference(world.value(reference_mean), world.value(reference_std), **BOUNDS)
-        statistics = training.moments(world.ops, world.value(x[i]))
-        correction = functions.correction(
-            world.ops, statistics.mean, statistics.variance, reference, world.value(epsilon)
+        mean, std, low, high, most, eps = map(
+            world.value, (reference_mean, reference_std, r_min, r_max, d_max, epsilon)
         )
+        statistics = training.moments(world.ops, world.value(x[i]))
+        arguments = statistics.mean, statistics.variance, functions.Reference(mean, std, low, high, most), eps
+        correction = functions.correction(world.ops, *arguments)
+        clips = world.ops.clips[:]
+        nothing = functions.correction(NothingCounts(world), *arguments)
         return {
-            "std": world.held(1),
-            "r": world.held(2),
-            "d": world.held(3),
+            "std": clips[0].value,
+            "std_least": clips[0].low,
+            "r": clips[1].value,
+            "r_low": clips[1].low,
+            "r_high": clips[1].high,
+            "d": clips[2].value,
+            "d_low": clips[2].low,
+            "d_high": clips[2].high,
             "kept_r": world.held(4),
             "kept_d": world.held(5),
             "returned_r": correction.r,
             "returned_d": correction.d,
+            "empty_r": nothing.r,
+            "empty_d": nothing.d,
         }
 
     execution = Execution(run)
-    _, std, clipped_r, clipped_d, r_held, d_held = execution.constants
-    rows: list[tuple[str, str, str, Expr, str]] = [
+    _, std, clipped_r, clipped_d, r_held, d_held = execution.constants[:6]
+    root = sp.Rational(1, 2)
+    rows: list[tuple[str, str, str, Any, str]] = [
         ("std", "std_ref", "what is clipped to at least √ε", reference_std, "A constant c stands for what is clipped."),
-        ("r", "r before it is clipped", "the factor r", (v + epsilon) ** sp.Rational(1, 2) / std, "σ over σ_ref."),
-        (
-            "d",
-            "d before it is clipped",
-            "the offset d",
-            (mu - reference_mean) / std,
-            "The distance of the means over σ_ref.",
-        ),
+        ("std_least", "lower bound of std", "what σ_ref is at least", epsilon**root, "σ is at least √ε, too."),
+        ("r", "r before it is clipped", "the factor r", (v + epsilon) ** root / std, "σ over σ_ref."),
+        ("r_low", "lower bound of r", "what r is at least", r_min, "As given."),
+        ("r_high", "upper bound of r", "what r is at most", r_max, "As given."),
+        ("d", "d before it is clipped", "the offset d", (mu - reference_mean) / std, "In units of σ_ref."),
+        ("d_low", "lower bound of d", "what d is at least", -d_max, "d is clipped on both sides alike."),
+        ("d_high", "upper bound of d", "what d is at most", d_max, "As given."),
         ("kept_r", "r after it", "r is clipped, then held constant", clipped_r, "Nothing comes between."),
         ("kept_d", "d after it", "d is clipped, then held constant", clipped_d, "Nothing comes between."),
-        ("returned_r", "correction.r", "r is returned as it was held", r_held, "Where elements count; else r is 1."),
-        ("returned_d", "correction.d", "d is returned as it was held", d_held, "Where elements count; else d is 0."),
+        ("returned_r", "correction.r", "r is returned as it was held", r_held, "Where elements count."),
+        ("returned_d", "correction.d", "d is returned as it was held", d_held, "Where elements count."),
+        ("empty_r", "correction.r", "r where nothing counts", sp.Integer(1), "Nothing is corrected."),
+        ("empty_d", "correction.d", "d where nothing counts", sp.Integer(0), "Nothing is corrected."),
     ]
     for key, name, title, value, because in rows:
         member = execution.returned(key, name)

@@ -1,22 +1,31 @@
 """Two replicas of unequal sizes: every sum over the whole batch is a sum over the parts (equation 7).
 
-Replica 1 has n₁ elements x, replica 2 n₂ elements p; two stand for any number of them.
+Replica 1 has n₁ elements x, replica 2 n₂ elements p; two stand for any number of them. The shipped backward pass is run
+on both, and what it gives to ``over_replicas`` is added up.
 """
 
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import sympy as sp
 from sympy import Expr, IndexedBase, Rational, Symbol
 
 from derivations.claim import Claim
+from derivations.execution import Computed
 from derivations.finite_sums import InverseRoot, Setting, Shorthand, total
 from derivations.notation import Definitions, L, Partial, beta, delta, epsilon, gamma, i, k, mu, s, v, x, x_hat, y
+from derivations.symbolic_batch import SymbolicBatch, SymbolicOperations, lifted
+from keras_bn.formulas import training as shipped
 
 n1, n2 = (Symbol(name, integer=True, positive=True) for name in ("n1", "n2"))
 p, delta_p = IndexedBase("p", real=True), IndexedBase("deltap", real=True)  # elements and δ of the second replica
 p_hat = IndexedBase(Shorthand("phat", real=True))
 y_p = IndexedBase(Shorthand("yp", real=True))
+J = Shorthand("J", real=True)
+# Those of the mean and of the variance of the whole, on each replica.
+COTANGENTS = tuple(sp.symbols(f"g_mu{r} g_v{r}", real=True) for r in (1, 2))
+ASSUMPTIONS = ("n₁ ≥ 1", "n₂ ≥ 1", "ε > 0")
 mu1, mu2, v1, v2 = (Shorthand(name, real=True) for name in ("mu1", "mu2", "v1", "v2"))
 
 
@@ -105,7 +114,67 @@ def claims() -> Iterator[Claim]:
             setting(),
             definitions(),
             because,
-            assumptions=("n₁ ≥ 1", "n₂ ≥ 1", "ε > 0"),
+            assumptions=ASSUMPTIONS,
+        )
+    yield from executed()
+
+
+class Part(SymbolicOperations):
+    """The ``Operations`` of one of two replicas.
+
+    Args:
+        size: How many elements it has.
+        others: What the other replica gives to ``over_replicas``; None while that is not known.
+    """
+
+    def __init__(self, size: Symbol, others: tuple[SymbolicBatch, ...] | None = None) -> None:
+        super().__init__()
+        self.size, self.others = size, others
+        self.given: tuple[SymbolicBatch, ...] = ()
+
+    def sum(self, value: Any) -> SymbolicBatch:
+        """Σ over the elements of this replica."""
+        return SymbolicBatch(total(lifted(value).expression, i, self.size), per_element=False)
+
+    def share(self) -> SymbolicBatch:
+        """1/N."""
+        return SymbolicBatch(1 / (n1 + n2))
+
+    def over_replicas(self, *sums: Any) -> tuple[SymbolicBatch, ...]:
+        """The sums of both replicas."""
+        self.given = tuple(lifted(value) for value in sums)
+        return tuple(a + b for a, b in zip(self.given, self.others or self.given, strict=True))
+
+
+def executed(functions: Any = shipped) -> Iterator[Claim]:
+    """The claims about the shipped backward pass on the first of two replicas that share their batch."""
+    unfold = definitions().unfold
+    saved = functions.Saved(*(SymbolicBatch(unfold(value)) for value in (mu1, mu - mu1, s)))
+
+    def backward(part: Part, elements: Expr, cotangent: Expr, d_mean: Symbol, d_variance: Symbol) -> Any:
+        arguments = (SymbolicBatch(value) for value in (cotangent, d_mean, d_variance, elements, gamma))
+        return functions.backward(part, *arguments, saved)
+
+    second = Part(n2)
+    backward(second, p[i], delta_p[i], *COTANGENTS[1])
+    gradients = backward(Part(n1, second.given), x[i], delta[i], *COTANGENTS[0])
+    d_mean, d_variance = (sum(both) for both in zip(*COTANGENTS, strict=True))
+    rows: list[tuple[str, Expr, str]] = [
+        ("x", Partial(J, x[k]), "Sums and cotangents of the statistics are those of both replicas."),
+        ("gamma", total(delta[i] * x_hat[i], i, n1), "Its own sum: the strategy adds them."),
+        ("beta", total(delta[i], i, n1), "Its own sum: the strategy adds them."),
+    ]
+    for name, textbook, because in rows:
+        value = lifted(getattr(gradients, name)).expression.xreplace({i: k})
+        yield Claim(
+            f"replicas.two.backward.{name}",
+            f"the gradient of {name} that the first replica returns",
+            (Computed(f"gradients.{name}", value), textbook),
+            setting(),
+            definitions().with_loss(J, L + d_mean * mu + d_variance * v),
+            because,
+            about=f"{functions.__name__}.backward",
+            assumptions=ASSUMPTIONS,
         )
 
 

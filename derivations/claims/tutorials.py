@@ -20,8 +20,8 @@ from derivations.counterexample import Counterexample, Value, evaluate
 from derivations.notation import Definitions, L, Partial, epsilon, i, k, m, mu, over_batch, s, v, x, x_hat
 
 g = IndexedBase("g", real=True)
-ANSWER = "a tutorial in questions and answers, on the backward pass"
-EXPLAINED = "the tutorial “Batch Normalization Explained”"
+ANSWER = "“deep learning. what is batch normalization?”, by Microsoft (Windows) Copilot"
+EXPLAINED = "“Batch Normalization Explained”"
 
 
 class Sentence(NamedTuple):
@@ -60,7 +60,9 @@ def sentences() -> list[Sentence]:
             "A",
             "the gradient of x",
             ANSWER,
-            "The gradient with respect to x is ∂L/∂x = 1/√(σ² + ε) (∂L/∂x̂ − 1/N Σᵢ ∂L/∂x̂ᵢ), where N is the batch size.",
+            r"The gradient with respect to \( x \) is \( \frac{\partial L}{\partial x} = \frac{1}{\sqrt{\sigma^2 "
+            r"+ \epsilon}} \left( \frac{\partial L}{\partial \hat{x}} - \frac{1}{N} \sum_{i=1}^{N} "
+            r"\frac{\partial L}{\partial \hat{x}_i} \right) \), where \( N \) is the batch size.",
             true_x,
             s * (g[k] - d_beta / m),
             d_x,
@@ -70,7 +72,8 @@ def sentences() -> list[Sentence]:
             "B1",
             "the gradient of the mean",
             ANSWER,
-            "The gradient with respect to the mean μ is ∂L/∂μ = Σᵢ ∂L/∂xᵢ.",
+            r"The gradient with respect to the mean \( \mu \) is \( \frac{\partial L}{\partial \mu} = "
+            r"\sum_{i=1}^{N} \frac{\partial L}{\partial x_i} \).",
             Partial(L, mu),
             over_batch(true_x, of=k),
             -s * d_beta,
@@ -80,7 +83,9 @@ def sentences() -> list[Sentence]:
             "B2",
             "the gradient of the variance",
             ANSWER,
-            "The gradient with respect to the variance σ² is ∂L/∂σ² = Σᵢ ∂L/∂xᵢ · (−½ ((xᵢ − μ)/(σ² + ε))²).",
+            r"The gradient with respect to the variance \( \sigma^2 \) is \( \frac{\partial L}{\partial "
+            r"\sigma^2} = \sum_{i=1}^{N} \frac{\partial L}{\partial x_i} \cdot \left( -\frac{1}{2} \left( "
+            r"\frac{x_i - \mu}{\sigma^2 + \epsilon} \right)^2 \right) \).",
             Partial(L, v),
             over_batch(true_x * -residual / 2, of=k),
             -((v + epsilon) ** Rational(-3, 2)) * over_batch(g[i] * (x[i] - mu)) / 2,
@@ -90,7 +95,10 @@ def sentences() -> list[Sentence]:
             "C",
             "the gradient of x",
             EXPLAINED,
-            "∂L/∂x⁽ⁱ⁾ = (1/m) · 1/√(σ² + ε) · (m ∂L/∂x̂⁽ⁱ⁾ − Σⱼ ∂L/∂x̂⁽ʲ⁾ − x̂⁽ⁱ⁾ Σⱼ (∂L/∂x̂⁽ʲ⁾ x̂⁽ʲ⁾))",
+            r"\frac{\partial L}{\partial x_k^{(i)}} = \frac{1}{m} \frac{1}{\sqrt{\sigma_k^2 + \epsilon}} \left( "
+            r"m \frac{\partial L}{\partial \hat{x}_k^{(i)}} - \sum_{j=1}^{m} \frac{\partial L}{\partial "
+            r"\hat{x}_k^{(j)}} - \hat{x}_k^{(i)} \sum_{j=1}^{m} \left( \frac{\partial L}{\partial "
+            r"\hat{x}_k^{(j)}} \hat{x}_k^{(j)} \right) \right)",
             true_x,
             s * (m * g[k] - d_beta - x_hat[k] * d_gamma) / m,
             None,
@@ -100,7 +108,9 @@ def sentences() -> list[Sentence]:
             "D",
             "the derivative of an element's own normalised value",
             EXPLAINED,
-            "∂x̂⁽ⁱ⁾/∂x⁽ⁱ⁾ = 1/√σ̃² − (x⁽ⁱ⁾ − μ)/(σ̃²)^(3/2) · ∂σ²/∂x⁽ⁱ⁾",
+            r"\frac{\partial \hat{x}_k^{(i)}}{\partial x_k^{(i)}} = \frac{1}{\sqrt{\tilde{\sigma}_k^2}} - "
+            r"\frac{(x_k^{(i)} - \mu_k)}{(\tilde{\sigma}_k^2)^{3/2}} \cdot \frac{\partial \sigma_k^2}{\partial "
+            r"x_k^{(i)}}",
             Partial(x_hat[k], x[k]),
             s - (x[k] - mu) * s**3 * Partial(v, x[k]),
             own,
@@ -110,7 +120,8 @@ def sentences() -> list[Sentence]:
             "E",
             "the derivative of the variance",
             EXPLAINED,
-            "∂σ²/∂x⁽ⁱ⁾ = (2/m)(x⁽ⁱ⁾ − μ) − (2/m) Σⱼ (x⁽ʲ⁾ − μ) · ∂μ/∂x⁽ⁱ⁾",
+            r"$\frac{\partial \sigma_k^2}{\partial x_k^{(i)}} = \frac{2}{m} (x_k^{(i)} - \mu_k) - \frac{2}{m} "
+            r"\sum_{j=1}^{m} (x_k^{(j)} - \mu_k) \cdot \frac{\partial \mu_k}{\partial x_k^{(i)}}$",
             Partial(v, x[k]),
             2 * (x[k] - mu) / m - 2 * over_batch(x[i] - mu) / m * Partial(mu, x[k]),
             None,

@@ -11,8 +11,9 @@ from keras_bn.formulas import renormalization
 from keras_bn.formulas import training as training_formulas
 from keras_bn.formulas.renormalization import Reference
 
-Outputs = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
-Backward = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Outputs]
+Outputs = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
+Gradients = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+Backward = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], Gradients]
 
 
 class Fallback(NamedTuple):
@@ -32,13 +33,14 @@ def training(
     fallback: Fallback | None = None,
     reference: Reference | None = None,
 ) -> tuple[Outputs, Backward]:
-    """(y, mean, variance), and the function that maps their cotangents to those of (x, gamma, beta).
+    """(y, center, shift, variance), and the function that maps their cotangents to those of (x, gamma, beta).
 
+    The mean is center + shift; its cotangent is that of the shift, since the center may be any constant (equation 9).
     Between the two, x itself and a few vectors of one value a channel are kept.
     """
     elements = batch.elements(x)
     scale, offset = batch.channel(gamma), batch.channel(beta)
-    statistics = training_formulas.moments(batch, elements)
+    statistics = batch.moments(elements)
     if fallback is not None:
         statistics = statistics._replace(
             center=batch.or_else(statistics.center, batch.channel(fallback.mean)),
@@ -51,11 +53,11 @@ def training(
         scale, offset = renormalization.compose(scale, offset, correction)
     y, saved = training_formulas.normalize(batch, elements, statistics, scale, offset, epsilon)
 
-    def backward(dy: tf.Tensor, d_mean: tf.Tensor, d_variance: tf.Tensor) -> Outputs:
+    def backward(dy: tf.Tensor, _: tf.Tensor, d_shift: tf.Tensor, d_variance: tf.Tensor) -> Gradients:
         gradients = training_formulas.backward(
             batch,
             batch.elements(dy),
-            batch.channel(d_mean),
+            batch.channel(d_shift),
             batch.channel(d_variance),
             batch.elements(x),
             scale,
@@ -66,7 +68,7 @@ def training(
             d_gamma = renormalization.gradient_of_gamma(d_gamma, gradients.beta, correction)
         return batch.like_input(gradients.x), batch.vector(d_gamma), batch.vector(gradients.beta)
 
-    return (batch.like_input(y), batch.vector(statistics.mean), batch.vector(statistics.variance)), backward
+    return (batch.like_input(y), *(batch.vector(value) for value in statistics)), backward
 
 
 def inference(

@@ -1,22 +1,27 @@
 """TensorFlow's fused kernels, which evaluate the formulas in one pass or two.
 
 They are several times faster than separate operations on CPU, and lose digits where the mean is large: a relative 10⁻³
-at mean/std 10³. Training therefore looks at the kernel's own mean and variance, and falls back on the closed form where
-they tell that digits were lost.
+at mean/std 10³. Training therefore looks at the mean and variance that they are given or give, and falls back on the
+closed form where these tell that digits were lost.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from keras_bn.batch import TensorBatch
 from keras_bn.engines import closed_form
-from keras_bn.engines.closed_form import Backward, Outputs
+from keras_bn.engines.closed_form import Backward, Gradients, Outputs
+from keras_bn.formulas import training as training_formulas
 
 # The kernel adds serially: its error grows with |mean|/std and with the square root of the number M of elements. As
-# measured, y and dx are within 1e-5 up to |mean|/std · √M = 800; beyond 10⁵ elements no more is asked than at 10⁵.
-RELIABLE = 800.0
+# measured, y and dx are within 1e-5 up to |mean|/std · √M = 500; beyond 10⁵ elements no more is asked than at 10⁵.
+RELIABLE = 500.0
 RELIABLE_ELEMENTS = 1e5
+
+# (y, mean, variance), and the gradients for a cotangent of y, by the kernels alone.
+Kernels = tuple[tuple[tf.Tensor, tf.Tensor, tf.Tensor], Callable[[tf.Tensor], Gradients]]
 
 
 def training(
@@ -27,47 +32,83 @@ def training(
     The function returned leaves the cotangents of mean and variance out of account. ``fallback`` is passed to the
     closed form.
     """
-    channels = gamma.shape[0]
-    flat_shape = [1, 1, -1, channels]
-    kernel = tf.raw_ops.FusedBatchNormV3(
-        x=tf.reshape(x, flat_shape), scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon, is_training=True
-    )
-    mean, variance = kernel.batch_mean, kernel.batch_variance * batch.biased()
+    # Rows as samples: the kernels divide the samples among the cores.
+    rows = tf.reshape(x, [-1, 1, 1, gamma.shape[0]])
+    kernels = _unweighted if batch.row_weights is None else _weighted
+    (y, mean, variance), kernel_gradients = kernels(batch, rows, gamma, beta, epsilon)
     std = tf.sqrt(variance + epsilon)
     limit = RELIABLE * tf.math.rsqrt(tf.minimum(batch.count(), RELIABLE_ELEMENTS))
-    unreliable = tf.logical_not(tf.reduce_all((tf.abs(mean) <= limit * std) & tf.math.is_finite(std)))
+    reliable = tf.reduce_all((tf.abs(mean) <= limit * std) & tf.math.is_finite(std)) & ~batch.is_empty()
 
-    def exact() -> tuple[tf.Tensor, ...]:
-        outputs, _ = closed_form.training(batch, x, gamma, beta, epsilon=epsilon, **fallback)
-        return outputs
+    def exact() -> tuple[Outputs, Backward]:
+        return closed_form.training(batch, x, gamma, beta, epsilon=epsilon, **fallback)
 
-    y, mean, variance = tf.cond(unreliable, exact, lambda: (tf.reshape(kernel.y, tf.shape(x)), mean, variance))
+    # The kernels keep the mean as one number, where the closed form keeps a pair.
+    y, *moments = tf.cond(
+        reliable, lambda: (tf.reshape(y, tf.shape(x)), mean, tf.zeros_like(mean), variance), lambda: exact()[0]
+    )
     y.set_shape(x.shape)
 
-    def backward(dy: tf.Tensor, d_mean: tf.Tensor, d_variance: tf.Tensor) -> Outputs:
-        def exact() -> Outputs:
-            _, gradients = closed_form.training(batch, x, gamma, beta, epsilon=epsilon, **fallback)
-            return gradients(dy, d_mean, d_variance)
+    @tf.custom_gradient
+    def first_order(dy: tf.Tensor, x: tf.Tensor, gamma: tf.Tensor) -> Any:
+        none = tf.zeros_like(gamma)
 
-        def fused() -> Outputs:
-            gradients = tf.raw_ops.FusedBatchNormGradV3(
-                y_backprop=tf.reshape(dy, flat_shape),
-                x=tf.reshape(x, flat_shape),
-                scale=gamma,
-                reserve_space_1=kernel.reserve_space_1,
-                reserve_space_2=kernel.reserve_space_2,
-                reserve_space_3=kernel.reserve_space_3,
-                epsilon=epsilon,
-                is_training=True,
-            )
-            dx = tf.reshape(gradients.x_backprop, tf.shape(x))
-            return dx, gradients.scale_backprop, gradients.offset_backprop
+        def from_kernels() -> Gradients:
+            dx, d_gamma, d_beta = kernel_gradients(tf.reshape(dy, tf.shape(rows)))
+            return tf.reshape(dx, tf.shape(x)), d_gamma, d_beta
 
-        dx, d_gamma, d_beta = tf.cond(unreliable, exact, fused)
+        dx, d_gamma, d_beta = tf.cond(reliable, from_kernels, lambda: exact()[1](dy, none, none, none))
         dx.set_shape(x.shape)
-        return dx, d_gamma, d_beta
 
-    return (y, mean, variance), backward
+        def second_order(*cotangents: tf.Tensor) -> Any:
+            # TensorFlow would take mean and variance for constants in the kernels' own second derivative.
+            with tf.GradientTape() as tape:
+                tape.watch([dy, x, gamma])
+                _, gradients = closed_form.training(batch, x, gamma, beta, epsilon=epsilon, **fallback)
+                first = gradients(dy, none, none, none)
+            return tape.gradient(first, [dy, x, gamma], output_gradients=cotangents)
+
+        return (dx, d_gamma, d_beta), second_order
+
+    return (y, *moments), lambda dy, *_: first_order(dy, x, gamma)
+
+
+def _unweighted(batch: TensorBatch, rows: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> Kernels:
+    """(y, mean, variance) of [M, 1, 1, C], and the gradients, by one kernel each."""
+    options = {"epsilon": epsilon, "is_training": True}
+    kernel = tf.raw_ops.FusedBatchNormV3(x=rows, scale=gamma, offset=beta, mean=[], variance=[], **options)
+    reserved = {f"reserve_space_{i}": getattr(kernel, f"reserve_space_{i}") for i in (1, 2, 3)}
+
+    def gradients(dy: tf.Tensor) -> Gradients:
+        return tf.raw_ops.FusedBatchNormGradV3(y_backprop=dy, x=rows, scale=gamma, **reserved, **options)[:3]
+
+    return (kernel.y, kernel.batch_mean, kernel.batch_variance * batch.biased()), gradients
+
+
+def _weighted(batch: TensorBatch, rows: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> Kernels:
+    """The same with weights [M, 1], which the kernels do not know: they are given the statistics.
+
+    What the kernels then return for dx holds mean and variance constant; the route through these is one more affine map
+    of x, times the weights. Where an element that does not count is not finite, neither are mean or variance.
+    """
+    x = tf.reshape(rows, [-1, gamma.shape[0]])
+    mean = batch.mean_of_finite(x)
+    variance = batch.mean_of_finite(batch.squared_difference(x, mean))
+    given = {"epsilon": epsilon, "is_training": False}
+    y = inference(rows, mean, variance, gamma, beta, epsilon=epsilon)
+
+    def gradients(dy: tf.Tensor) -> Gradients:
+        reserved = {"reserve_space_1": mean, "reserve_space_2": variance, "reserve_space_3": variance}
+        dx, d_gamma, d_beta, *_ = tf.raw_ops.FusedBatchNormGradV3(
+            y_backprop=dy, x=rows, scale=gamma, **reserved, **given
+        )
+        none = tf.zeros_like(mean)
+        saved = training_formulas.Saved(mean, none, batch.inverse_root(variance + epsilon))
+        slope, offset = training_formulas.through_statistics(batch, d_gamma, d_beta, none, none, gamma, saved)
+        route = inference(rows, mean, tf.ones_like(mean), slope, offset, epsilon=0.0)
+        return dx - tf.reshape(batch.share(), [-1, 1, 1, 1]) * route, d_gamma, d_beta
+
+    return (y, mean, variance), gradients
 
 
 def inference(

@@ -5,11 +5,6 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-try:
-    from tensorflow.python.ops import control_flow_util
-except ImportError:  # a private module: without it, what is right everywhere is taken
-    control_flow_util = None
-
 ENGINES = ("auto", "closed_form", "fused")
 
 # Elements from which the fused kernel's calls cost less than what it saves (measured on 2 CPU cores, see
@@ -29,6 +24,7 @@ class Request(NamedTuple):
     epsilon: float
     training: bool = True
     mask: bool = False
+    channel_weights: bool = False
     renorm: bool = False
     ghost_batches: bool = False
     synchronized: bool = False
@@ -84,7 +80,9 @@ def _obstacle(request: Request) -> str | None:
         "XLA replaces the fused kernel by one that cancels where the mean is large": request.jit_compile,
         "the fused kernel has no float64": request.dtype == tf.float64,
         "the fused kernel wants the channels last": [a % rank for a in request.axes] != [rank - 1],
-        "the fused kernel takes no mask": request.mask and request.training,
+        "with a mask the fused kernel is used on float32, with the same weights for all channels": (
+            request.training and request.mask and (request.dtype != tf.float32 or request.channel_weights)
+        ),
         "batch renormalization needs the statistics before the output": request.renorm and request.training,
         "the fused kernel knows no ghost batches": request.ghost_batches and request.training,
         "the fused kernel does not share statistics between replicas": request.synchronized and request.training,
@@ -99,22 +97,3 @@ def _elements(shape: tuple[int | None, ...]) -> int:
     for size in shape[1:]:
         elements *= USUAL_SIZE if size is None else size
     return elements
-
-
-def traced_for_xla() -> bool:
-    """Whether what is being traced will be compiled by XLA, or may be."""
-    if tf.executing_eagerly():
-        return False
-    if control_flow_util is None:
-        return True
-    return bool(control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))
-
-
-def refuse_replicas(synchronized: bool) -> None:
-    """Raise if statistics are to be shared between several replicas."""
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    if synchronized and replicas > 1:
-        raise NotImplementedError(
-            f"synchronized=True is supported on one replica so far. Received: {replicas} replicas. "
-            "Use keras.layers.BatchNormalization there."
-        )

@@ -14,10 +14,16 @@ class Operations(Protocol):
     """
 
     def sum(self, value: Value) -> Value:
-        """Σ over every element, whatever its weight."""
+        """Σ over every element at hand, whatever its weight."""
+
+    def over_replicas(self, *sums: Value) -> tuple[Value, ...]:
+        """Sums over the elements at hand, added up over the replicas that share the batch, if any do."""
 
     def mean(self, value: Value) -> Value:
         """Σ w·value / Σ w; without weights, Σ value / m."""
+
+    def near_mean(self, value: Value) -> Value:
+        """A value per channel near the mean: within a few standard deviations, and cheaper than the mean."""
 
     def share(self) -> Value:
         """w / Σ w, an element's share in the statistics; without weights, 1 / m."""

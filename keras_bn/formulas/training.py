@@ -49,7 +49,7 @@ def moments(ops: Operations, x: Value) -> Moments:
     For any constant c, μ = c + ⟨x − c⟩. With c near μ the residuals are of the size of the standard deviation, so that
     neither sum loses digits to a large mean.
     """
-    center = ops.constant(ops.mean(x))
+    center = ops.constant(ops.near_mean(x))
     residual = x - center
     shift = ops.mean(residual)
     # Where the sum overflowed, so does the variance, whatever it is taken about.
@@ -75,15 +75,25 @@ def backward(
     """Gradients for the cotangents δ of y (equations 1 and 4), g_μ of the mean and g_v of the variance (equation 2).
 
     ∂β = Σδ,  ∂γ = Σδz,  ∂x = γs·δ − (w/W)·(γs·(∂β + z·∂γ) − g_μ − 2·g_v·(x − μ)); w/W is 1/m without weights.
-    The bracket is an affine function of x, so its coefficients are formed once a channel.
+    The bracket is an affine function of x, so its coefficients are formed once a channel. They are linear in the sums
+    and in the cotangents: replicas that share a batch add up their own coefficients, and return their own ∂γ and ∂β.
     """
     center, shift, inv_std = saved
     residual = ops.finite(x - center, shift)
     d_beta = ops.sum(dy)
     d_gamma = ops.scaled(ops.sum(dy * residual) - shift * d_beta, inv_std)
+    slope, offset = through_statistics(ops, d_gamma, d_beta, d_mean, d_variance, gamma, saved)
+    slope, offset = ops.over_replicas(slope, offset)
+    share = ops.share()
+    dx = gamma * inv_std * dy - (share * offset + (share * slope) * residual)
+    return Gradients(dx, d_gamma, d_beta)
+
+
+def through_statistics(
+    ops: Operations, d_gamma: Value, d_beta: Value, d_mean: Value, d_variance: Value, gamma: Value, saved: Saved
+) -> tuple[Value, Value]:
+    """Slope and offset of (x − center) in what ``backward`` subtracts: the route of dx through mean and variance."""
+    _, shift, inv_std = saved
     scale = gamma * inv_std
     slope = scale * inv_std * d_gamma - 2 * d_variance
-    offset = scale * d_beta - d_mean - ops.scaled(shift, slope)
-    share = ops.share()
-    dx = scale * dy - (share * offset + (share * slope) * residual)
-    return Gradients(dx, d_gamma, d_beta)
+    return slope, scale * d_beta - d_mean - ops.scaled(shift, slope)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import tempfile
 import warnings
 import zipfile
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_bn.model_tools import health, rebuilding
 from keras_bn.model_tools.folding import fold
@@ -19,7 +21,11 @@ from keras_bn.model_tools.recalibration import recalibrate
 from keras_bn.progress import say, step
 
 # What a user can mend; anything else is a defect, and shows its traceback.
-_ERRORS = (ValueError, TypeError, OSError, ImportError, NotImplementedError, KeyError, zipfile.BadZipFile)
+_ERRORS = (ValueError, TypeError, OSError, ImportError, NotImplementedError, KeyError, tf.errors.OpError)
+
+
+# Letters of an error message; a list of 50 layers, one a line, is within it.
+LONGEST = 4000
 
 
 class Outcome(NamedTuple):
@@ -47,6 +53,8 @@ def run(options: argparse.Namespace) -> Outcome:
         if options.subcommand == "recalibrate" and not options.data.is_file():
             raise _Usage(f"{options.data} is not there. Check the path.")
         model = _load(source)
+        if not _examined(model):
+            raise ValueError(f"{source} has no batch normalization. Nothing was written.")
         with warnings.catch_warnings(record=True) as notes, step(f"{options.subcommand.capitalize()} {model.name}"):
             warnings.simplefilter("always", UserWarning)
             model, lines = _ACTIONS[options.subcommand](model, options)
@@ -61,14 +69,38 @@ def run(options: argparse.Namespace) -> Outcome:
     except _Usage as error:
         return Outcome(2, str(error))
     except _ERRORS as error:
-        return Outcome(1, str(error).strip() or type(error).__name__)
+        return Outcome(1, _readable(str(error).strip() or type(error).__name__))
 
 
 def _load(path: Path) -> keras.Model:
     with warnings.catch_warnings(), step(f"Load {path}"):
         # Keras' notes on files that hold no state of an optimizer, or an older one.
         warnings.simplefilter("ignore")
-        return keras.models.load_model(path, safe_mode=True)
+        if not zipfile.is_zipfile(path):
+            raise ValueError(f"{path} is damaged, or is no file that Keras saved. Save the model again.")
+        try:
+            return keras.models.load_model(path, safe_mode=True)
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"{path} is damaged: {error}. Save the model again.") from error
+        except (ValueError, TypeError) as error:
+            text = str(error)
+            if "safe_mode" in text or "unsafe_deserialization" in text:
+                raise ValueError(
+                    f"{path} holds Python code, as a Lambda layer does, and these commands run none from files. If you "
+                    "trust it, load it in Python with safe_mode=False, and call the function of keras_bn there."
+                ) from error
+            if unknown := re.search(r"Could not locate (class|function) '(.*?)'", text):
+                raise ValueError(
+                    f"{path} needs {unknown[1]} {unknown[2]!r}, which only your code defines. Load the model in "
+                    "Python, where it is defined, and call the function of keras_bn there."
+                ) from error
+            raise
+
+
+def _readable(text: str) -> str:
+    """A message without terminal codes, and without the arrays that some of Keras' messages print."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    return text if len(text) <= LONGEST else text[:LONGEST] + " …"
 
 
 def save(model: keras.Model, path: Path, *, force: bool = False) -> None:
@@ -101,25 +133,49 @@ def load_inputs(path: Path, key: str | None, model: keras.Model) -> Any:
     ``key`` names the array; else inputs are matched by name, or a model with one input takes "x", or the only array.
 
     Raises:
-        ValueError: the arrays are of objects, or do not tell which is which.
+        ValueError: this is no NPZ file, or its arrays are of objects, do not tell which is which, or do not fit.
     """
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} must be an NPZ file, and is none or damaged. Write it with numpy.savez(file, x=…).")
     with np.load(path, allow_pickle=False) as file:
-        if not hasattr(file, "files"):
-            raise ValueError(
-                f"{path} must be an NPZ file. Received: a single array. Write it with numpy.savez(file, x=…)."
-            )
         names = [tensor.name for tensor in model.inputs] if getattr(model, "inputs", None) else []
         if key is None and len(names) > 1:
             missing = [name for name in names if name not in file.files]
             if missing:
                 raise ValueError(f"{path} must have an array for each input, {names}. Received: {file.files}.")
-            found: dict[str, Any] = {name: file[name] for name in names}
+            found = {
+                tensor.name: _fitting(file, path, tensor.name, tensor.shape[1:], tensor.dtype)
+                for tensor in model.inputs
+            }
             return found if isinstance(model.input, dict) else [found[name] for name in names]
         candidates = [key] if key is not None else [*names, "x", *(file.files if len(file.files) == 1 else [])]
         chosen = next((name for name in candidates if name in file.files), None)
         if chosen is None:
             raise ValueError(f"name the array of inputs with --key. Received: --key {key}; {path} has {file.files}.")
-        return file[chosen]
+        shape, dtype = (model.inputs[0].shape[1:], model.inputs[0].dtype) if names else (None, "float32")
+        return _fitting(file, path, chosen, shape, dtype)
+
+
+def _fitting(file: Any, path: Path, name: str, shape: tuple[int | None, ...] | None, dtype: str) -> np.ndarray:
+    """An array of the file, once it is found to be what an input of this shape and dtype takes."""
+    try:
+        array: np.ndarray = file[name]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise ValueError(
+            f"{name} in {path} holds Python objects, which are pickled; pickles are never loaded (allow_pickle=False). "
+            "Save plain arrays of numbers."
+        ) from error
+    if dtype != "string" and array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} in {path} must hold numbers. Received: dtype={array.dtype}.")
+    if shape is not None and not (
+        array.ndim == len(shape) + 1
+        and all(size in (None, given) for size, given in zip(shape, array.shape[1:], strict=True))
+    ):
+        expected = ", ".join(["samples", *("any" if size is None else str(size) for size in shape)])
+        raise ValueError(f"{name} in {path} must have the shape ({expected}). Received: {array.shape}.")
+    return array
 
 
 def parse_options(texts: list[str]) -> dict[str, Any]:
@@ -149,8 +205,8 @@ def _convert(model: keras.Model, options: argparse.Namespace) -> tuple[keras.Mod
         new = revert(model, lossy=options.lossy)
     else:
         new = convert(model, **parse_options(options.set))
-    rows = _examined(new)
-    return new, [f"{sum(row.kind == 'ours' for row in rows)} of {len(rows)} batch normalizations are ours now."]
+    rows, kind = _examined(new), "built-in" if options.revert else "ours"
+    return new, [f"{sum(row.kind == kind for row in rows)} of {len(rows)} batch normalizations are {kind} now."]
 
 
 def _fold(model: keras.Model, options: argparse.Namespace) -> tuple[keras.Model, list[str]]:
@@ -161,8 +217,9 @@ def _fold(model: keras.Model, options: argparse.Namespace) -> tuple[keras.Model,
 def _recalibrate(model: keras.Model, options: argparse.Namespace) -> tuple[keras.Model, list[str]]:
     data = load_inputs(options.data, options.key, model)
     samples = len(keras.tree.flatten(data)[0])
+    samples = min(samples, (options.steps or samples) * options.batch_size)
     new = recalibrate(model, data, steps=options.steps, batch_size=options.batch_size)
-    return new, [f"{len(_examined(new))} batch normalizations, statistics of {samples} samples at most."]
+    return new, [f"{len(_examined(new))} batch normalizations have the statistics of {samples} samples now."]
 
 
 _ACTIONS = {"convert": _convert, "fold": _fold, "recalibrate": _recalibrate}

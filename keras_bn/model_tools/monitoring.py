@@ -215,33 +215,57 @@ class _Watched:
         return dict(zip(QUANTITIES, values, strict=True))
 
 
+class _Panel(NamedTuple):
+    title: str
+    quantities: tuple[str, ...]
+    threshold: float | None = None
+    """From where on it is too much; marked on the scale of colours, which ends at four times as much."""
+
+
+_PANELS = (
+    _Panel("largest |gamma|", ("gamma_min", "gamma_max")),
+    _Panel("largest |beta|", ("beta_min", "beta_max")),
+    _Panel("gap of the means\n[standard deviations]", ("mean_gap",), LAGGING_MEAN),
+    _Panel("gap of the variances\n[|log ratio|]", ("variance_gap",), LAGGING_VARIANCE),
+    _Panel("dead channels\n[number]", ("dead",)),
+)
+
+
 def draw(records: dict[str, dict[str, list[float]]], path: Path) -> None:
     """Draw a map a quantity: layers downwards, in their order, epochs to the right."""
-    panels = {
-        "largest |gamma|": ("gamma_min", "gamma_max"),
-        "largest |beta|": ("beta_min", "beta_max"),
-        "gap of the means [standard deviations]": ("mean_gap",),
-        "gap of the variances [|log ratio|]": ("variance_gap",),
-        "dead channels": ("dead",),
-    }
     names = list(records)
-    figure = _figure_class()(figsize=(16, max(3.0, 1.5 + 0.18 * len(names))), dpi=120, layout="constrained")
-    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (title, quantities) in zip(grid, panels.items(), strict=True):
-        values = np.max([np.abs([records[name][quantity] for name in names]) for quantity in quantities], axis=0)
+    figure = _figure_class()(figsize=(16, max(3.5, 2.0 + 0.18 * len(names))), dpi=120, layout="constrained")
+    figure.suptitle("Batch normalization by layer and epoch", fontsize=11)
+    grid = figure.subplots(1, len(_PANELS), sharey=True, squeeze=False)[0]
+    for axes, panel in zip(grid, _PANELS, strict=True):
+        values = np.max([np.abs([records[name][q] for name in names]) for q in panel.quantities], axis=0)
         epochs = values.shape[1]
         image = axes.imshow(
             values,
             aspect="auto",
             interpolation="none",
             cmap="viridis",
+            vmin=0,
+            # Of whole numbers, at least one; where all is zero, there is no scale to choose.
+            vmax=4 * panel.threshold
+            if panel.threshold
+            else max(1.0, float(np.max(values, where=np.isfinite(values), initial=0))),
             extent=(0.5, epochs + 0.5, len(names) - 0.5, -0.5),
         )
-        axes.set_title(title, fontsize=9)
+        axes.set_facecolor("0.8")
+        axes.set_title(panel.title, fontsize=9)
         axes.set_xlabel("epoch")
         axes.set_xticks(np.unique(np.linspace(1, max(epochs, 1), min(epochs, 5)).round()))
         axes.set_yticks(range(len(names)), names, fontsize=6)
-        figure.colorbar(image, ax=axes)
+        bar = figure.colorbar(image, ax=axes, extend="max" if panel.threshold else "neither")
+        if panel.threshold:
+            bar.ax.axhline(panel.threshold, color="white", linewidth=2)
+            bar.ax.set_ylabel("above the white line inference lags behind", fontsize=8)
+        elif panel.quantities == ("dead",):
+            bar.ax.yaxis.get_major_locator().set_params(integer=True)
+    grid[0].set_ylabel("layer, from first to last")
+    if any(np.isnan(values).any() for quantities in records.values() for values in quantities.values()):
+        figure.supxlabel("grey: not updated in this epoch, as a frozen layer", fontsize=8)
     figure.savefig(path)
 
 

@@ -4,29 +4,38 @@ Graphs (Functional and Sequential models) are run once more with copies of their
 config, and the layers that it holds as attributes, in lists or in dictionaries are exchanged there.
 """
 
+import contextlib
 import inspect
+import textwrap
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
+from keras_bn.model_tools import exchanging
+
 # Whether a layer is to be replaced, and what takes its place: a new layer, not yet built, of the same name.
 Replacement = Callable[[keras.Layer], keras.Layer | None]
 
 
 def is_graph(layer: Any) -> bool:
-    """Whether the layer is a model whose graph is known: Functional, or Sequential and built."""
+    """Whether the layer is a Functional or Sequential model that runs its graph and nothing else."""
+    base = _graph_class(layer)
+    return base is not None and type(layer).call is base.call  # type: ignore[attr-defined]
+
+
+def holds_graph(layer: Any) -> bool:
+    """Whether the layer is a Functional or Sequential model, whatever a ``call`` of its own makes of the graph."""
+    return _graph_class(layer) is not None
+
+
+def _graph_class(layer: Any) -> type | None:
     if isinstance(layer, keras.Sequential):
-        return type(layer).call is keras.Sequential.call
-    return is_functional(layer)
-
-
-def is_functional(layer: Any) -> bool:
-    """Whether the layer is a Functional model that runs its graph and nothing else."""
-    # Keras has no public name for the class.
+        return keras.Sequential
+    # Keras has no public name for this class.
     functional = [c for c in type(layer).__mro__ if c.__name__ == "Functional" and c.__module__.startswith("keras.")]
-    return bool(functional) and type(layer).call is functional[0].call  # type: ignore[attr-defined]
+    return functional[0] if functional else None
 
 
 def all_layers(root: keras.Layer) -> list[keras.Layer]:
@@ -110,10 +119,10 @@ class _Copier:
         new = self._replacement(layer)
         replaced = new is not None
         if new is None:
-            make = (
-                self._functional if is_functional(layer) else self._sequential if is_graph(layer) else self._from_config
-            )
-            new = make(layer)
+            if isinstance(layer, keras.Sequential):
+                new = self._sequential(layer)
+            else:
+                new = self._functional(layer) if holds_graph(layer) else self._from_config(layer)
         self._copies[id(layer)] = layer, new, replaced
         return new
 
@@ -123,17 +132,16 @@ class _Copier:
         clone = keras.models.clone_model(view, input_tensors=inputs_like(view), clone_function=self.copy)
         for old, new in zip(_input_layers(model), _input_layers(clone), strict=True):
             self._copies[id(old)] = old, new, False
-        if type(model) not in (keras.Model, type(clone)):
-            try:
-                return type(model)(clone.input, clone.output, name=model.name)
-            except (TypeError, ValueError):
-                # A class with a constructor of its own; the graph is all there is to copy.
-                return clone
-        return clone
+        return (
+            clone if type(model) in (keras.Model, type(clone)) else _of_class(model, clone, clone.input, clone.output)
+        )
 
     def _sequential(self, model: keras.Sequential) -> keras.Sequential:
         layers = [self.copy(layer) for layer in model.layers]
-        new = keras.Sequential([*input_of_sequential(model), *layers], name=model.name)
+        layers = [*input_of_sequential(model), *layers]
+        new = keras.Sequential(layers, name=model.name)
+        if type(model) is not keras.Sequential:
+            new = _of_class(model, new, layers)
         if len(new._layers) == len(model._layers):
             # The layer of the input, which `layers` leaves out.
             self._copies.setdefault(id(model._layers[0]), (model._layers[0], new._layers[0], False))
@@ -145,9 +153,8 @@ class _Copier:
         except Exception as error:
             raise ValueError(
                 f"a copy of {_described(layer)} is made by from_config(get_config()), which must succeed. "
-                f"Received: {type(error).__name__}: {str(error).splitlines()[0]} "
-                "Define get_config() in its class, and register functions and classes of your own with "
-                "keras.saving.register_keras_serializable()."
+                f"Received: {_said(error)} Define get_config() in its class, and register functions and "
+                "classes of your own with keras.saving.register_keras_serializable()."
             ) from error
         if layer._layers:
             self._build(layer, new)
@@ -163,7 +170,14 @@ class _Copier:
                 # Where it cannot be built, its weights cannot be copied: `transfer` says so.
                 warnings.filterwarnings("ignore", message="(Model|Layer) '.*' had a build config")
                 warnings.filterwarnings("ignore", message="`build\\(\\)` was called on layer")
-                new.build_from_config(config)
+                try:
+                    new.build_from_config(config)
+                except Exception as error:
+                    raise ValueError(
+                        f"a copy of {_described(old)} is built by build_from_config(get_build_config()), which must "
+                        f"succeed. Received: {_said(error)} Let its build() make all weights, and build those "
+                        "layers that are not built yet."
+                    ) from error
 
     def _exchange(self, old: keras.Layer, new: keras.Layer) -> None:
         """Go through the layers in ``new``, which its constructor made, beside those in ``old``."""
@@ -187,7 +201,6 @@ class _Copier:
             if known is not None:
                 exchanged[id(fresh)] = known[1]
             elif replacement is not None:
-                self._build(child, replacement)
                 self._copies[id(child)] = child, replacement, True
                 exchanged[id(fresh)] = replacement
             elif is_graph(child) and self._concerns(child):
@@ -195,16 +208,17 @@ class _Copier:
             else:
                 self._copies[id(child)] = child, fresh, False
                 self._exchange(child, fresh)
-        swap(new, exchanged)
+        exchanging.exchange(new, exchanged)
 
     def _concerns(self, layer: keras.Layer) -> bool:
         return any(self._replacement(inner) is not None for inner in all_layers(layer))
 
     def transfer(self) -> None:
         """Copy weights, random states and trainable flags."""
-        for old, new, replaced in self._copies.values():
-            # What is part of a graph was built by its call.
+        # What is part of a graph was built by its call. Owners come after what they hold, and build some of it.
+        for old, new, _ in reversed(list(self._copies.values())):
             self._build(old, new)
+        for old, new, replaced in self._copies.values():
             # Not the setter: it would set those of the layers within, too.
             new._trainable = old.trainable
             pairs = list(zip(own_variables(old), own_variables(new), strict=False))
@@ -220,6 +234,8 @@ class _Copier:
             for source, target in pairs:
                 target.assign(source.numpy())
                 target.trainable = source.trainable
+                # The constructor of an owner builds under names of its own.
+                target._path = source.path
 
 
 def _fresh(layer: keras.Layer) -> keras.Layer:
@@ -244,34 +260,20 @@ def _fresh(layer: keras.Layer) -> keras.Layer:
     return new
 
 
-def swap(owner: keras.Layer, exchanged: dict[int, keras.Layer]) -> None:
-    """Put other layers in the place of some that ``owner`` holds, by their identities, in the same order."""
-    if not exchanged:
-        return
-    for old in [layer for layer in owner._layers if id(layer) in exchanged]:
-        owner._tracker.replace_tracked_value("layers", old, exchanged[id(old)])
-    for name, value in list(vars(owner).items()):
-        if name in ("_layers", "_tracker"):
-            continue
-        swapped = _swapped(value, exchanged)
-        if swapped is not value:
-            setattr(owner, name, swapped)
-
-
-def _swapped(value: Any, exchanged: dict[int, keras.Layer]) -> Any:
-    if isinstance(value, keras.Layer):
-        return exchanged.get(id(value), value)
-    if isinstance(value, list):
-        value[:] = [_swapped(item, exchanged) for item in value]
-    elif isinstance(value, dict):
-        for key, item in list(value.items()):
-            swapped = _swapped(item, exchanged)
-            if swapped is not item:
-                value[key] = swapped
-    elif type(value) is tuple:
-        items = tuple(_swapped(item, exchanged) for item in value)
-        return value if all(a is b for a, b in zip(items, value, strict=True)) else items
-    return value
+def _of_class(model: keras.Model, graph: keras.Model, *parts: Any) -> keras.Model:
+    """A model of the class of ``model`` from the parts of a copied graph; the graph where its constructor differs."""
+    with contextlib.suppress(Exception):
+        new: keras.Model = type(model)(*parts, name=model.name)
+        if [layer is other for layer, other in zip(new.layers, graph.layers, strict=True)].count(False) == 0:
+            return new
+    # A class with a constructor of its own; the graph is all there is to copy.
+    if not is_graph(model):
+        raise ValueError(
+            f"{_described(model)} has a constructor and a call() of its own around its graph, of which only the graph "
+            "can be copied. Make the graph an attribute of a keras.Model, or let the constructor take what "
+            "that of its base class does."
+        )
+    return graph
 
 
 def _compile_alike(old: keras.Model, new: keras.Model) -> None:
@@ -310,6 +312,10 @@ def _custom_classes(root: keras.Layer) -> dict[str, type]:
 def _corresponds(old: keras.Layer, new: keras.Layer) -> bool:
     family = keras.layers.BatchNormalization
     return type(old) is type(new) or (isinstance(old, family) and isinstance(new, family))
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {textwrap.shorten(str(error), 250) or 'without a message'}."
 
 
 def _described(layer: keras.Layer) -> str:

@@ -171,10 +171,10 @@ def _recording_call(layer: keras.layers.BatchNormalization, accumulator: _Accumu
             )
         )
         # The engine itself: nothing is differentiated here.
-        (y, mean, variance), _ = closed_form.training(
+        (y, center, shift, variance), _ = closed_form.training(
             batch, x, gamma, beta, epsilon=layer.epsilon, fallback=Fallback(moving_mean, moving_variance)
         )
-        accumulator.add(batch, mean, variance)
+        accumulator.add(batch, tf.cast(center, tf.float64) + tf.cast(shift, tf.float64), variance)
         return tf.cast(y, layer.compute_dtype)
 
     return call

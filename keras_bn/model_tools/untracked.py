@@ -41,5 +41,5 @@ class UntrackedBatchNormalization(BatchNormalization):
         x = self._checked(inputs)
         batch = TensorBatch(x, self._axes, self._channels, masking.weights_of(mask, inputs, x, self._axes))
         gamma, beta = self._gamma_and_beta(batch.dtype)
-        y, _, _ = functional.train("closed_form", batch, x, gamma, beta, epsilon=self.epsilon)
+        y, _ = functional.train("closed_form", batch, x, gamma, beta, epsilon=self.epsilon)
         return tf.cast(y, self.compute_dtype)

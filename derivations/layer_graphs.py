@@ -1,0 +1,173 @@
+"""The graphs that are proved: what TensorFlow traces from the layer, from ``batch_norm``, and from the plain formula.
+
+Every graph takes δ, the cotangent of y, with an unknown batch size. First order: the outputs, their gradients, and what
+is assigned to variables. Second order: the gradients of those gradients, by TensorFlow's differentiation of the graph,
+for the cotangents u, u_γ and u_β. The control is the textbook's formula, differentiated by TensorFlow alone.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from keras_bn import BatchNormalization, functional
+
+CHANNELS = 4
+EPSILON, MOMENTUM, RENORM_MOMENTUM = 1e-3, 0.99, 0.9
+BOUNDS = {"rmin": 0.5, "rmax": 2.0, "dmax": 3.0}
+# The static shapes of x and of a mask, and which axis is that of the channels.
+LAYOUTS: dict[str, tuple[list[int | None], int]] = {
+    "rows": ([None, CHANNELS], 1),
+    "channels_last": ([None, None, None, CHANNELS], 3),
+    "channels_first": ([None, CHANNELS, None, None], 1),
+}
+
+
+class Graph(NamedTuple):
+    """One graph.
+
+    name: as it stands in the identifiers of claims.
+    source: what is traced.
+    layout: the key of ``LAYOUTS``.
+    masked, renorm, engine: of the layer.
+    branch: which branch of a ``tf.cond`` is taken; None where there is none.
+    """
+
+    name: str
+    source: str = "layer"
+    layout: str = "rows"
+    masked: bool = False
+    renorm: bool = False
+    engine: str = "closed_form"
+    branch: bool | None = None
+    second: bool = False
+
+    @property
+    def dtype(self) -> tf.DType:
+        return tf.float32 if self.engine == "fused" else tf.float64
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arguments of the graph."""
+        return (
+            "x",
+            *(() if self.source == "layer" else ("gamma", "beta")),
+            *(("w",) if self.masked else ()),
+            "delta",
+            *(("g_mu", "g_v") if self.source == "batch_norm" and not self.second else ()),
+            *(("u", "u_gamma", "u_beta") if self.second else ()),
+        )
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What it returns."""
+        if self.second:
+            return "dd_delta", "dd_gamma", "dd_x"
+        statistics = () if self.source == "layer" else ("mean", "variance")
+        return "y", *statistics, "d_x", "d_gamma", "d_beta"
+
+    def shape(self, name: str) -> list[int | None]:
+        """The static shape of an argument."""
+        sizes, axis = LAYOUTS[self.layout]
+        if name == "w":
+            return sizes[:axis] + sizes[axis + 1 :]
+        return sizes if name in ("x", "delta", "u") else [CHANNELS]
+
+
+def _all_graphs() -> tuple[Graph, ...]:
+    kinds: list[tuple[str, dict[str, Any]]] = [
+        (f"{layout}.{kind}", {"layout": layout, **options})
+        for layout in LAYOUTS
+        for kind, options in (("plain", {}), ("masked", {"masked": True}), ("renormalized", {"renorm": True}))
+    ]
+    kinds += [
+        ("batch_norm", {"source": "batch_norm"}),
+        ("control", {"source": "control"}),
+        ("fused.kernel", {"layout": "channels_last", "engine": "fused", "branch": False}),
+        ("fused.closed_form", {"layout": "channels_last", "engine": "fused", "branch": True}),
+    ]
+    return tuple(
+        Graph(f"{name}{'.second' if second else ''}", **options, second=second)
+        for name, options in kinds
+        for second in (False, True)
+    )
+
+
+GRAPHS = _all_graphs()
+
+
+def plain_formula(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The textbook's formula in TensorFlow, for TensorFlow to differentiate."""
+    mean = tf.reduce_mean(x, 0)
+    variance = tf.reduce_mean(tf.square(x - mean), 0)
+    return gamma * (x - mean) * tf.math.rsqrt(variance + EPSILON) + beta, mean, variance
+
+
+def layer_of(graph: Graph) -> BatchNormalization:
+    """The layer that is traced, built."""
+    sizes, axis = LAYOUTS[graph.layout]
+    layer = BatchNormalization(
+        axis=axis,
+        momentum=MOMENTUM,
+        epsilon=EPSILON,
+        renorm=graph.renorm,
+        renorm_clipping=BOUNDS if graph.renorm else None,
+        renorm_momentum=RENORM_MOMENTUM,
+        engine=graph.engine,
+        dtype=graph.dtype.name,
+    )
+    layer.build(tuple(sizes))
+    return layer
+
+
+Forward = Callable[[Mapping[str, tf.Tensor]], tuple[tf.Tensor, ...]]
+
+
+class Traced(NamedTuple):
+    """A concrete function, and the layer whose variables it captures, if there is one."""
+
+    function: Any
+    layer: BatchNormalization | None
+
+
+def trace(graph: Graph, forward: Forward | None = None) -> Traced:
+    """The graph that TensorFlow traces; ``forward`` takes the place of what ``graph.source`` names."""
+    layer = layer_of(graph) if graph.source == "layer" and forward is None else None
+
+    def normalized(given: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
+        if layer is not None:
+            return (layer(given["x"], training=True, mask=given.get("w")),)
+        point = [given[name] for name in ("x", "gamma", "beta")]
+        if graph.source == "control":
+            return plain_formula(*point)
+        return tuple(functional.batch_norm(*point, epsilon=EPSILON, engine=graph.engine))
+
+    forward = forward or normalized
+    signature = [
+        tf.TensorSpec(graph.shape(name), tf.bool if name == "w" else graph.dtype, name) for name in graph.names
+    ]
+
+    @tf.function(input_signature=signature, autograph=False)
+    def traced(*values: tf.Tensor) -> Any:
+        given = dict(zip(graph.names, values, strict=True))
+        parameters = [layer.gamma, layer.beta] if layer else [given["gamma"], given["beta"]]
+        with tf.GradientTape() as outer:
+            outer.watch([value for value in given.values() if value.dtype.is_floating])
+            with tf.GradientTape() as inner:
+                inner.watch([value for value in given.values() if value.dtype.is_floating])
+                outputs = forward(given)
+            cotangents = [given[name] for name in ("delta", "g_mu", "g_v") if name in given]
+            sources = [given["x"], *parameters]
+            gradients = inner.gradient(outputs[: len(cotangents)], sources, cotangents, unconnected_gradients="zero")
+        if not graph.second:
+            return *outputs, *gradients
+        cotangents = [given[name] for name in ("u", "u_gamma", "u_beta")]
+        return outer.gradient(gradients, [given["delta"], parameters[0], given["x"]], cotangents)
+
+    return Traced(traced.get_concrete_function(), layer)
+
+
+traced = cache(trace)
+
+__all__ = ["CHANNELS", "GRAPHS", "LAYOUTS", "Forward", "Graph", "Traced", "trace", "traced"]

@@ -1,0 +1,1 @@
+"""Speed, memory and accuracy against the peers: ``python -m tests.benchmarks --help``."""

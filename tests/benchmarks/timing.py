@@ -1,0 +1,54 @@
+"""Contenders timed in turns, so that what else the machine does meets all of them alike."""
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# Seconds that one turn of a contender lasts at least, and how often each has a turn.
+TURN = 0.01
+ROUNDS, QUICK_ROUNDS = 15, 2
+
+
+class Timing(NamedTuple):
+    """Of one contender; a ratio is the reference's time over this one's, in the same round."""
+
+    milliseconds: float
+    quartiles: tuple[float, float]
+    ratio: float
+    ratio_quartiles: tuple[float, float]
+
+    def record(self) -> dict[str, Any]:
+        return self._asdict()
+
+
+def interleaved(contenders: Mapping[str, Callable[[], Any]], reference: str, *, quick: bool) -> dict[str, Timing]:
+    """Medians and quartiles over rounds in which every contender runs, in an order drawn anew each time.
+
+    A contender is called once before, and returns when its work is done.
+    """
+    repeats = {}
+    for name, run in contenders.items():
+        run()
+        start = time.perf_counter()
+        run()
+        repeats[name] = 1 if quick else max(1, round(TURN / (time.perf_counter() - start)))
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    order, rng = list(contenders), random.Random(0)
+    for _ in range(QUICK_ROUNDS if quick else ROUNDS):
+        rng.shuffle(order)
+        for name in order:
+            start = time.perf_counter()
+            for _ in range(repeats[name]):
+                contenders[name]()
+            seconds[name].append((time.perf_counter() - start) / repeats[name])
+    base = np.array(seconds[reference])
+    return {name: _timing(np.array(values), base) for name, values in seconds.items()}
+
+
+def _timing(seconds: np.ndarray, base: np.ndarray) -> Timing:
+    low, median, high = (float(value) for value in np.quantile(1e3 * seconds, [0.25, 0.5, 0.75]))
+    ratio_low, ratio, ratio_high = (float(value) for value in np.quantile(base / seconds, [0.25, 0.5, 0.75]))
+    return Timing(median, (low, high), ratio, (ratio_low, ratio_high))
