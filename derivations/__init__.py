@@ -40,6 +40,10 @@ def prove(families: Iterable[str] | None = None) -> "Iterator[Claim]":
 
     Raises:
         ValueError: there is no family of that name.
+
+    >>> claims = list(prove(["steps"]))
+    >>> claims[0].statement, str(claims[0].verdict)
+    ('∂μ/∂xₖ = 1/m', 'proved')
     """
     names = list([name for name in FAMILIES if name not in BY_NAME_ONLY] if families is None else families)
     if unknown := [name for name in names if name not in FAMILIES]:

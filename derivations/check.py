@@ -95,6 +95,11 @@ def judge(text: str, target: str = "dx", *, weighted: bool = False) -> Judgement
 
     Raises:
         FormulaError: the text is no formula, too large, or defined nowhere, such as 0/0.
+
+    >>> print(judge("sum(delta)", "dbeta").text().splitlines()[0])
+    proved for every batch size m
+    >>> print(judge("gamma*s*(delta - mean(delta))").text().splitlines()[0])
+    refuted by a counterexample
     """
     textbook, where = steps.definitions(weighted), steps.setting(weighted)
     translation = _Translation(text, weighted)

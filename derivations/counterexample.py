@@ -44,6 +44,10 @@ def evaluate(expression: Any, values: Values) -> Fraction:
 
     Raises:
         Undefined: a denominator is 0, a root is not rational, an index is outside of its range.
+
+    >>> from derivations.notation import m, over_batch, x, i
+    >>> evaluate(over_batch(x[i]) / m, {m: Fraction(2), x: (Fraction(0), Fraction(3))})
+    Fraction(3, 2)
     """
     value = _Evaluation(values).value(sp.sympify(expression), {})
     if isinstance(value, Interval):

@@ -26,12 +26,20 @@ _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 def unicode(expression: Any) -> str:
-    """For example ``γ·s·(δₖ − (1/m)·Σⱼ δⱼ)``."""
+    """The expression in Unicode.
+
+    >>> print(unicode(1 / sp.Symbol("m") + sp.Symbol("gamma") ** 2))
+    γ² + 1/m
+    """
     return _Unicode().doprint(legible(sp.sympify(expression)))
 
 
 def latex(expression: Any) -> str:
-    """The same in LaTeX, without the dollar signs."""
+    """The same in LaTeX, without the dollar signs.
+
+    >>> print(latex(sp.Symbol("gamma") ** 2))
+    \\gamma^{2}
+    """
     return _Latex().doprint(legible(sp.sympify(expression)))
 
 

@@ -38,4 +38,6 @@ def float64(fresh_keras: None) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update", action="store_true", help="rewrite derivations/REPORT.md")
+    parser.addoption(
+        "--update", action="store_true", help="rewrite derivations/REPORT.md, and the README's links to tests"
+    )

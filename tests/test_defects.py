@@ -367,6 +367,31 @@ def test_25_ghost_batches(samples):
     assert layer(x[:1], training=False).shape == (1, 4, 2)
 
 
+def test_27_second_derivatives():
+    """The built-in layer holds the mean constant in its variance: right for the gradient, not for the gradient's."""
+    case = Case((8, 2), -1)
+    inputs = draw(case)
+    tensors = [tf.constant(value) for value in (inputs.x, inputs.dy, np.random.default_rng(1).normal(size=case.shape))]
+
+    def of_penalty(function):
+        x, dy, u = tensors
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = function(x)
+            dx = inner.gradient(y, x, output_gradients=dy)
+        return outer.gradient(dx, x, output_gradients=u).numpy()
+
+    true = of_penalty(lambda x: oracles.plain(x, tf.ones(2, tf.float64), tf.zeros(2, tf.float64), case)[0])
+    errors = [
+        oracles.output_error(of_penalty(lambda x, layer=layer: layer(x, training=True)), true)
+        for layer in (Ours(dtype="float64"), BuiltIn(dtype="float64"))
+    ]
+    assert errors[0] < tolerances.SECOND_ORDER
+    assert errors[1] > 0.01
+
+
 @pytest.mark.parametrize("synchronized", [True, False])
 def test_26_xla_over_several_replicas(synchronized):
     """An error that names the limit before TensorFlow fails, which it does for a model of dense layers alone."""

@@ -119,6 +119,12 @@ def to_torch(layer: keras.layers.BatchNormalization, *, rank: int | None = None)
         ImportError: PyTorch is not installed.
         TypeError: ``layer`` is no batch normalization.
         ValueError: the layer is not built, or PyTorch has no counterpart of its options; these are listed.
+
+    >>> import torch
+    >>> layer = BatchNormalization(epsilon=0.0)
+    >>> layer.build((None, 2))
+    >>> to_torch(layer, rank=2).eval()(torch.tensor([[0.0, 1.0], [2.0, 5.0]])).tolist()
+    [[0.0, 1.0], [2.0, 5.0]]
     """
     _check_layer(layer)
     torch = _import_torch()
@@ -162,6 +168,12 @@ def to_torch_state_dict(layer: keras.layers.BatchNormalization, *, prefix: str =
 
     Raises:
         ImportError, TypeError, ValueError: As in ``to_torch``.
+
+    >>> import torch
+    >>> layer = BatchNormalization()
+    >>> layer.build((None, 2))
+    >>> sorted(to_torch_state_dict(layer, prefix="bn1"))
+    ['bn1.bias', 'bn1.num_batches_tracked', 'bn1.running_mean', 'bn1.running_var', 'bn1.weight']
     """
     _check_layer(layer)
     torch = _import_torch()

@@ -1,0 +1,77 @@
+"""The notebooks run from top to bottom in a fresh kernel, and are committed as they ran."""
+
+import os
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat", reason="the notebooks are an optional extra")
+nbclient = pytest.importorskip("nbclient", reason="the notebooks are an optional extra")
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+# A notebook that a reader runs beside the text must not take longer, on 2 cores.
+SECONDS = 240
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+
+
+def outputs(notebook: Any) -> list[Any]:
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def complaints(notebook: Any) -> list[str]:
+    """What was written to standard error, and warnings that were printed."""
+    streams = [output for output in outputs(notebook) if output.output_type == "stream"]
+    return [o.text for o in streams if o.name == "stderr" or re.search(r"Warning|WARNING|Traceback", o.text)]
+
+
+def test_there_are_notebooks():
+    assert {path.stem[0] for path in NOTEBOOKS} >= set("12345")
+
+
+@pytest.mark.slow
+@each_notebook
+def test_runs_from_top_to_bottom(path):
+    notebook = nbformat.read(path, as_version=4)
+    client = nbclient.NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": str(path.parent)}})
+    start = time.monotonic()
+    client.execute(env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert time.monotonic() - start < SECONDS
+    assert complaints(notebook) == []
+
+
+@each_notebook
+def test_is_committed_as_it_ran(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert [output for output in outputs(notebook) if output.output_type == "error"] == []
+    assert complaints(notebook) == []
+    pictures = [o for o in outputs(notebook) if "image/png" in o.get("data", {})]
+    assert pictures, "a notebook without a picture"
+
+
+@each_notebook
+def test_tells_nothing_of_the_machine(path):
+    notebook = nbformat.read(path, as_version=4)
+    text = "\n".join(
+        [cell.source for cell in notebook.cells]
+        + [
+            o.text if o.output_type == "stream" else str(o.get("data", {}).get("text/plain", ""))
+            for o in outputs(notebook)
+        ]
+    )
+    assert not re.search(r"(?<![\w.])/(?:home|root|tmp|usr|work|Users|mnt|opt)/", text)
+
+
+@each_notebook
+def test_links_lead_somewhere(path):
+    notebook = nbformat.read(path, as_version=4)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", text)
+    assert [link for link in links if not (path.parent / link).exists()] == []
