@@ -179,9 +179,11 @@ class FieldGraph(GraphWalk):
             ),
         )
 
-    def _FusedBatchNormV3(self, operation: Any, *values: Any) -> tuple[Any, ...]:
+    def _FusedBatchNormV3(
+        self, operation: Any, x: Any, scale: Any, offset: Any, mean: Any, variance: Any
+    ) -> tuple[Any, ...]:
         epsilon = self.exact(operation.get_attr("epsilon"))
-        return fused_kernels.forward(operation, self._kernel(), *values, epsilon)
+        return fused_kernels.forward(operation, self._kernel(), x, scale, offset, mean, variance, epsilon)
 
     def _FusedBatchNormGradV3(self, operation: Any, dy: Any, x: Any, scale: Any, *reserved: Any) -> tuple[Any, ...]:
         epsilon = self.exact(operation.get_attr("epsilon"))

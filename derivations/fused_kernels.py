@@ -9,10 +9,11 @@ AXIOMS = {
     "A1": "FusedBatchNormV3(is_training=True) returns y = γ·(x − μ)·(v + ε)^(−1/2) + β, μ and v·m/max(m − 1, 1), for "
     "m ≥ 1; its reserve spaces are tokens for FusedBatchNormGradV3, which returns the gradients of equation 1. Tested "
     "numerically, m = 1 included; a test is not a proof.",
-    "A2": "FusedBatchNormV3(is_training=False) returns y = γ·(x − M)·(V + ε)^(−1/2) + β, where M and V are the mean and "
-    "the variance that it is given, for m ≥ 1. Tested numerically, m = 1 included; a test is not a proof.",
-    "A3": "FusedBatchNormGradV3(is_training=False) returns γ·s·δ, Σ δ·(x − M)·s and Σ δ, where s = (V + ε)^(−1/2), and "
-    "M and V are its reserve spaces 1 and 2, for m ≥ 1. Tested numerically, m = 1 included; a test is not a proof.",
+    "A2": "FusedBatchNormV3(is_training=False) returns y = γ·(x − M)·(V + ε)^(−1/2) + β, where M and V are the mean "
+    "and the variance that it is given, for m ≥ 1. Tested numerically, m = 1 included; a test is not a proof.",
+    "A3": "FusedBatchNormGradV3(is_training=False) returns dx = γ·s·δ, dγ = Σ δ·(x − M)·s and dβ = Σ δ, where "
+    "s = (V + ε)^(−1/2), and M and V are its reserve spaces 1 and 2, for m ≥ 1. Tested numerically, m = 1 included; a "
+    "test is not a proof.",
 }
 
 

@@ -1,15 +1,24 @@
 """The operations by which TensorFlow computes shapes, on arrays of symbolic sizes."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sympy as sp
 from sympy import Expr, S
 
-from derivations.symbolic_axes import BLOCK, ONE, Sizes, Tensor, UnknownGraph
+from derivations.symbolic_axes import BLOCK, ONE, Axis, Sizes, Tensor, UnknownGraph
 
 # Either data, or an array of sizes; TensorFlow computes shapes with the same operations as data.
 Value = Tensor | np.ndarray
+
+
+class Few(NamedTuple):
+    """What is computed from the first few elements: a value of which no more is known than its axes.
+
+    Only ``StopGradient`` takes it for data, as which any constant will do.
+    """
+
+    axes: tuple[Axis, ...]
 
 
 class SizeOperations:
@@ -150,6 +159,8 @@ def as_data(value: Any) -> Tensor:
     """Data; one size may be used as such."""
     if isinstance(value, Tensor):
         return value
+    if isinstance(value, Few):
+        raise UnknownGraph("what the first few elements are is not known: they may only be held constant")
     if not isinstance(value, np.ndarray) or value.size != 1:
         raise UnknownGraph("an array of sizes, or no value at all, used as data")
     return Tensor((ONE,) * value.ndim, sp.sympify(value.item()))

@@ -27,9 +27,9 @@ from sympy import Expr, Indexed, IndexedBase, Rational, S, Sum, Symbol
 from derivations import fused_kernels
 from derivations import symbolic_axes as axes
 from derivations.graph_arithmetic import Arithmetic
-from derivations.graph_sizes import SizeOperations, Value, as_data, integers
+from derivations.graph_sizes import Few, SizeOperations, Value, as_data, integers
 from derivations.graph_walk import GraphWalk
-from derivations.symbolic_axes import Axis, Tensor, UnknownGraph
+from derivations.symbolic_axes import Tensor, UnknownGraph
 
 LONG = 12  # operations
 _CHANNEL = sp.Dummy("c", integer=True, positive=True)
@@ -42,15 +42,6 @@ class Applied(NamedTuple):
 
     function: str
     arguments: tuple[Expr, ...]
-
-
-class Few(NamedTuple):
-    """What is computed from the first few elements: a value of which no more is known than its axes.
-
-    Only ``StopGradient`` takes it for data, as which any constant will do.
-    """
-
-    axes: tuple[Axis, ...]
 
 
 class Interpretation(Arithmetic, SizeOperations, GraphWalk):
@@ -225,19 +216,20 @@ class Interpretation(Arithmetic, SizeOperations, GraphWalk):
 
     def _Mean(self, operation: Any, value: Value | Few, positions: Value) -> Tensor | Few:
         if isinstance(value, Few):
-            return Few(axes.summed(Tensor(value.axes, S.One), integers(positions).astype(int), keep=False).axes)
+            chosen = [int(position) for position in integers(positions).ravel()]
+            return Few(axes.summed(Tensor(value.axes, S.One), chosen, keep=operation.get_attr("keep_dims")).axes)
         data = as_data(value)
         count = sp.Mul(*(data.axes[int(position)].size for position in integers(positions).ravel()))
         total = self._Sum(operation, data, positions)
         return replace(total, expression=total.expression / count)
 
     def _MatMul(self, operation: Any, a: Value, b: Value) -> Tensor:
-        flipped = [operation.get_attr(f"transpose_{name}") for name in "ab"]
-        return self._product_of_matrices(*map(as_data, (a, b)), *flipped)
+        a_flipped, b_flipped = (operation.get_attr(f"transpose_{name}") for name in "ab")
+        return self._product_of_matrices(as_data(a), as_data(b), a_flipped, b_flipped)
 
     def _BatchMatMulV2(self, operation: Any, a: Value, b: Value) -> Tensor:
-        flipped = [operation.get_attr(f"adj_{name}") for name in "xy"]
-        return self._product_of_matrices(*map(as_data, (a, b)), *flipped)
+        a_flipped, b_flipped = (operation.get_attr(f"adj_{name}") for name in "xy")
+        return self._product_of_matrices(as_data(a), as_data(b), a_flipped, b_flipped)
 
     def _product_of_matrices(self, a: Tensor, b: Tensor, a_flipped: bool, b_flipped: bool) -> Tensor:
         """Σ_k a_ik·b_kj, over the last two axes."""
@@ -298,7 +290,7 @@ class Interpretation(Arithmetic, SizeOperations, GraphWalk):
     def _SelectV2(self, operation: Any, condition: Value | Few, a: Value | Few, b: Value) -> Tensor | Few:
         if isinstance(a, Few) and condition == a and as_data(b).expression == 0:
             return a
-        return self.of_known(lambda c, p, q: q + c * (p - q), condition, a, b)
+        return self.of_known(lambda c, p, q: q + c * (p - q), *map(as_data, (condition, a, b)))
 
     # The fused kernels.
 
@@ -326,9 +318,12 @@ class Interpretation(Arithmetic, SizeOperations, GraphWalk):
             same=lambda a, b: a.sizes() == b.sizes() and self.elementwise(lambda p, q: p - q, a, b).expression == 0,
         )
 
-    def _FusedBatchNormV3(self, operation: Any, *values: Value) -> tuple[Any, ...]:
+    def _FusedBatchNormV3(
+        self, operation: Any, x: Value, scale: Value, offset: Value, mean: Value, variance: Value
+    ) -> tuple[Any, ...]:
         self.assume(fused_kernels.axiom(operation))
-        return fused_kernels.forward(operation, self._kernel(), *values, self._epsilon_of(operation))
+        epsilon = self._epsilon_of(operation)
+        return fused_kernels.forward(operation, self._kernel(), x, scale, offset, mean, variance, epsilon)
 
     def _FusedBatchNormGradV3(
         self, operation: Any, dy: Value, x: Value, scale: Value, *reserved: Any

@@ -104,8 +104,8 @@ def interpret(graph: Graph, forward: Forward | None = None) -> Interpreted:
     if not graph.second:
         results |= {f"new_{name}": value for name, value in interpretation.assigned.items()}
     held = {symbol: _anonymous(value) for symbol, value in interpretation.held.items()}
-    # Nobody differentiates a new state: there a value is what it is, but for the center of the closed form, which may be
-    # any constant everywhere.
+    # Nobody differentiates a new state: there a value is what it is, but for the center of the closed form, which may
+    # be any constant everywhere.
     exact = dict(held) if graph.branch else {c: e for c, e in held.items() if e.free_symbols & held.keys()}
     outputs = {}
     for name, result in results.items():
