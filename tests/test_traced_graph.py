@@ -347,7 +347,7 @@ def test_what_is_not_understood_is_an_error(graph, wrong, message):
         return wrong(given["x"], mean), mean, mean
 
     with pytest.raises(UnknownGraph, match=message):
-        graphs.interpret(graph, forward)
+        graphs.interpret(graph, layer_graphs.trace(graph, forward))
 
 
 def test_a_slice_is_confined_to_where_it_was_cut():
@@ -360,7 +360,7 @@ def test_a_slice_is_confined_to_where_it_was_cut():
         total = head + tf.reduce_sum(tf.math.rsqrt(tf.square(x[whole:]) + 1), 0)
         return x, total, total
 
-    total = graphs.interpret(ROWS, forward).outputs["mean"]
+    total = graphs.interpret(ROWS, layer_graphs.trace(ROWS, forward)).outputs["mean"]
     (sum_,) = total.atoms(sp.Sum)
     assert total == sum_
     assert sum_.function == 1 / sp.sqrt(graphs.x[sum_.variables[0]] ** 2 + 1)

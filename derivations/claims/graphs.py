@@ -28,8 +28,8 @@ from derivations.layer_graphs import (
     LAYOUTS,
     MOMENTUM,
     RENORM_MOMENTUM,
-    Forward,
     Graph,
+    Traced,
     trace,
 )
 from derivations.notation import (
@@ -80,13 +80,13 @@ class Interpreted:
     interpretation: Interpretation
 
 
-def interpret(graph: Graph, forward: Forward | None = None) -> Interpreted:
-    """The graph, interpreted.
+def interpret(graph: Graph, traced: Traced | None = None) -> Interpreted:
+    """The graph, interpreted; ``traced`` is what TensorFlow traces for it, if that is at hand.
 
     Raises:
         UnknownGraph: it does what the interpretation does not cover.
     """
-    function, layer = trace(graph, forward)
+    function, layer = traced or trace(graph)
     place, sizes = new_index(), _sizes(graph.shape("x"))
     mask_sum = Sum(w[place], (place, 1, sp.Mul(*sizes)))
     interpretation = Interpretation(_constants(), positive=[mask_sum], branch=graph.branch)
@@ -231,12 +231,16 @@ class GraphClaim(Claim):
 
 def claims(graphs: Sequence[Graph] = GRAPHS) -> Iterator[Claim]:
     """The claims about each graph; a graph is traced and interpreted when its first claim is asked for."""
+    traced: dict[Graph, Traced] = {}
     for graph in graphs:
-        yield from _claims(graph)
+        both = graph._replace(name="", branch=None)  # one graph has both branches
+        if both not in traced:
+            traced[both] = trace(graph)
+        yield from _claims(graph, traced[both])
 
 
-def _claims(graph: Graph) -> Iterator[Claim]:
-    found = interpret(graph)
+def _claims(graph: Graph, traced: Traced) -> Iterator[Claim]:
+    found = interpret(graph, traced)
     hypotheses = () if graph.branch is None else (GUARD[graph.branch],)
     kernels = graph.branch and not graph.second
     center = () if kernels or graph.source == "control" else ("any constant as center",)
