@@ -100,7 +100,7 @@ class Claim:
     def verdict_text(self) -> str:
         """The verdict, with the axioms that a proof rests on."""
         proved_on = self.axioms if self.verdict is Verdict.PROVED else ()
-        return f"{self.verdict} assuming {' and '.join(proved_on)}" if proved_on else str(self.verdict)
+        return f"{self.verdict} assuming {', '.join(proved_on)}" if proved_on else str(self.verdict)
 
     def settle(self) -> "Claim":
         """The claim with its settlement: a proof, an exact counterexample, or the reason why there is neither.

@@ -24,12 +24,12 @@ NOT_PROVED = (
     "What TensorFlow's graph optimiser and XLA make of a traced graph.",
     "Collectives: that an all-reduce is a sum is an assumption.",
     "That a reshape into ghost batches brings each element to its group: tested on concrete shapes.",
-    "TensorFlow's fused kernels: what is “proved assuming A1” rests on the axiom.",
+    "TensorFlow's fused kernels: what is “proved assuming A1”, A2 or A3 rests on the axiom.",
     "Steps in words, which are printed with the claims that rest on them.",
 )
 
 
-AXIOMS = (fused_kernels.STATEMENT,)
+AXIOMS = tuple(f"{name}: {statement}" for name, statement in fused_kernels.AXIOMS.items())
 MUTANTS = (
     "Each shipped formula is changed mechanically: each term and factor dropped, each sign flipped, each operand "
     "scaled by 1.001, each operation and variable exchanged for its neighbours. A mutant is refuted by exact values "

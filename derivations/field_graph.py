@@ -124,6 +124,18 @@ class FieldGraph(GraphWalk):
         count = int(np.prod([value.shape[int(position)] for position in positions.ravel()]))
         return self._Sum(operation, value, positions) / count
 
+    def _MatMul(self, operation: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        a = a.swapaxes(-1, -2) if operation.get_attr("transpose_a") else a
+        return self._product_of_matrices(a, b.swapaxes(-1, -2) if operation.get_attr("transpose_b") else b)
+
+    def _BatchMatMulV2(self, operation: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        a = a.swapaxes(-1, -2) if operation.get_attr("adj_x") else a
+        return self._product_of_matrices(a, b.swapaxes(-1, -2) if operation.get_attr("adj_y") else b)
+
+    def _product_of_matrices(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        product = a[..., :, :, None] * b[..., None, :, :]
+        return product.sum(axis=-2) if product.size else self.array(np.zeros(product.sum(axis=-2).shape, int))
+
     def _slices(self, operation: Any, begin: np.ndarray, end: np.ndarray, step: np.ndarray) -> tuple[Any, ...]:
         slices: list[Any] = []
         for n, (first, last, stride) in enumerate(zip(begin, end, step, strict=True)):
@@ -167,13 +179,15 @@ class FieldGraph(GraphWalk):
             ),
         )
 
-    def _FusedBatchNormV3(self, operation: Any, x: Any, scale: Any, offset: Any, *_: Any) -> tuple[Any, ...]:
+    def _FusedBatchNormV3(
+        self, operation: Any, x: Any, scale: Any, offset: Any, mean: Any, variance: Any
+    ) -> tuple[Any, ...]:
         epsilon = self.exact(operation.get_attr("epsilon"))
-        return fused_kernels.forward(operation, self._kernel(), x, scale, offset, epsilon)
+        return fused_kernels.forward(operation, self._kernel(), x, scale, offset, mean, variance, epsilon)
 
-    def _FusedBatchNormGradV3(self, operation: Any, dy: Any, x: Any, scale: Any, *tokens: Any) -> tuple[Any, ...]:
+    def _FusedBatchNormGradV3(self, operation: Any, dy: Any, x: Any, scale: Any, *reserved: Any) -> tuple[Any, ...]:
         epsilon = self.exact(operation.get_attr("epsilon"))
-        return fused_kernels.backward(operation, self._kernel(), dy, x, scale, tokens[0], epsilon)
+        return fused_kernels.backward(operation, self._kernel(), dy, x, scale, reserved, epsilon)
 
 
 def _stitched(*arguments: np.ndarray) -> np.ndarray:

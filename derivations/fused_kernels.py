@@ -1,20 +1,20 @@
-"""TensorFlow's fused kernels, of which the proofs know nothing but an axiom.
-
-A1: ``FusedBatchNormV3(is_training=True)`` returns y = γ·(x − μ)·(v + ε)^(−1/2) + β, μ and v·m/max(m − 1, 1), for m ≥ 1;
-its reserve spaces are tokens for ``FusedBatchNormGradV3``, which returns the gradients of equation 1 for that x and ε.
-"""
+"""TensorFlow's fused kernels, of which the proofs know nothing but axioms: ``AXIOMS``."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from derivations.symbolic_axes import UnknownGraph
 
-A1 = "A1"
-STATEMENT = (
-    "A1: FusedBatchNormV3(is_training=True) returns y = γ·(x − μ)·(v + ε)^(−1/2) + β, μ and v·m/max(m − 1, 1), for "
+AXIOMS = {
+    "A1": "FusedBatchNormV3(is_training=True) returns y = γ·(x − μ)·(v + ε)^(−1/2) + β, μ and v·m/max(m − 1, 1), for "
     "m ≥ 1; its reserve spaces are tokens for FusedBatchNormGradV3, which returns the gradients of equation 1. Tested "
-    "numerically, m = 1 included; a test is not a proof."
-)
+    "numerically, m = 1 included; a test is not a proof.",
+    "A2": "FusedBatchNormV3(is_training=False) returns y = γ·(x − M)·(V + ε)^(−1/2) + β, where M and V are the mean "
+    "and the variance that it is given, for m ≥ 1. Tested numerically, m = 1 included; a test is not a proof.",
+    "A3": "FusedBatchNormGradV3(is_training=False) returns dx = γ·s·δ, dγ = Σ δ·(x − M)·s and dβ = Σ δ, where "
+    "s = (V + ε)^(−1/2), and M and V are its reserve spaces 1 and 2, for m ≥ 1. Tested numerically, m = 1 included; a "
+    "test is not a proof.",
+}
 
 
 class Token(NamedTuple):
@@ -34,39 +34,65 @@ class Kernel(NamedTuple):
     unbiased: Callable[[Any, Any], Any]  # v·m/max(m − 1, 1), of v and x
     same: Callable[[Any, Any], bool]
 
+    def standardized(self, x: Any, mean: Any, variance: Any, epsilon: Any) -> tuple[Any, Any]:
+        """(x − mean)·s, and s."""
+        inv_std = self.inverse_root(self.of(lambda v: v + epsilon, variance))
+        return self.of(lambda a, b, s: (a - b) * s, x, mean, inv_std), inv_std
 
-def forward(operation: Any, kernel: Kernel, x: Any, scale: Any, offset: Any, epsilon: Any) -> tuple[Any, ...]:
-    """The six outputs of ``FusedBatchNormV3`` by A1.
+    def moments(self, x: Any) -> tuple[Any, Any]:
+        """Mean and biased variance."""
+        mean = self.mean(x)
+        return mean, self.mean(self.of(lambda a, b: (a - b) * (a - b), x, mean))
+
+
+def axiom(operation: Any) -> str:
+    """The axiom on a kernel as it is called."""
+    if operation.get_attr("is_training"):
+        return "A1"
+    return "A2" if operation.type == "FusedBatchNormV3" else "A3"
+
+
+def forward(
+    operation: Any, kernel: Kernel, x: Any, scale: Any, offset: Any, mean: Any, variance: Any, epsilon: Any
+) -> tuple[Any, ...]:
+    """The six outputs of ``FusedBatchNormV3``; None for those of which the axiom says nothing.
 
     Raises:
         UnknownGraph: the kernel does something else here.
     """
     _check(operation)
-    of = kernel.of
-    mean = kernel.mean(x)
-    residual = of(lambda a, b: a - b, x, mean)
-    variance = kernel.mean(of(lambda a: a * a, residual))
-    inv_std = kernel.inverse_root(of(lambda v: v + epsilon, variance))
-    y = of(lambda r, s, g, b: g * r * s + b, residual, inv_std, scale, offset)
+    training = operation.get_attr("is_training")
+    if training:
+        mean, variance = kernel.moments(x)
+    z, _ = kernel.standardized(x, mean, variance, epsilon)
+    y = kernel.of(lambda z, g, b: g * z + b, z, scale, offset)
+    if not training:
+        return y, None, None, None, None, None
     token = Token(x, epsilon)
     return y, mean, kernel.unbiased(variance, x), token, token, token
 
 
-def backward(operation: Any, kernel: Kernel, dy: Any, x: Any, scale: Any, token: Any, epsilon: Any) -> tuple[Any, ...]:
-    """The outputs of ``FusedBatchNormGradV3`` by A1; the last two are empty.
+def backward(
+    operation: Any, kernel: Kernel, dy: Any, x: Any, scale: Any, reserved: tuple[Any, ...], epsilon: Any
+) -> tuple[Any, ...]:
+    """The outputs of ``FusedBatchNormGradV3``; the last two are empty.
 
     Raises:
-        UnknownGraph: the tokens are not those of the same x and ε.
+        UnknownGraph: in training, the reserve spaces are not those of the same x and ε; without, they are no data.
     """
     _check(operation)
+    of = kernel.of
+    if not operation.get_attr("is_training"):
+        mean, variance = reserved[:2]
+        if any(value is None or isinstance(value, Token) for value in (mean, variance)):
+            raise UnknownGraph(f"{operation.name} is not given mean and variance")
+        z, inv_std = kernel.standardized(x, mean, variance, epsilon)
+        dx = of(lambda d, g, s: g * s * d, dy, scale, inv_std)
+        return dx, kernel.total(of(lambda d, z: d * z, dy, z)), kernel.total(dy), None, None
+    token = reserved[0]
     if not isinstance(token, Token) or token.epsilon != epsilon or not kernel.same(token.x, x):
         raise UnknownGraph(f"{operation.name} is not given what FusedBatchNormV3 kept of the same input")
-    of = kernel.of
-    mean = kernel.mean(x)
-    residual = of(lambda a, b: a - b, x, mean)
-    variance = kernel.mean(of(lambda a: a * a, residual))
-    inv_std = kernel.inverse_root(of(lambda v: v + epsilon, variance))
-    z = of(lambda r, s: r * s, residual, inv_std)
+    z, inv_std = kernel.standardized(x, *kernel.moments(x), epsilon)
     product = of(lambda d, z: d * z, dy, z)
     dx = of(
         lambda d, z, g, s, d_beta, d_gamma: g * s * (d - d_beta - z * d_gamma),
@@ -76,5 +102,5 @@ def backward(operation: Any, kernel: Kernel, dy: Any, x: Any, scale: Any, token:
 
 
 def _check(operation: Any) -> None:
-    if not operation.get_attr("is_training") or operation.get_attr("data_format") != b"NHWC":
-        raise UnknownGraph(f"{operation.name}, of which A1 says nothing")
+    if operation.get_attr("data_format") != b"NHWC":
+        raise UnknownGraph(f"{operation.name}, of which no axiom speaks")

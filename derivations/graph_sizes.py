@@ -1,15 +1,24 @@
 """The operations by which TensorFlow computes shapes, on arrays of symbolic sizes."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sympy as sp
 from sympy import Expr, S
 
-from derivations.symbolic_axes import BLOCK, ONE, Sizes, Tensor, UnknownGraph
+from derivations.symbolic_axes import BLOCK, ONE, Axis, Sizes, Tensor, UnknownGraph
 
 # Either data, or an array of sizes; TensorFlow computes shapes with the same operations as data.
 Value = Tensor | np.ndarray
+
+
+class Few(NamedTuple):
+    """What is computed from the first few elements: a value of which no more is known than its axes.
+
+    Only ``StopGradient`` takes it for data, as which any constant will do.
+    """
+
+    axes: tuple[Axis, ...]
 
 
 class SizeOperations:
@@ -92,6 +101,28 @@ class SizeOperations:
             None if masks["begin"] else int(first[0]) : None if masks["end"] else int(last[0]) : int(strides[0])
         ]
 
+    def single_entry(self, operation: Any, sizes: list[Expr], begin: Value) -> int | None:
+        """How many leading axes, each of the size 1, are left out by taking their entry; None if something else is."""
+        first = list(integers(begin))
+        if any(operation.get_attr(f"{name}_mask") for name in ("begin", "end", "ellipsis", "new_axis")):
+            return None
+        own = operation.get_attr("shrink_axis_mask") == (1 << len(first)) - 1 and first == [0] * len(first)
+        return len(first) if own and sizes[: len(first)] == [1] * len(first) else None
+
+    def few_of(self, operation: Any, sizes: list[Expr], begin: Value, end: Value, step: Value) -> int | None:
+        """Which axis of unknown size a slice leaves only a known number of entries of, at most; None if none."""
+        first, last, strides = (list(integers(array)) for array in (begin, end, step))
+        if any(operation.get_attr(f"{name}_mask") for name in ("shrink_axis", "ellipsis", "new_axis")):
+            return None
+        few = len(first) - 1
+        bounded = not operation.get_attr("end_mask") >> few & 1
+        others = (1 << few) - 1
+        from_start = (operation.get_attr("begin_mask") >> few & 1 or first[few] == 0) and strides == [1] * len(first)
+        whole = operation.get_attr("begin_mask") & operation.get_attr("end_mask") & others == others
+        if not (bounded and from_start and whole and last[few].is_Integer and last[few] > 0):
+            return None
+        return None if sizes[few].is_Integer else few
+
     def cut_of(self, operation: Any, sizes: list[Expr], begin: Value, end: Value, step: Value) -> tuple[int, bool]:
         """Which axis is cut where its whole blocks end, and whether they are what is kept."""
         first, last, strides = (list(integers(array)) for array in (begin, end, step))
@@ -128,6 +159,8 @@ def as_data(value: Any) -> Tensor:
     """Data; one size may be used as such."""
     if isinstance(value, Tensor):
         return value
+    if isinstance(value, Few):
+        raise UnknownGraph("what the first few elements are is not known: they may only be held constant")
     if not isinstance(value, np.ndarray) or value.size != 1:
         raise UnknownGraph("an array of sizes, or no value at all, used as data")
     return Tensor((ONE,) * value.ndim, sp.sympify(value.item()))

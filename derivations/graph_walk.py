@@ -151,6 +151,9 @@ class GraphWalk:
     def _All(self, operation: Any, a: Guard, axes: Any) -> Guard:
         return a
 
+    def _Any(self, operation: Any, a: Any, axes: Any) -> Guard:
+        return Guard(f"whether anything holds, {operation.name}")
+
     def _LessEqual(self, operation: Any, a: Any, b: Any) -> Guard:
         return Guard(f"a comparison of data, {operation.name}")
 

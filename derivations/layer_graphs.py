@@ -84,8 +84,11 @@ def _all_graphs() -> tuple[Graph, ...]:
     kinds += [
         ("batch_norm", {"source": "batch_norm"}),
         ("control", {"source": "control"}),
-        ("fused.kernel", {"layout": "channels_last", "engine": "fused", "branch": False}),
-        ("fused.closed_form", {"layout": "channels_last", "engine": "fused", "branch": True}),
+        *(
+            (f"fused.{kind}{branch}", {"layout": "channels_last", "engine": "fused", "branch": taken, **options})
+            for kind, options in (("", {}), ("masked.", {"masked": True}))
+            for branch, taken in (("kernel", True), ("closed_form", False))
+        ),
     ]
     return tuple(
         Graph(f"{name}{'.second' if second else ''}", **options, second=second)

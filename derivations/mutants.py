@@ -49,9 +49,9 @@ NEIGHBOURS = {
 }
 FIELDS = {
     "mean": ["std"], "std": ["mean"], "r_min": ["r_max"], "r_max": ["r_min", "d_max"], "d_max": ["r_max"],
-    "r": ["d"], "d": ["r"], "center": ["shift"], "shift": ["center"],
+    "r": ["d"], "d": ["r"], "center": ["shift"], "shift": ["center"], "variance": ["shift"],
 }  # fmt: skip
-OPERATIONS = {"sum": ["mean"], "mean": ["sum"], "inverse_root": ["constant"]}
+OPERATIONS = {"sum": ["mean"], "mean": ["sum"], "near_mean": ["sum"], "inverse_root": ["constant"]}
 FLIPPED: dict[type[ast.operator], type[ast.operator]] = {ast.Add: ast.Sub, ast.Sub: ast.Add}
 
 # Modules of formulas, and the claims that are made about the functions of each.
@@ -104,15 +104,30 @@ class Tally:
 
 
 # By equation 9 every result is the same whatever the center, which the proofs therefore take as a free symbol.
+CENTER = "center = ops.constant(ops.near_mean(x))"
+CENTER_OF_PARTS = "center = parts.constant(parts.mean(moments.center))"
 EQUIVALENT = {
     ("training", "moments"): Equivalence(
         "Equation 9: no result depends on the center; proved as training.plain.moments.center_of_mean and its likes.",
         "tests/test_proofs_can_fail.py::test_equivalent_mutants_are_told_apart_by_floating_point",
         (
-            "center = ops.constant(ops.mean(x)): ops.constant(ops.mean(x)) → SCALE * ops.constant(ops.mean(x))",
-            "center = ops.constant(ops.mean(x)): ops.mean(x) → SCALE * ops.mean(x)",
-            "center = ops.constant(ops.mean(x)): ops.mean(x) → ops.sum(x)",
-            "center = ops.constant(ops.mean(x)): x → SCALE * x",
+            f"{CENTER}: ops.constant(ops.near_mean(x)) → SCALE * ops.constant(ops.near_mean(x))",
+            f"{CENTER}: ops.near_mean(x) → SCALE * ops.near_mean(x)",
+            f"{CENTER}: ops.near_mean(x) → ops.sum(x)",
+            f"{CENTER}: x → SCALE * x",
+        ),
+    ),
+    ("merging", "merge_moments"): Equivalence(
+        "Equation 9: neither mean nor variance depends on the common center; proved as "
+        "replicas.merge_moments.center_of_mean and center_of_variance.",
+        "tests/test_proofs_can_fail.py::test_equivalent_mergers_are_told_apart_by_floating_point",
+        (
+            f"{CENTER_OF_PARTS}: parts.constant(parts.mean(moments.center)) → "
+            "SCALE * parts.constant(parts.mean(moments.center))",
+            f"{CENTER_OF_PARTS}: parts.mean(moments.center) → SCALE * parts.mean(moments.center)",
+            f"{CENTER_OF_PARTS}: parts.mean(moments.center) → parts.sum(moments.center)",
+            f"{CENTER_OF_PARTS}: moments.center → SCALE * moments.center",
+            f"{CENTER_OF_PARTS}: moments.center → moments.shift",
         ),
     ),
     ("training", "backward"): Equivalence(
@@ -151,6 +166,8 @@ def changes(node: ast.expr, known: set[str]) -> Iterator[Change]:
     match node:
         case ast.Tuple(elts=parts) | ast.Call(func=ast.Name(), args=parts):
             pass  # what a function returns
+        case ast.Call(func=ast.Attribute(attr="over_replicas"), args=parts):
+            pass  # as many values as it is given
         case ast.Call(func=ast.Attribute(attr=operation), args=parts):
             yield node, f"SCALE * {source}"
             yield from (

@@ -8,7 +8,9 @@ hypotheses settle the comparisons that the shipped code makes:
 - "Σ w > 0": a comparison of the sum of the mask with 0 is true;
 - "v + ε > 0": ``DivNoNan`` is a division and ``MulNoNan`` a multiplication.
 
-What reaches ``StopGradient`` becomes a new symbol: what is proved with it holds for every constant. ``Maximum``,
+What reaches ``StopGradient`` becomes a new symbol: what is proved with it holds for every constant. Therefore it need
+not be known what the first few elements of a batch are; anything else than holding constant what is computed from them
+is an error. ``Maximum``,
 ``Minimum`` and ``Relu`` of values per channel are functions of which nothing is known but that equal arguments give
 equal values. A boolean mask is a factor of 0 or 1, and a selection by it is b·x + (1 − b)·y.
 """
@@ -25,12 +27,13 @@ from sympy import Expr, Indexed, IndexedBase, Rational, S, Sum, Symbol
 from derivations import fused_kernels
 from derivations import symbolic_axes as axes
 from derivations.graph_arithmetic import Arithmetic
-from derivations.graph_sizes import SizeOperations, Value, as_data, integers
+from derivations.graph_sizes import Few, SizeOperations, Value, as_data, integers
 from derivations.graph_walk import GraphWalk
 from derivations.symbolic_axes import Tensor, UnknownGraph
 
 LONG = 12  # operations
 _CHANNEL = sp.Dummy("c", integer=True, positive=True)
+UNKNOWN = sp.Dummy("few", integer=True, positive=True)  # how many the first few elements are
 FINITE, POPULATED = "every value is finite", "Σ w > 0"
 
 
@@ -110,7 +113,7 @@ class Interpretation(Arithmetic, SizeOperations, GraphWalk):
     def _ZerosLike(self, operation: Any, value: Any) -> Tensor | None:
         if value is None or isinstance(value, fused_kernels.Token):  # of a cotangent that nothing depends on
             return None
-        return Tensor(as_data(value).axes, S.Zero)
+        return Tensor(value.axes if isinstance(value, Few) else as_data(value).axes, S.Zero)
 
     def _OnesLike(self, operation: Any, value: Value) -> Tensor:
         return Tensor(as_data(value).axes, S.One)
@@ -133,9 +136,14 @@ class Interpretation(Arithmetic, SizeOperations, GraphWalk):
                 raise UnknownGraph("only a value per channel may be clipped or held constant")
         return data
 
-    def _StopGradient(self, operation: Any, value: Value) -> Tensor:
-        data = self._per_channel(value)
+    def _StopGradient(self, operation: Any, value: Value | Few) -> Tensor:
         symbol = Symbol(f"c{1 + len(self.held)}", real=True)
+        if isinstance(value, Few):
+            if not all(axis.size.is_Integer for axis in value.axes):
+                raise UnknownGraph("only a value per channel may be clipped or held constant")
+            self.held[symbol] = symbol  # any
+            return Tensor(value.axes, symbol)
+        data = self._per_channel(value)
         self.held[symbol] = self.unfold(data.expression[0])
         return replace(data, expression=symbol)
 
@@ -168,8 +176,10 @@ class Interpretation(Arithmetic, SizeOperations, GraphWalk):
 
     # Axes.
 
-    def _Reshape(self, operation: Any, value: Value, shape: Value) -> Value:
+    def _Reshape(self, operation: Any, value: Value | Few, shape: Value) -> Value | Few:
         target = [sp.sympify(size) for size in integers(shape).ravel()]
+        if isinstance(value, Few):
+            return Few(axes.reshaped(Tensor(value.axes, S.One), target).axes)
         if not isinstance(value, Tensor):
             return value.reshape([int(size) for size in target])
         if -1 in target:
@@ -204,15 +214,43 @@ class Interpretation(Arithmetic, SizeOperations, GraphWalk):
         chosen = [int(position) for position in integers(positions).ravel()]
         return axes.summed(as_data(value), chosen, keep=operation.get_attr("keep_dims"))
 
-    def _Mean(self, operation: Any, value: Value, positions: Value) -> Tensor:
+    def _Mean(self, operation: Any, value: Value | Few, positions: Value) -> Tensor | Few:
+        if isinstance(value, Few):
+            chosen = [int(position) for position in integers(positions).ravel()]
+            return Few(axes.summed(Tensor(value.axes, S.One), chosen, keep=operation.get_attr("keep_dims")).axes)
         data = as_data(value)
         count = sp.Mul(*(data.axes[int(position)].size for position in integers(positions).ravel()))
         total = self._Sum(operation, data, positions)
         return replace(total, expression=total.expression / count)
 
-    def _StridedSlice(self, operation: Any, value: Value, begin: Value, end: Value, step: Value) -> Value:
+    def _MatMul(self, operation: Any, a: Value, b: Value) -> Tensor:
+        a_flipped, b_flipped = (operation.get_attr(f"transpose_{name}") for name in "ab")
+        return self._product_of_matrices(as_data(a), as_data(b), a_flipped, b_flipped)
+
+    def _BatchMatMulV2(self, operation: Any, a: Value, b: Value) -> Tensor:
+        a_flipped, b_flipped = (operation.get_attr(f"adj_{name}") for name in "xy")
+        return self._product_of_matrices(as_data(a), as_data(b), a_flipped, b_flipped)
+
+    def _product_of_matrices(self, a: Tensor, b: Tensor, a_flipped: bool, b_flipped: bool) -> Tensor:
+        """Σ_k a_ik·b_kj, over the last two axes."""
+        (*batch, rows, inner), (*others, outer, columns) = a.axes, b.axes
+        if a_flipped:
+            rows, inner = inner, rows
+        if b_flipped:
+            outer, columns = columns, outer
+        if inner.size != outer.size:
+            raise UnknownGraph(f"a product of matrices of the sizes {a.sizes()} and {b.sizes()}")
+        left = replace(a, axes=(*batch, rows, inner, axes.ONE))
+        right = replace(b, axes=(*others, axes.ONE, outer, columns))
+        return axes.summed(self.of_known(lambda p, q: p * q, left, right), [-2], keep=False)
+
+    def _StridedSlice(self, operation: Any, value: Value, begin: Value, end: Value, step: Value) -> Value | Few:
         if not isinstance(value, Tensor):
             return self.slice_of_sizes(operation, value, begin, end, step)
+        if (own := self.single_entry(operation, value.sizes(), begin)) is not None:
+            return replace(value, axes=value.axes[own:])
+        if (few := self.few_of(operation, value.sizes(), begin, end, step)) is not None:
+            return Few((*value.axes[:few], self.sizes.axis(UNKNOWN), *value.axes[few + 1 :]))
         position, head = self.cut_of(operation, value.sizes(), begin, end, step)
         return axes.cut(value, position, head=head, sizes=self.sizes)
 
@@ -225,7 +263,9 @@ class Interpretation(Arithmetic, SizeOperations, GraphWalk):
 
     # Comparisons, and what is selected by them.
 
-    def _IsFinite(self, operation: Any, value: Value) -> Tensor:
+    def _IsFinite(self, operation: Any, value: Value | Few) -> Tensor | Few:
+        if isinstance(value, Few):
+            return value
         self.assume(FINITE)
         return Tensor(as_data(value).axes, S.One)
 
@@ -247,8 +287,10 @@ class Interpretation(Arithmetic, SizeOperations, GraphWalk):
             return self.of_known(lambda p, q: p * q, a, b)
         return super()._LogicalAnd(operation, a, b)
 
-    def _SelectV2(self, operation: Any, condition: Value, a: Value, b: Value) -> Tensor:
-        return self.of_known(lambda c, p, q: q + c * (p - q), condition, a, b)
+    def _SelectV2(self, operation: Any, condition: Value | Few, a: Value | Few, b: Value) -> Tensor | Few:
+        if isinstance(a, Few) and condition == a and as_data(b).expression == 0:
+            return a
+        return self.of_known(lambda c, p, q: q + c * (p - q), *map(as_data, (condition, a, b)))
 
     # The fused kernels.
 
@@ -276,14 +318,18 @@ class Interpretation(Arithmetic, SizeOperations, GraphWalk):
             same=lambda a, b: a.sizes() == b.sizes() and self.elementwise(lambda p, q: p - q, a, b).expression == 0,
         )
 
-    def _FusedBatchNormV3(self, operation: Any, x: Value, scale: Value, offset: Value, *_: Value) -> tuple[Any, ...]:
-        self.assume(fused_kernels.A1)
-        return fused_kernels.forward(operation, self._kernel(), x, scale, offset, self._epsilon_of(operation))
-
-    def _FusedBatchNormGradV3(self, operation: Any, dy: Value, x: Value, scale: Value, *tokens: Any) -> tuple[Any, ...]:
-        self.assume(fused_kernels.A1)
+    def _FusedBatchNormV3(
+        self, operation: Any, x: Value, scale: Value, offset: Value, mean: Value, variance: Value
+    ) -> tuple[Any, ...]:
+        self.assume(fused_kernels.axiom(operation))
         epsilon = self._epsilon_of(operation)
-        return fused_kernels.backward(operation, self._kernel(), dy, x, scale, tokens[0], epsilon)
+        return fused_kernels.forward(operation, self._kernel(), x, scale, offset, mean, variance, epsilon)
+
+    def _FusedBatchNormGradV3(
+        self, operation: Any, dy: Value, x: Value, scale: Value, *reserved: Any
+    ) -> tuple[Any, ...]:
+        self.assume(fused_kernels.axiom(operation))
+        return fused_kernels.backward(operation, self._kernel(), dy, x, scale, reserved, self._epsilon_of(operation))
 
     def _epsilon_of(self, operation: Any) -> Expr:
         number = float(operation.get_attr("epsilon"))

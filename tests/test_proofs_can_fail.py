@@ -10,20 +10,23 @@ import tensorflow as tf
 
 from derivations import mutants
 from derivations.claim import Verdict
+from derivations.claims import sums_of_replicas
 from derivations.claims import training as training_claims
 from derivations.mutants import EQUIVALENT, FAMILIES, Mutant, Tally
 from keras_bn import functional
+from keras_bn.batch import TensorBatch
 from keras_bn.formulas import training
+from keras_bn.formulas.training import Moments
 from tests.oracles import output_error
 from tests.tolerances import FLOAT32, SUMS_FLOAT32
 
 CASES = [
     pytest.param(module, function, marks=pytest.mark.slow if module == "training" else ())
     for module, functions in {
-        "training": ("mean", "moments", "normalize", "backward"),
+        "training": ("mean", "moments", "normalize", "backward", "through_statistics"),
         "inference": ("normalize",),
         "moving_statistics": ("update", "cumulative_momentum"),
-        "merging": ("merge",),
+        "merging": ("merge", "merge_moments"),
         "renormalization": ("standard_deviation", "correction", "compose", "gradient_of_gamma"),
     }.items()
     for function in functions
@@ -57,7 +60,37 @@ def test_mutants_are_refuted(module, function):
     assert survivors == (set(known.changes) if known else set())
 
 
-EQUIVALENTS = [(key, change) for key, same in EQUIVALENT.items() for change in same.changes]
+EQUIVALENTS = [(key, change) for key, same in EQUIVALENT.items() for change in same.changes if key[0] == "training"]
+MERGERS = EQUIVALENT["merging", "merge_moments"].changes
+
+
+def only(module: types.ModuleType, change: str) -> types.ModuleType:
+    """The module with that change, for floating point."""
+    (mutant,) = [mutant for mutant in mutants.mutants(module) if mutant.change == change]
+    mutant.module.SCALE = 1.001
+    return mutant.module
+
+
+@pytest.mark.parametrize("change", MERGERS)
+def test_equivalent_mergers_are_told_apart_by_floating_point(change):
+    """Three parts whose means are pairs, about 10⁶ times as large as they differ."""
+    counts = np.array([[3.0], [5.0], [8.0]], np.float32)
+    center = np.array([[2.0**20], [2.0**20 + 1], [2.0**20 + 2]], np.float32)
+    shift = np.array([[0.01], [-0.02], [0.03]], np.float32)
+    variance = np.array([[1.0], [0.5], [2.0]], np.float32)
+    share, means = counts.astype(np.float64) / counts.sum(), center.astype(np.float64) + shift
+    true_mean = (share * means).sum()
+    true_variance = (share * (variance + (means - true_mean) ** 2)).sum()
+
+    def error(module: types.ModuleType) -> float:
+        parts = TensorBatch(tf.constant(center), (1,), (1,), tf.constant(counts))
+        merged = module.merge_moments(parts, Moments(*map(tf.constant, (center, shift, variance))))
+        mean = merged.center.numpy().astype(np.float64) + merged.shift.numpy()
+        return max(abs(mean.item() - true_mean), abs(merged.variance.numpy().item() - true_variance))
+
+    limit = 4 * np.finfo(np.float32).eps  # a few roundings of numbers about 1
+    assert error(formulas("merging")) <= limit
+    assert error(only(formulas("merging"), change)) > limit
 
 
 @pytest.mark.parametrize(("key", "change"), EQUIVALENTS, ids=[change for _, change in EQUIVALENTS])
@@ -87,9 +120,7 @@ def test_equivalent_mutants_are_told_apart_by_floating_point(key, change, monkey
     limit = max(FLOAT32[1e5], SUMS_FLOAT32)
     assert error() <= limit
     module = formulas(key[0])
-    (mutant,) = [mutant for mutant in mutants.mutants(module) if mutant.change == change]
-    mutant.module.SCALE = 1.001
-    monkeypatch.setattr(module, key[1], getattr(mutant.module, key[1]))
+    monkeypatch.setattr(module, key[1], getattr(only(module, change), key[1]))
     assert error() > limit
 
 
@@ -125,3 +156,14 @@ def test_a_forward_pass_with_another_epsilon_is_refuted_although_its_gradient_fo
     found = mutants.refutation(training_claims, changed("variance + epsilon", "variance + 2 * epsilon", "normalize"))
     assert found is not None
     assert found.identifier == "training.plain.normalize.inv_std"
+
+
+@pytest.mark.parametrize(
+    "instead", ["slope, offset", "ops.over_replicas(offset, slope)", "tuple(2 * a for a in (slope, offset))"]
+)
+def test_replicas_that_do_not_add_up_their_sums_are_refuted(instead):
+    # The first replica still needs what the second would give.
+    right, wrong = "slope, offset = ops.over_replicas(slope, offset)", "ops.over_replicas(slope, offset)"
+    mutant = changed(right, f"{wrong}; slope, offset = {instead}", "backward")
+    verdicts = [claim.settle().verdict for claim in sums_of_replicas.executed(mutant.module)]
+    assert verdicts == [Verdict.REFUTED, Verdict.PROVED, Verdict.PROVED]

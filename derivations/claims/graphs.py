@@ -28,8 +28,8 @@ from derivations.layer_graphs import (
     LAYOUTS,
     MOMENTUM,
     RENORM_MOMENTUM,
-    Forward,
     Graph,
+    Traced,
     trace,
 )
 from derivations.notation import (
@@ -67,7 +67,7 @@ SYMBOLS: dict[str, Any] = {
     "moving_mean": M, "moving_variance": V, "moving_stddev": S, "renorm_mean": mean_ref, "renorm_stddev": std_ref,
 }  # fmt: skip
 PER_ELEMENT = ("y", "d_x", "dd_delta", "dd_x")
-GUARD = {False: "the kernel's statistics are found reliable", True: "the kernel's statistics are found unreliable"}
+GUARD = {True: "the kernel's statistics are found reliable", False: "the kernel's statistics are found unreliable"}
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,13 @@ class Interpreted:
     interpretation: Interpretation
 
 
-def interpret(graph: Graph, forward: Forward | None = None) -> Interpreted:
-    """The graph, interpreted.
+def interpret(graph: Graph, traced: Traced | None = None) -> Interpreted:
+    """The graph, interpreted; ``traced`` is what TensorFlow traces for it, if that is at hand.
 
     Raises:
         UnknownGraph: it does what the interpretation does not cover.
     """
-    function, layer = trace(graph, forward)
+    function, layer = traced or trace(graph)
     place, sizes = new_index(), _sizes(graph.shape("x"))
     mask_sum = Sum(w[place], (place, 1, sp.Mul(*sizes)))
     interpretation = Interpretation(_constants(), positive=[mask_sum], branch=graph.branch)
@@ -104,17 +104,17 @@ def interpret(graph: Graph, forward: Forward | None = None) -> Interpreted:
     if not graph.second:
         results |= {f"new_{name}": value for name, value in interpretation.assigned.items()}
     held = {symbol: _anonymous(value) for symbol, value in interpretation.held.items()}
-    # Nobody differentiates a new state, and around the fused kernel TensorFlow holds constant what is none: there a
-    # value is what it is, but for the center of the closed form, which may be any constant everywhere.
-    exact = dict(held) if graph.branch is False else {c: e for c, e in held.items() if e.free_symbols & held.keys()}
+    # Nobody differentiates a new state: there a value is what it is, but for the center of the closed form, which may
+    # be any constant everywhere.
+    exact = dict(held) if graph.branch else {c: e for c, e in held.items() if e.free_symbols & held.keys()}
     outputs = {}
     for name, result in results.items():
-        resolved = exact if name.startswith("new_") or graph.engine == "fused" else {}
+        resolved = exact if name.startswith("new_") else {}
         outputs[name] = output(name, result).xreplace(resolved).xreplace(resolved)
     outputs = {name: _alike(value)[0] for name, value in outputs.items()}
     conditions = set()
     for expression, relation in interpretation.conditions:
-        denominator = _anonymous(interpretation.unfold(expression)).xreplace(exact if graph.engine == "fused" else {})
+        denominator = _anonymous(interpretation.unfold(expression))
         conditions.add(Condition(_alike(denominator)[0], relation))
     assumed = {name: result.on for name, result in results.items()}
     return Interpreted(outputs, assumed, frozenset(conditions), interpretation)
@@ -231,18 +231,23 @@ class GraphClaim(Claim):
 
 def claims(graphs: Sequence[Graph] = GRAPHS) -> Iterator[Claim]:
     """The claims about each graph; a graph is traced and interpreted when its first claim is asked for."""
+    traced: dict[Graph, Traced] = {}
     for graph in graphs:
-        yield from _claims(graph)
+        both = graph._replace(name="", branch=None)  # one graph has both branches
+        if both not in traced:
+            traced[both] = trace(graph)
+        yield from _claims(graph, traced[both])
 
 
-def _claims(graph: Graph) -> Iterator[Claim]:
-    found = interpret(graph)
+def _claims(graph: Graph, traced: Traced) -> Iterator[Claim]:
+    found = interpret(graph, traced)
     hypotheses = () if graph.branch is None else (GUARD[graph.branch],)
-    center = () if graph.branch is False or graph.source == "control" else ("any constant as center",)
+    kernels = graph.branch and not graph.second
+    center = () if kernels or graph.source == "control" else ("any constant as center",)
     textbook, statements = _statements(graph, found)
     for name, (title, output, truth) in statements.items():
         assumed = found.assumed[name] if name in found.assumed else frozenset[str]()
-        axioms = tuple(sorted(assumed & {fused_kernels.A1}))
+        axioms = tuple(sorted(assumed & fused_kernels.AXIOMS.keys()))
         named = sorted(assumed - {POSITIVE, *axioms})
         yield GraphClaim(
             f"graphs.{graph.name}.{name}",

@@ -39,6 +39,7 @@ from derivations.notation import (
 from keras_bn.formulas import training as shipped
 
 g_mu, g_v = sp.symbols("g_mu g_v", real=True)  # cotangents of mean and variance
+d_gamma, d_beta = sp.symbols("d_gamma d_beta", real=True)  # any numbers, where gradients of γ and β are given
 J = Shorthand("J", real=True)
 
 ANY_CENTER = "any constant as center"
@@ -71,6 +72,8 @@ def _claims(functions: Any, weighted: bool) -> Iterator[Claim]:
             inputs = [world.value(value) for value in (delta[i], *cotangents, x[i], gamma)]
             return functions.backward(ops, *inputs, saved)
 
+        given = map(world.value, (d_gamma, d_beta, g_mu, g_v, gamma))
+        slope, offset = functions.through_statistics(ops, *given, saved)
         general, of_y_alone = gradients(g_mu, g_v), gradients(sp.Integer(0), sp.Integer(0))
         return {
             "mean": statistics.mean,
@@ -78,6 +81,7 @@ def _claims(functions: Any, weighted: bool) -> Iterator[Claim]:
             "inv_std": saved.inv_std,
             "saved_mean": saved.center + saved.shift,
             "y": y,
+            "route": slope * (elements - saved.center) + offset,
             "d_x": general.x,
             "d_gamma": general.gamma,
             "d_beta": general.beta,
@@ -106,6 +110,14 @@ def _claims(functions: Any, weighted: bool) -> Iterator[Claim]:
     yield claim("normalize.inv_std", "the saved inverse deviation", returned("inv_std", "saved.inv_std"), s)
     yield claim("normalize.center", "the saved mean", returned("saved_mean", "saved.center + saved.shift"), mu)
     yield claim("normalize.y", "the output", returned("y"), y[i], because=definition)
+
+    yield claim(
+        "through_statistics.route",
+        "what every element's gradient is less, but for its share",
+        returned("route", "slope·(x − center) + offset"),
+        gamma * s * (d_beta + x_hat[i] * d_gamma) - g_mu - 2 * g_v * (x[i] - mu),
+        because="An affine function of x, for any gradients of γ and β.",
+    )
 
     share = w[k] / over_batch(w[i]) if weighted else 1 / m
     closed_x = (
