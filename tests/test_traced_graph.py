@@ -268,7 +268,7 @@ PLANTED: list[tuple[Any, str, str, str, str, str | None]] = [
     (fused, "training", "exact()[1](dy,", "exact()[1](2 * dy,", "fused.closed_form", "d_x"),
     (fused, "training", "exact()[1](dy,", "exact()[1](2 * dy,", "fused.kernel", None),  # the other branch
     (fused, "training", "first = gradients(dy,", "first = gradients(2 * dy,", "fused.kernel.second", "dd_x"),
-    (fused, "_weighted", "tf.reshape(batch.share(), _images(-1, channels, 1)) * route", "route", "fused.masked.kernel", "d_x"),
+    (fused, "_weighted", "tf.reshape(batch.share(), _images(-1, channels, 1)) *", "", "fused.masked.kernel", "d_x"),
     (fused, "_weighted", "route = ", "route = 2 * ", "fused.masked.kernel", "d_x"),
     (fused, "_weighted", "route = ", "route = 2 * ", "fused.masked.closed_form", None),  # the other branch
     (fused, "_weighted", "slope, offset, epsilon=0.0", "slope, offset, epsilon=epsilon", "fused.masked.kernel", "d_x"),
