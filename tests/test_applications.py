@@ -1,6 +1,7 @@
 """Models of ``keras.applications`` with our class in place of the built-in one: one training step."""
 
 import contextlib
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -19,6 +20,11 @@ MODELS = {
     "Xception": {"input_shape": (71, 71, 3)},
     "InceptionV3": {"input_shape": (75, 75, 3)},
 }
+BATCHES = 9
+
+
+def application(name: str) -> keras.Model:
+    return getattr(keras.applications, name)(weights=None, classes=5, **MODELS[name])
 
 
 @contextlib.contextmanager
@@ -32,34 +38,34 @@ def dtype(name: str):
         keras.config.set_dtype_policy("float32")
 
 
-def initial_weights(name: str) -> list[np.ndarray]:
-    """Random weights that float32 holds exactly: Keras draws others in float64."""
-    keras.utils.set_random_seed(1)
-    return getattr(keras.applications, name)(weights=None, classes=5, **MODELS[name]).get_weights()
-
-
-def step(name: str, kind: type, floatx: str, weights: list[np.ndarray]) -> list[np.ndarray]:
-    """The loss of a fixed batch, and what one step of SGD on it changes in all weights and moving statistics."""
-    options = MODELS[name]
+def training_step(
+    name: str, kind: Callable[[dict], keras.Layer], floatx: str, weights: list[np.ndarray]
+) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """A function of the images: their loss, and what one step of SGD from ``weights`` changes in all weights and moving
+    statistics.
+    """
     with dtype(floatx):
-        model = getattr(keras.applications, name)(weights=None, classes=5, **options)
+        model = application(name)
 
         def replace(layer):
             if isinstance(layer, keras.layers.BatchNormalization):
-                return kind.from_config(layer.get_config())
+                return kind(layer.get_config())
             return layer.__class__.from_config(layer.get_config())
 
         copy = keras.models.clone_model(model, clone_function=replace)
-        copy.set_weights(weights)
         for layer in copy.layers:  # chance has no place in a comparison
             if isinstance(layer, keras.layers.Dropout):
                 layer.rate = 0.0
-        rng = np.random.default_rng(0)
-        x, y = rng.normal(size=(8, *options["input_shape"])).astype("float32"), np.arange(8) % 5
         copy.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy", jit_compile=False)
-        loss = copy.train_on_batch(x.astype(floatx), y)
-        assert {weight.dtype for weight in copy.trainable_weights} == {floatx}
+    assert {weight.dtype for weight in copy.trainable_weights} == {floatx}
+
+    def changes(images):
+        copy.set_weights(weights)
+        with dtype(floatx):
+            loss = copy.train_on_batch(images.astype(floatx), np.arange(len(images)) % 5)
         return [np.asarray(loss), *(new - old for new, old in zip(copy.get_weights(), weights, strict=True))]
+
+    return changes
 
 
 def distance(a: list[np.ndarray], b: list[np.ndarray]) -> float:
@@ -71,11 +77,21 @@ def distance(a: list[np.ndarray], b: list[np.ndarray]) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_training_step(name):
-    Ours, BuiltIn = keras_bn.BatchNormalization, keras.layers.BatchNormalization
     tf.keras.backend.clear_session()
-    weights = initial_weights(name)
-    true, ours = (step(name, kind, "float64", weights) for kind in (BuiltIn, Ours))
-    for a, b in zip(ours, true, strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * max(1.0, np.abs(b).max()))
-    narrow = [distance(step(name, kind, "float32", weights), true) for kind in (Ours, BuiltIn)]
-    assert narrow[0] <= 2 * narrow[1]
+    keras.utils.set_random_seed(1)
+    weights = application(name).get_weights()  # in float32, which float64 holds exactly
+    ours, built_in = keras_bn.BatchNormalization.from_config, keras.layers.BatchNormalization.from_config
+    true, wide, *narrow = (
+        training_step(name, kind, floatx, weights)
+        for kind, floatx in ((built_in, "float64"), (ours, "float64"), (ours, "float32"), (built_in, "float32"))
+    )
+    ratios, rng = [], np.random.default_rng(0)
+    for _ in range(BATCHES):
+        images = rng.normal(size=(8, *MODELS[name]["input_shape"])).astype("float32")
+        expected = true(images)
+        for a, b in zip(wide(images), expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * max(1.0, np.abs(b).max()))
+        distances = [distance(step(images), expected) for step in narrow]
+        ratios.append(distances[0] / distances[1])
+    # One number is luck: a rounding that moves an input of ReLU across 0 changes the step by a thousandfold.
+    assert np.median(ratios) <= 2, ratios
