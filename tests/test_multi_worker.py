@@ -78,9 +78,10 @@ def test_ten_steps_in_two_processes(tmp_path):
     ],
 )
 def test_a_lost_worker_is_an_error(tmp_path, other, timeout, said):
-    """The one that waits for it in the layer's collective is told so, and ends."""
+    """The one that waits for it in a collective is told so, and ends."""
     code, messages, seconds = run(tmp_path, other=other, timeout=timeout)
     assert code == 1
     assert re.search(said, messages, re.DOTALL), messages[-2000:]
-    assert re.search(r"node batch_normalization\w*/CollectiveReduceV2", messages), messages[-2000:]
+    # The layer's, or one of the optimizer's of the step before, which worker 0 may still be in when the other is gone.
+    assert re.search(r"node [\w/]*CollectiveReduceV2", messages), messages[-2000:]
     assert seconds < LIMIT / 2
