@@ -219,7 +219,7 @@ class GraphClaim(Claim):
 
     def _settled_twice(self) -> Settlement:
         values = tuple(member.value if isinstance(member, Computed) else member for member in self.members)
-        key = values, id(self.setting), self.definitions
+        key = values, id(self.setting), self.definitions, self.conditions
         if key in self._proved:
             name, settlement = self._proved[key]
             return replace(settlement, steps=(f"this is, term by term, the expression of {name}, proved there",))
