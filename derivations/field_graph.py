@@ -1,7 +1,8 @@
 """A TensorFlow graph, run exactly: each operation on arrays of field elements, at concrete sizes.
 
 The operations share nothing with the interpretation on symbolic axes: here slices are slices, and stages of sums are
-added up. Residues have no order; what a value per channel is clipped to is drawn at random, and held constant.
+added up. Residues have no order; what a value per channel is clipped to is drawn at random, the same for the same, and
+held constant.
 """
 
 import random
@@ -33,6 +34,7 @@ class FieldGraph(GraphWalk):
         self.p, self.constants = p, constants
         self.held: list[np.ndarray] = []
         self._rng = random.Random(seed)
+        self._clipped_to: dict[tuple[Any, ...], Any] = {}
 
     def finished(self, value: Any) -> Any:
         return value if isinstance(value, tuple) or value is None else np.asarray(value)
@@ -93,7 +95,13 @@ class FieldGraph(GraphWalk):
         return value
 
     def _clipped(self, operation: Any, *values: np.ndarray) -> np.ndarray:
-        return self.drawn(np.broadcast_shapes(*(value.shape for value in values)))
+        function = np.vectorize(
+            lambda *arguments: self._clipped_to.setdefault(
+                (operation.type, *(number(argument.value) for argument in arguments)), self.drawn(()).item()
+            ),
+            otypes=[object],
+        )
+        return function(*values)
 
     _Minimum = _Relu = _Abs = _clipped
 
