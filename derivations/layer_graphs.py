@@ -5,13 +5,14 @@ is assigned to variables. Second order: the gradients of those gradients, by Ten
 for the cotangents u, u_γ and u_β. The control is the textbook's formula, differentiated by TensorFlow alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from keras_bn import BatchNormalization, functional
+from keras_bn.engines import fused
 
 CHANNELS = 4
 EPSILON, MOMENTUM, RENORM_MOMENTUM = 1e-3, 0.99, 0.9
@@ -21,6 +22,9 @@ LAYOUTS: dict[str, tuple[list[int | None], int]] = {
     "rows": ([None, CHANNELS], 1),
     "channels_last": ([None, None, None, CHANNELS], 3),
     "channels_first": ([None, CHANNELS, None, None], 1),
+    # So many channels that the fused engine gives the kernels each row as a sample of its own; another number than that
+    # of the blocks in which sums are taken, so that neither is taken for the other.
+    "wide": ([None, None, None, fused.WIDE + CHANNELS], 3),
 }
 
 
@@ -31,6 +35,7 @@ class Graph(NamedTuple):
     source: what is traced.
     layout: the key of ``LAYOUTS``.
     masked, renorm, engine: of the layer.
+    training: whether the statistics are those of the batch.
     branch: which branch of a ``tf.cond`` is taken; None where there is none.
     """
 
@@ -39,6 +44,7 @@ class Graph(NamedTuple):
     layout: str = "rows"
     masked: bool = False
     renorm: bool = False
+    training: bool = True
     engine: str = "closed_form"
     branch: bool | None = None
     second: bool = False
@@ -46,6 +52,14 @@ class Graph(NamedTuple):
     @property
     def dtype(self) -> tf.DType:
         return tf.float32 if self.engine == "fused" else tf.float64
+
+    @property
+    def channels(self) -> int:
+        """How many channels x has."""
+        sizes, axis = LAYOUTS[self.layout]
+        channels = sizes[axis]
+        assert channels is not None
+        return channels
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -72,32 +86,33 @@ class Graph(NamedTuple):
         sizes, axis = LAYOUTS[self.layout]
         if name == "w":
             return sizes[:axis] + sizes[axis + 1 :]
-        return sizes if name in ("x", "delta", "u") else [CHANNELS]
+        return sizes if name in ("x", "delta", "u") else [self.channels]
 
 
-def _all_graphs() -> tuple[Graph, ...]:
-    kinds: list[tuple[str, dict[str, Any]]] = [
-        (f"{layout}.{kind}", {"layout": layout, **options})
-        for layout in LAYOUTS
-        for kind, options in (("plain", {}), ("masked", {"masked": True}), ("renormalized", {"renorm": True}))
-    ]
-    kinds += [
-        ("batch_norm", {"source": "batch_norm"}),
-        ("control", {"source": "control"}),
-        *(
-            (f"fused.{kind}{branch}", {"layout": "channels_last", "engine": "fused", "branch": taken, **options})
-            for kind, options in (("", {}), ("masked.", {"masked": True}))
-            for branch, taken in (("kernel", True), ("closed_form", False))
-        ),
-    ]
-    return tuple(
-        Graph(f"{name}{'.second' if second else ''}", **options, second=second)
-        for name, options in kinds
-        for second in (False, True)
-    )
+def _all_graphs() -> Iterator[Graph]:
+    for layout in ("rows", "channels_last", "channels_first"):
+        yield from _both(Graph(f"{layout}.plain", layout=layout))
+        yield from _both(Graph(f"{layout}.masked", layout=layout, masked=True))
+        yield from _both(Graph(f"{layout}.renormalized", layout=layout, renorm=True))
+        yield from _both(Graph(f"{layout}.inference", layout=layout, training=False))
+    yield from _both(Graph("batch_norm", source="batch_norm"))
+    yield from _both(Graph("control", source="control"))
+    images = Graph("fused", layout="channels_last", engine="fused")
+    for kind, masked in (("", False), ("masked.", True)):
+        yield from _both(images._replace(name=f"fused.{kind}kernel", masked=masked, branch=True))
+        yield from _both(images._replace(name=f"fused.{kind}closed_form", masked=masked, branch=False))
+        # The second order is the closed form's, whatever the kernels are given.
+        yield images._replace(name=f"fused.wide.{kind}kernel", masked=masked, branch=True, layout="wide")
+    yield from _both(images._replace(name="fused.inference", training=False))
 
 
-GRAPHS = _all_graphs()
+def _both(graph: Graph) -> Iterator[Graph]:
+    """First order and second."""
+    yield graph
+    yield graph._replace(name=f"{graph.name}.second", second=True)
+
+
+GRAPHS = tuple(_all_graphs())
 
 
 def plain_formula(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -140,7 +155,7 @@ def trace(graph: Graph, forward: Forward | None = None) -> Traced:
 
     def normalized(given: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
         if layer is not None:
-            return (layer(given["x"], training=True, mask=given.get("w")),)
+            return (layer(given["x"], training=graph.training, mask=given.get("w")),)
         point = [given[name] for name in ("x", "gamma", "beta")]
         if graph.source == "control":
             return plain_formula(*point)
@@ -151,22 +166,26 @@ def trace(graph: Graph, forward: Forward | None = None) -> Traced:
         tf.TensorSpec(graph.shape(name), tf.bool if name == "w" else graph.dtype, name) for name in graph.names
     ]
 
+    def first_order(given: Mapping[str, tf.Tensor], parameters: list[Any]) -> tuple[Any, Any]:
+        with tf.GradientTape() as tape:
+            tape.watch([value for value in given.values() if value.dtype.is_floating])
+            outputs = forward(given)
+        cotangents = [given[name] for name in ("delta", "g_mu", "g_v") if name in given]
+        sources = [given["x"], *parameters]
+        return outputs, tape.gradient(outputs[: len(cotangents)], sources, cotangents, unconnected_gradients="zero")
+
     @tf.function(input_signature=signature, autograph=False)
     def traced(*values: tf.Tensor) -> Any:
         given = dict(zip(graph.names, values, strict=True))
-        parameters = [layer.gamma, layer.beta] if layer else [given["gamma"], given["beta"]]
-        with tf.GradientTape() as outer:
-            outer.watch([value for value in given.values() if value.dtype.is_floating])
-            with tf.GradientTape() as inner:
-                inner.watch([value for value in given.values() if value.dtype.is_floating])
-                outputs = forward(given)
-            cotangents = [given[name] for name in ("delta", "g_mu", "g_v") if name in given]
-            sources = [given["x"], *parameters]
-            gradients = inner.gradient(outputs[: len(cotangents)], sources, cotangents, unconnected_gradients="zero")
+        parameters = [layer.gamma.value, layer.beta.value] if layer else [given["gamma"], given["beta"]]
         if not graph.second:
+            outputs, gradients = first_order(given, parameters)
             return *outputs, *gradients
+        with tf.GradientTape() as tape:
+            tape.watch([value for value in given.values() if value.dtype.is_floating])
+            _, gradients = first_order(given, parameters)
         cotangents = [given[name] for name in ("u", "u_gamma", "u_beta")]
-        return outer.gradient(gradients, [given["delta"], parameters[0], given["x"]], cotangents)
+        return tape.gradient(gradients, [given["delta"], parameters[0], given["x"]], cotangents)
 
     return Traced(traced.get_concrete_function(), layer)
 

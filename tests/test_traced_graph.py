@@ -1,10 +1,10 @@
 """Traced graphs: proved, equal to TensorFlow's own run, run exactly over a prime field, and refused where unknown."""
 
 import inspect
-import itertools
 import random
 import textwrap
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -14,20 +14,21 @@ import pytest
 import sympy as sp
 import tensorflow as tf
 
-from derivations import layer_graphs, steps
+from derivations import graph_outputs, layer_graphs, steps
 from derivations.claim import Verdict
 from derivations.claims import graphs
 from derivations.dual_numbers import PRIMES, Dual, NoRoot
 from derivations.field_graph import FieldGraph
+from derivations.finite_sums import Condition
 from derivations.graph_walk import GraphWalk, Resource
 from derivations.layer_graphs import CHANNELS, EPSILON, GRAPHS, LAYOUTS, MOMENTUM, RENORM_MOMENTUM, Graph, traced
 from derivations.notation import epsilon as epsilon_symbol
-from derivations.notation import m
+from derivations.notation import i, m, mu, over_batch, x
 from derivations.symbolic_axes import BLOCK, UnknownGraph
 from derivations.traced_graph import Interpretation
 from keras_bn import batch, moving_state
 from keras_bn.engines import fused
-from keras_bn.formulas import moving_statistics, renormalization, training
+from keras_bn.formulas import inference, moving_statistics, renormalization, training
 
 NAMED = {graph.name: graph for graph in GRAPHS}
 # Below one block, a whole one, and several with a rest; along each axis that is summed in stages.
@@ -35,10 +36,11 @@ SIZES: dict[str, list[tuple[int, ...]]] = {
     "rows": [(1,), (3,), (BLOCK,), (2 * BLOCK + 2,)],
     "channels_last": [(1, 1, 1), (3, 2, 1), (2, 16, 8), (3, 17, 13)],
     "channels_first": [(1, 1, 1), (2, 3, 1), (1, 16, 16), (3, 17, 16), (BLOCK + 1, 2, 1)],
+    "wide": [(1, 1, 1), (2, 16, 9)],
 }
 RUNS = [pytest.param(graph, sizes, id=f"{graph.name}-{sizes}") for graph in GRAPHS for sizes in SIZES[graph.layout]]
 
-interpreted = cache(graphs.interpret)
+interpreted = cache(graph_outputs.interpret)
 
 
 @cache
@@ -53,9 +55,15 @@ def test_what_tensorflow_traces_is_proved(graph):
         assert claim.settlement.side_conditions == ()
 
 
+def test_what_is_proved_elsewhere_is_not_proved_under_other_conditions():
+    claim = settled(NAMED["rows.plain"])[0]
+    zero = steps.definitions().unfold(over_batch(x[i] - mu))
+    assert replace(claim, conditions=claim.conditions | {Condition(zero, "≠ 0")}).settle().verdict is Verdict.NOT_PROVED
+
+
 def test_what_a_training_step_of_the_layer_leaves_behind_has_claims():
     for name, graph in NAMED.items():
-        if graph.source == "layer" and not graph.second:
+        if graph.source == "layer" and graph.training and not graph.second:
             outputs = {claim.identifier.removeprefix(f"graphs.{name}.") for claim in settled(graph)}
             state = {"new_moving_mean", "new_moving_variance"}
             if graph.renorm:
@@ -63,17 +71,30 @@ def test_what_a_training_step_of_the_layer_leaves_behind_has_claims():
             assert outputs >= {"y", "d_x", "d_gamma", "d_beta", *state}
 
 
+def test_inference_assigns_nothing():
+    of_inference = [graph for graph in GRAPHS if not graph.training and not graph.second]
+    kinds = {*SIZES.keys() - {"wide"}, "fused"}
+    assert {graph.name for graph in of_inference} == {f"{kind}.inference" for kind in kinds}
+    for graph in of_inference:
+        assert interpreted(graph).interpretation.assigned == {}
+        assert set(interpreted(graph).outputs) == {"y", "d_x", "d_gamma", "d_beta"}
+        assert "V ≥ 0" in settled(graph)[0].assumptions
+
+
 def test_an_axiom_is_assumed_only_where_the_kernel_is_used():
     for name, graph in NAMED.items():
         texts = {claim.verdict_text for claim in settled(graph)}
         if not name.startswith("fused") or graph.branch is False or graph.second:
             assert texts == {"proved"}
-    assert {claim.verdict_text for claim in settled(NAMED["fused.kernel"])} == {"proved assuming A1"}
-    masked = {claim.identifier.split(".")[-1]: claim.axioms for claim in settled(NAMED["fused.masked.kernel"])}
-    assert masked == {
-        "y": ("A2",), "d_x": ("A2", "A3"), "d_gamma": ("A3",), "d_beta": ("A3",),
-        "new_moving_mean": (), "new_moving_variance": (),
-    }  # fmt: skip
+    for name in ("fused.kernel", "fused.wide.kernel"):
+        assert {claim.verdict_text for claim in settled(NAMED[name])} == {"proved assuming A1"}
+    for name in ("fused.masked.kernel", "fused.wide.masked.kernel"):
+        masked = {claim.identifier.split(".")[-1]: claim.axioms for claim in settled(NAMED[name])}
+        assert masked == {
+            "y": ("A2",), "d_x": ("A2", "A3"), "d_gamma": ("A3",), "d_beta": ("A3",),
+            "new_moving_mean": (), "new_moving_variance": (),
+        }  # fmt: skip
+    assert {claim.axioms for claim in settled(NAMED["fused.inference"])} == {("A2",), ("A2", "A3")}
     for graph in GRAPHS:
         guards = [text for text in settled(graph)[0].assumptions if "found" in text]
         guard = {None: [], True: ["found reliable"], False: ["found unreliable"]}[graph.branch]
@@ -111,7 +132,7 @@ def by_channel(graph: Graph, name: str, value: Any) -> np.ndarray:
         return value.reshape(-1)
     if value.ndim == 1:
         return value
-    return np.moveaxis(value, LAYOUTS[graph.layout][1], -1).reshape(-1, CHANNELS)
+    return np.moveaxis(value, LAYOUTS[graph.layout][1], -1).reshape(-1, graph.channels)
 
 
 @pytest.mark.parametrize(("graph", "sizes"), RUNS)
@@ -127,7 +148,7 @@ def test_the_interpretation_at_numbers_is_what_tensorflow_computes(graph, sizes)
         expected = by_channel(graph, name, output.numpy())
         scale = max(1.0, float(np.abs(expected).max()))
         tolerance = 1e-9 if graph.dtype == tf.float64 else 2e-4 if graph.branch is False else 2e-5
-        for channel in range(CHANNELS):
+        for channel in {0, 1, 2, graph.channels - 1}:
             own = {n: by_channel(graph, n, v).astype(np.float64) for n, v in values.items()}
             own = {n: v[:, channel] if v.ndim == 2 else v if n == "w" else v[channel] for n, v in own.items()}
             result = at_numbers(expression, own, interpretation.interpretation)
@@ -141,21 +162,26 @@ FUNCTIONS = {"max": np.maximum, "min": np.minimum, "relu": lambda a: np.maximum(
 
 
 def at_numbers(expression: sp.Expr, own: Mapping[str, Any], interpretation: Interpretation) -> Any:
-    symbols = {name: graphs.SYMBOLS[name] for name in own}
+    symbols = {name: graph_outputs.SYMBOLS[name] for name in own}
     arguments = {name: sp.Symbol(f"argument_{name}") for name in own}
     elements = {symbols[name]: arguments[name] for name in own if isinstance(symbols[name], sp.IndexedBase)}
     names = {symbols[name]: arguments[name] for name in own}
     body = steps._on_arrays(expression, elements).xreplace(names)
-    numbers = {graphs.a: MOMENTUM, graphs.rho: RENORM_MOMENTUM, epsilon_symbol: EPSILON, m: float(len(own["x"]))}
+    numbers = {
+        graph_outputs.a: MOMENTUM,
+        graph_outputs.rho: RENORM_MOMENTUM,
+        epsilon_symbol: EPSILON,
+        m: float(len(own["x"])),
+    }
     for symbol in body.free_symbols - set(arguments.values()) - numbers.keys():
         if symbol in interpretation.applied:
             name, parts = interpretation.applied[symbol]
-            parts = [at_numbers(graphs._anonymous(part), own, interpretation) for part in parts]
+            parts = [at_numbers(graph_outputs.per_channel(part), own, interpretation) for part in parts]
             numbers[symbol] = FUNCTIONS[name](*parts)
         elif symbol in (next(iter(interpretation.held)), interpretation.held[symbol]):
             numbers[symbol] = 0.25  # any center
         else:
-            numbers[symbol] = at_numbers(graphs._anonymous(interpretation.held[symbol]), own, interpretation)
+            numbers[symbol] = at_numbers(graph_outputs.per_channel(interpretation.held[symbol]), own, interpretation)
     parameters = [*arguments.values(), *numbers]
     compute = sp.lambdify(parameters, body, modules=[{"_sum_of_array": np.sum}, "numpy"], cse=True)
     return compute(*(own[name] for name in arguments), *numbers.values())
@@ -168,11 +194,12 @@ FIELD_SIZES = {
     "rows": [(1,), (3,), (BLOCK + 3,)],
     "channels_last": [(1, 1, 1), (2, 1, 3)],
     "channels_first": [(1, 1, 1), (2, 3, 2), (1, 17, 16)],
+    "wide": [(1, 1, 3)],
 }
 FIELD_RUNS = [
     pytest.param(graph, sizes, id=f"{graph.name}-{sizes}")
     for graph in GRAPHS
-    for sizes in (*FIELD_SIZES[graph.layout], *([(2, 10, 13)] if graph.masked and graph.engine == "fused" else []))
+    for sizes in (*FIELD_SIZES[graph.layout], *([(2, 10, 13)] if graph.name.startswith("fused.masked") else []))
 ]
 
 
@@ -183,7 +210,7 @@ def test_the_graph_runs_exactly_over_a_prime_field(graph, sizes):
     for attempt in range(2000):  # until v + ε is a square in every channel
         number = Dual({0: rng.randrange(P)}, P)
         runner = FieldGraph(P, {EPSILON: number, float(np.float32(EPSILON)): number}, graph.branch, seed=attempt)
-        given = {name: value if value.dtype == bool else runner.drawn(value.shape)
+        given = {name: value if value.dtype == bool else drawn_as(name, graph, runner, value.shape)
                  for name, value in values_of(graph, sizes).items()}  # fmt: skip
         try:
             variables = {variable.name: given[variable.name] for variable in layer.weights} if layer else {}
@@ -193,7 +220,7 @@ def test_the_graph_runs_exactly_over_a_prime_field(graph, sizes):
         break
     outputs = {name: by_channel(graph, name, result.value) for name, result in zip(graph.outputs, results, strict=True)}
     drawn = {name: by_channel(graph, name, value) for name, value in given.items()}
-    constants = [held.reshape(CHANNELS) for held in runner.held[-2:]] if graph.renorm else [1, 0]
+    constants = [held.reshape(graph.channels) for held in runner.held[-2:]] if graph.renorm else [1, 0]
 
     def exact(values: dict[str, np.ndarray]) -> dict[str, Any]:
         return textbook(values, constants, runner, number, graph)
@@ -205,9 +232,16 @@ def test_the_graph_runs_exactly_over_a_prime_field(graph, sizes):
     assert (exact(moved)["phi" if graph.second else "loss"].tangent(1) - directional).vanishes()
     if not graph.second:
         truth = exact(drawn)
-        outputs |= {f"new_{name}": result.value.reshape(CHANNELS) for name, result in runner.assigned.items()}
+        outputs |= {f"new_{name}": result.value.reshape(graph.channels) for name, result in runner.assigned.items()}
         for name in outputs.keys() & truth.keys():
             assert all((p - q).vanishes() for p, q in zip(outputs[name].flat, truth[name].flat, strict=True)), name
+
+
+def drawn_as(name: str, graph: Graph, runner: FieldGraph, shape: tuple[int, ...]) -> np.ndarray:
+    """Random field elements. Of many channels of x the first are repeated, or v + ε would hardly be a square in all."""
+    if name != "x" or graph.layout != "wide":
+        return runner.drawn(shape)
+    return np.tile(runner.drawn((*shape[:-1], CHANNELS)), graph.channels // CHANNELS)
 
 
 def tangent(direction: np.ndarray) -> np.ndarray:
@@ -222,6 +256,8 @@ def textbook(values: Mapping[str, np.ndarray], constants: list[Any], runner: Fie
     total = weight.sum()
     mean = (weight * x).sum(axis=0) / total
     variance = (weight * (x - mean) * (x - mean)).sum(axis=0) / total
+    if not graph.training:
+        mean, variance = values["moving_mean"], values["moving_variance"]
     s = 1 / runner._Sqrt(None, variance + epsilon)
     z = (x - mean) * s
     y = gamma * (r * z + d) + beta
@@ -230,10 +266,11 @@ def textbook(values: Mapping[str, np.ndarray], constants: list[Any], runner: Fie
     if "g_mu" in values:
         truth["loss"] = truth["loss"] + (values["g_mu"] * mean).sum() + (values["g_v"] * variance).sum()
     if "u" in values:
-        d_x = gamma * r * s * (delta - weight / total * (d_beta + z * (delta * z).sum(axis=0)))
+        through_statistics = weight / total * (d_beta + z * (delta * z).sum(axis=0)) if graph.training else 0
+        d_x = gamma * r * s * (delta - through_statistics)
         along = [values["u"] * d_x, values["u_gamma"] * d_gamma, values["u_beta"] * d_beta]
         truth["phi"] = sum((part.sum() for part in along[1:]), along[0].sum())
-    if not graph.renorm and graph.source == "layer":
+    if not graph.renorm and graph.source == "layer" and graph.training:
         old, new = (runner.exact(graph.dtype.as_numpy_dtype(number)) for number in (MOMENTUM, 1 - MOMENTUM))
         truth["new_moving_mean"] = values["moving_mean"] * old + mean * new
         truth["new_moving_variance"] = values["moving_variance"] * old + variance * new
@@ -263,6 +300,14 @@ PLANTED: list[tuple[Any, str, str, str, str, str | None]] = [
     (moving_statistics, "update", "(1 - momentum)", "(1 + momentum)", "rows.plain", "new_moving_mean"),
     (moving_state, "renewed", 'state["renorm_mean"], mean,', 'state["renorm_mean"], 2 * mean,',
      "rows.renormalized", "new_renorm_mean"),
+    (inference, "normalize", "+ beta", "- beta", "rows.inference", "y"),
+    (inference, "normalize", "(x - mean)", "x", "channels_first.inference", "d_gamma"),
+    (inference, "normalize", " * gamma)", ")", "channels_last.inference", "d_x"),
+    (inference, "normalize", "(variance +", "(2 * variance +", "rows.inference.second", "dd_x"),
+    (fused, "inference", "offset=beta", "offset=gamma", "fused.inference", "y"),
+    (fused, "inference", "variance=variance", "variance=mean", "fused.inference", "d_x"),
+    (fused, "_unweighted", " * batch.biased()", "", "fused.wide.kernel", "new_moving_variance"),
+    (fused, "_weighted", "route = ", "route = 2 * ", "fused.wide.masked.kernel", "d_x"),
     (fused, "_unweighted", " * batch.biased()", "", "fused.kernel", "new_moving_variance"),
     (fused, "training", "tf.shape(x)), d_gamma, d_beta", "tf.shape(x)), d_beta, d_gamma", "fused.kernel", "d_gamma"),
     (fused, "training", "exact()[1](dy,", "exact()[1](2 * dy,", "fused.closed_form", "d_x"),
@@ -303,7 +348,19 @@ def test_a_sum_that_loses_its_rest_is_no_sum(monkeypatch):
 
     monkeypatch.setattr(batch, "_staged_sum", headless)
     with pytest.raises(UnknownGraph, match="head"):
-        graphs.interpret(NAMED["rows.plain"])
+        graph_outputs.interpret(NAMED["rows.plain"])
+
+
+def test_rows_in_one_layout_are_no_factor_of_rows_in_another(monkeypatch):
+    source = inspect.getsource(fused._weighted)
+    share = "tf.reshape(batch.share(), _images(-1, channels, 1))"
+    assert share in source
+    space = dict(vars(fused))
+    exec(source.replace(share, "tf.reshape(batch.share(), _images(-1, 4, 1))"), space)
+    monkeypatch.setattr(fused, "_weighted", space["_weighted"])
+    graph_outputs.interpret(NAMED["fused.masked.kernel"])
+    with pytest.raises(UnknownGraph, match=r"a reshape of \[H\*N\*W, 1, H\*N\*W, 260\]"):
+        graph_outputs.interpret(NAMED["fused.wide.masked.kernel"])
 
 
 ROWS = Graph("wrong", source="wrong")
@@ -347,7 +404,7 @@ def test_what_is_not_understood_is_an_error(graph, wrong, message):
         return wrong(given["x"], mean), mean, mean
 
     with pytest.raises(UnknownGraph, match=message):
-        graphs.interpret(graph, layer_graphs.trace(graph, forward))
+        graph_outputs.interpret(graph, layer_graphs.trace(graph, forward))
 
 
 def test_a_slice_is_confined_to_where_it_was_cut():
@@ -360,10 +417,10 @@ def test_a_slice_is_confined_to_where_it_was_cut():
         total = head + tf.reduce_sum(tf.math.rsqrt(tf.square(x[whole:]) + 1), 0)
         return x, total, total
 
-    total = graphs.interpret(ROWS, layer_graphs.trace(ROWS, forward)).outputs["mean"]
+    total = graph_outputs.interpret(ROWS, layer_graphs.trace(ROWS, forward)).outputs["mean"]
     (sum_,) = total.atoms(sp.Sum)
     assert total == sum_
-    assert sum_.function == 1 / sp.sqrt(graphs.x[sum_.variables[0]] ** 2 + 1)
+    assert sum_.function == 1 / sp.sqrt(x[sum_.variables[0]] ** 2 + 1)
 
 
 def test_variables_are_read_before_they_are_assigned():
@@ -376,9 +433,9 @@ def test_variables_are_read_before_they_are_assigned():
         return before * variable
 
     interpretation = Interpretation({})
-    given = graphs._input(ROWS, "gamma")
+    given = graph_outputs.argument(ROWS, "gamma")
     with pytest.raises(UnknownGraph, match="gamma is read after it was assigned"):
-        interpretation.run(read_late.get_concrete_function(), [graphs._input(ROWS, "x")], {"gamma": given})
+        interpretation.run(read_late.get_concrete_function(), [graph_outputs.argument(ROWS, "x")], {"gamma": given})
     walk = GraphWalk()
     walk._assign(Resource("gamma"), None)
     with pytest.raises(UnknownGraph, match="a second assignment"):
@@ -390,7 +447,7 @@ def test_variables_are_read_before_they_are_assigned():
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (1, 2, 1), (3, 5, 7), (105, 1, 1)])
-@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("channels", [1, 4, fused.WIDE + 4])
 def test_the_axioms_on_fused_kernels_hold_numerically(sizes, channels, training):
     """A1 in training; A2 and A3 with statistics that are given, and are not those of the batch."""
     rng = np.random.default_rng(sum(sizes))
@@ -426,8 +483,7 @@ def test_the_axioms_on_fused_kernels_hold_numerically(sizes, channels, training)
 
 
 def test_every_layout_is_traced():
-    assert {(g.layout, g.masked, g.renorm) for g in GRAPHS if g.engine == "closed_form"} >= set(
-        itertools.chain.from_iterable(
-            [(layout, False, False), (layout, True, False), (layout, False, True)] for layout in layer_graphs.LAYOUTS
-        )
-    )
+    kinds = [(False, False, True), (True, False, True), (False, True, True), (False, False, False)]
+    traced = {(g.layout, g.masked, g.renorm, g.training) for g in GRAPHS if g.engine == "closed_form"}
+    assert traced == {(layout, *kind) for layout in SIZES.keys() - {"wide"} for kind in kinds}
+    assert {g.engine for g in GRAPHS if g.layout == "wide"} == {"fused"}

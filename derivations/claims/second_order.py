@@ -9,18 +9,17 @@ from functools import cache
 from typing import Any
 
 import sympy as sp
-from sympy import Expr, IndexedBase, Rational
+from sympy import Expr, IndexedBase
 
 from derivations import steps
 from derivations.claim import Claim
-from derivations.finite_sums import InverseRoot, Setting, Shorthand
+from derivations.claims import inference
+from derivations.finite_sums import Shorthand
 from derivations.notation import (
     Definitions,
     L,
     Partial,
-    beta,
     delta,
-    epsilon,
     gamma,
     i,
     k,
@@ -32,13 +31,11 @@ from derivations.notation import (
     w,
     x,
     x_hat,
-    y,
 )
 
 u = IndexedBase("u", real=True)  # cotangent of ∂x
 u_gamma, u_beta, g_mu, g_v = sp.symbols("u_gamma u_beta g_mu g_v", real=True)
 J, Phi = Shorthand("J", real=True), Shorthand("Phi", real=True)
-M, V = sp.Symbol("M", real=True), sp.Symbol("V", nonnegative=True)
 
 
 def claims() -> Iterator[Claim]:
@@ -128,12 +125,14 @@ def _training(weighted: bool) -> Iterator[Claim]:
     )
 
 
-def _inference() -> Iterator[Claim]:
-    fixed = {s: (V + epsilon) ** Rational(-1, 2), x_hat[i]: (x[i] - M) * s, y[i]: gamma * x_hat[i] + beta}
-    textbook = Definitions({**fixed, L: over_batch(delta[i] * y[i])})
+@cache
+def of_inference() -> Definitions:
+    """The definitions of inference, with the losses of first and second order."""
     phi = over_batch(u[i] * gamma * s * delta[i]) + u_gamma * steps.D_GAMMA + u_beta * steps.D_BETA
-    textbook = textbook.with_loss(Phi, phi)
-    where = Setting({i: m, k: m}, InverseRoot(s, epsilon, V), positive=(V + epsilon,))
+    return inference.TEXTBOOK.with_loss(J, L).with_loss(Phi, phi)
+
+
+def _inference() -> Iterator[Claim]:
     for name, title, *members in (
         ("first", "the gradient that is differentiated", gamma * s * delta[k], Partial(L, x[k])),
         (
@@ -149,8 +148,8 @@ def _inference() -> Iterator[Claim]:
             f"second_order.inference.{name}",
             f"{title}, inference",
             tuple(members),
-            where,
-            textbook,
+            inference.SETTING,
+            of_inference(),
             "Mean and variance are given: everything is affine in x.",
             assumptions=("m ≥ 1", "V ≥ 0", "ε > 0"),
         )
