@@ -17,11 +17,14 @@ HOW = (
     "the same functions run on dual numbers over two prime fields, at as many sizes as the degrees demand. A "
     "contradiction between the two fails the build. A false claim is refuted by an exact counterexample.",
     "Functions of keras_bn are executed themselves, on a batch of unknown size; no formula is typed a second time. "
-    "The graphs are those that TensorFlow traces, interpreted operation by operation.",
+    "The graphs are those that TensorFlow traces of training and of inference, interpreted operation by operation.",
 )
 NOT_PROVED = (
     "Rounding in floating point, overflow, NaN and infinity: what is proved are identities of real numbers.",
     "What TensorFlow's graph optimiser and XLA make of a traced graph.",
+    "The graphs of other options than those in the names of the claims: of ghost batches, several replicas, half "
+    "precision, and masks other than one truth value for each element, such as one for each sample. Of these only the "
+    "formulas that they run are proved.",
     "Collectives: that an all-reduce is a sum is an assumption.",
     "That a reshape into ghost batches brings each element to its group: tested on concrete shapes.",
     "TensorFlow's fused kernels: what is “proved assuming A1”, A2 or A3 rests on the axiom.",
