@@ -62,6 +62,8 @@ def _claims(graph: Graph, traced: Traced) -> Iterator[Claim]:
     kernels = graph.branch and not graph.second
     center = () if kernels or not graph.training or graph.source == "control" else ("any constant as center",)
     textbook, statements = _statements(graph, found)
+    # Training takes any number for the moving variance; inference takes its root.
+    given = {} if graph.training else {V: inference.V}
     for name, (title, output, truth) in statements.items():
         assumed = found.assumed[name] if name in found.assumed else frozenset[str]()
         axioms = tuple(sorted(assumed & fused_kernels.AXIOMS.keys()))
@@ -69,14 +71,14 @@ def _claims(graph: Graph, traced: Traced) -> Iterator[Claim]:
         yield GraphClaim(
             f"graphs.{graph.name}.{name}",
             f"{title}, {graph.name.replace('.', ', ').replace('_', ' ')}",
-            (Computed(f"graph.{name}", output.xreplace({element: k})), truth),
+            (Computed(f"graph.{name}", output.xreplace({element: k, **given})), truth),
             steps.setting(graph.masked) if graph.training else inference.SETTING,
             textbook,
             because="The graph is interpreted operation by operation, its sums in stages included.",
             about=f"the graph traced from {_SOURCES[graph.source]}, inputs {LAYOUTS[graph.layout][0]}",
-            assumptions=("m ≥ 1", "ε > 0", *(("V ≥ 0",) if output.has(V) else ()), *named, *hypotheses, *center),
+            assumptions=("m ≥ 1", "ε > 0", *(("V ≥ 0",) if given else ()), *named, *hypotheses, *center),
             in_words=("Proved is the traced graph, not what compilers make of it.",),
-            conditions=found.conditions,
+            conditions=frozenset(c._replace(expression=c.expression.xreplace(given)) for c in found.conditions),
             axioms=axioms,
         )
 
