@@ -30,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] not in (*COMMANDS, "-h", "--help"):
         given = ["prove", *given]
+    if given[0] == "check":
+        # A formula may begin with a minus, which argparse would take for an option.
+        given = [f" {word}" if word.startswith("-") and word[:2] != "--" and word != "-h" else word for word in given]
     parser = _parser()
     options = parser.parse_args(given)
     try:

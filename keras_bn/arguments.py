@@ -12,7 +12,9 @@ def axis(value: Any) -> int | tuple[int, ...]:
     """An int, or a tuple of distinct ints; a sequence of one int, as old configs have it, is that int."""
     axes = tuple(value) if isinstance(value, (list, tuple)) else (value,)
     if not axes or any(not isinstance(a, Integral) or isinstance(a, bool) for a in axes):
-        raise TypeError(f"axis must be an int or a tuple of ints. Received: axis={value!r}. The default is -1.")
+        raise TypeError(
+            f"axis must be an int or a tuple of at least one int. Received: axis={value!r}. The default is -1."
+        )
     if len(set(axes)) != len(axes):
         raise ValueError(f"axis must name distinct axes. Received: axis={value!r}. Leave out the repeated ones.")
     return int(axes[0]) if len(axes) == 1 else tuple(int(a) for a in axes)
@@ -31,9 +33,11 @@ def momentum(name: str, value: Any, *, optional: bool = False) -> None:
 
 
 def epsilon(value: Any) -> None:
-    """A number that is not negative."""
+    """A finite number that is not negative."""
     if not _is_number(value) or not 0 <= value < math.inf:
-        raise ValueError(f"epsilon must not be negative. Received: epsilon={value!r}. A typical value is 1e-3.")
+        raise ValueError(
+            f"epsilon must be a finite number and not negative. Received: epsilon={value!r}. A typical value is 1e-3."
+        )
 
 
 def renorm_clipping(value: Any) -> None:

@@ -74,7 +74,10 @@ class TensorBatch:
             full += [1 if single else sizes[i] for i in run]
             view.append(1 if single else _product([sizes[i] for i in run]))
         weights = tf.reshape(tf.broadcast_to(weights, full), view)
-        return weights if weights.dtype == tf.bool else tf.nn.relu(tf.cast(weights, self.dtype))
+        if weights.dtype == tf.bool:
+            return weights
+        weights = tf.cast(weights, self.dtype)
+        return tf.where(weights > 0, weights, tf.zeros_like(weights))  # NaN is no weight either
 
     def elements(self, value: tf.Tensor) -> tf.Tensor:
         """A tensor shaped like x, as this batch views it."""

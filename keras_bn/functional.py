@@ -46,9 +46,9 @@ def batch_norm(
         beta: Like gamma, the shift.
         axis: The channel axis, or several: then every combination of channels has statistics of its own.
         epsilon: Added to the variance; not negative.
-        mask: None, or which elements count in mean and variance: boolean, or weights of 0 and more, shaped like x
-            without ``axis``, or with ones there; a lower rank broadcasts over the last axes. Every element is
-            normalized. Not differentiated.
+        mask: None, or which elements count in mean and variance: boolean, or weights, those below 0 and NaN as 0;
+            shaped like x without ``axis``, or with ones there; a lower rank broadcasts over the last axes. Every
+            element is normalized. Not differentiated.
         engine: "closed_form" is exact to rounding, "fused" is TensorFlow's kernel where that serves; "auto" chooses.
 
     Returns:

@@ -55,11 +55,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Call arguments:
         inputs: Tensor of rank 2 or more.
         training: Whether to normalize with the statistics of the batch.
-        mask: Which elements count in the statistics; every element is normalized. Boolean, or weights of 0 and more,
-            shaped like the inputs without ``axis``, or with ones there; a lower rank broadcasts over the last axes. A
-            mask that Keras propagates with the inputs covers their leading axes instead. The value of an element that
-            does not count, NaN and infinity included, influences nothing but its own output, and its own term in the
-            gradient of gamma.
+        mask: Which elements count in the statistics; every element is normalized. Boolean, or weights, those below 0
+            and NaN as 0; shaped like the inputs without ``axis``, or with ones there; a lower rank broadcasts over the
+            last axes. A mask that Keras propagates with the inputs covers their leading axes instead. The value of an
+            element that does not count, NaN and infinity included, influences nothing but its own output, and its own
+            term in the gradient of gamma.
 
     Raises:
         ValueError, TypeError: an argument is outside of its range, or options exclude each other.

@@ -123,6 +123,12 @@ def test_check_is_quick_and_imports_neither_tensorflow_nor_keras_bn():
         assert done.stdout.startswith(verdict)
 
 
+def test_a_formula_that_begins_with_a_minus():
+    done = run("check", "-gamma*s*sum(delta)", "--target", "dmean")
+    assert done.returncode == 0, done.stderr
+    assert "proved" in done.stdout
+
+
 def test_check_points_at_the_character():
     done = run("check", "gamma*q")
     assert done.returncode == 2

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import keras_bn
 from keras_bn import batch_norm
+from keras_bn.engines import selection
 from tests import oracles, tolerances
 from tests.cases import EPSILON, Case, draw, in_mode
 
@@ -162,6 +163,16 @@ def test_selection_and_its_reason(options, call, engine, reason):
     choice = keras_bn.BatchNormalization(**options).engine_for(**call)
     assert choice.engine == engine
     assert re.search(reason, choice.reason), choice.reason
+
+
+def test_one_thread_alone_does_not_choose_the_kernel(monkeypatch):
+    request = selection.Request((32, 56, 56, 64), (3,), tf.float32, EPSILON)
+    for threads, engine in ((1, "closed_form"), (2, "fused")):
+        selection.choose.cache_clear()
+        monkeypatch.setattr(selection, "threads", lambda threads=threads: threads)
+        assert selection.choose("auto", request).engine == engine
+        assert selection.choose("fused", request).engine == "fused"
+    selection.choose.cache_clear()
 
 
 def test_an_engine_that_cannot_serve_says_why():

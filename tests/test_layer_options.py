@@ -218,6 +218,16 @@ def test_build_refuses(shape):
         layer.build(shape)
 
 
+@pytest.mark.parametrize("engine", ["closed_form", "fused"])
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+def test_weights_that_are_none_count_as_0(mode, engine):
+    x = tf.constant(np.random.default_rng(0).uniform(1, 2, (5, 8)).astype("float32"))
+    odd, plain = (tf.constant(mask) for mask in ([1.0, float("nan"), 2.0, -1.0, 1.0], [1.0, 0.0, 2.0, 0.0, 1.0]))
+    layer = Layer(engine=engine)
+    function = in_mode(mode, lambda x, mask: layer(x, mask=mask, training=True), [x, plain], -1)
+    np.testing.assert_array_equal(function(x, odd), function(x, plain))
+
+
 def test_a_mask_that_does_not_fit_leaves_the_state():
     layer = Layer()
     layer.build((None, 5, 3))

@@ -136,6 +136,13 @@ def test_a_picture_without_matplotlib(monkeypatch):
         BatchNormMonitor(picture="bn.png")
 
 
+@pytest.mark.parametrize(("name", "message"), [("none/bn.png", "Create .*none"), ("bn.foo", "one of .*png")])
+def test_a_picture_that_cannot_be_written_is_refused_before_training(tmp_path, name, message):
+    pytest.importorskip("matplotlib", reason="Matplotlib is an optional extra")
+    with pytest.raises(ValueError, match=message):
+        BatchNormMonitor(picture=tmp_path / name)
+
+
 def test_a_model_without_batch_normalization():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name="dense")])
     model.compile(loss="mse")

@@ -1,5 +1,6 @@
 """Which engine may serve which request, and why not."""
 
+import os
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -64,6 +65,8 @@ def choose(engine: str, request: Request) -> Choice:
     if obstacle is not None:
         return Choice("closed_form", obstacle)
     if request.training:
+        if threads() == 1:
+            return Choice("closed_form", "with one thread the fused kernel adds serially, which costs it digits")
         channels = request.shape[request.axes[0]]
         if channels is not None and channels < WORTHWHILE_CHANNELS:
             return Choice("closed_form", f"the fused kernel is slow at fewer than {WORTHWHILE_CHANNELS} channels")
@@ -71,6 +74,12 @@ def choose(engine: str, request: Request) -> Choice:
         if elements < WORTHWHILE_ELEMENTS:
             return Choice("closed_form", f"for about {elements} elements the calls of the fused kernel cost more")
     return Choice("fused", "the fused kernel is the fastest")
+
+
+def threads() -> int:
+    """How many threads share the work of one operation of TensorFlow."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return tf.config.threading.get_intra_op_parallelism_threads() or available or 1
 
 
 def _obstacle(request: Request) -> str | None:

@@ -1,5 +1,6 @@
 """``BatchNormMonitor``: what batch normalization does while a model trains."""
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +44,7 @@ class BatchNormMonitor(keras.callbacks.Callback):
 
     Raises:
         ImportError: ``picture`` is given and Matplotlib is missing.
+        ValueError: ``picture`` is in no directory that can be written to, or of a format that Matplotlib does not draw.
         ValueError: in ``fit``, if the model has no batch normalization.
 
     Source: Ioffe and Szegedy, "Batch Normalization" (2015), section 3.1.
@@ -60,7 +62,7 @@ class BatchNormMonitor(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         if picture is not None:
-            _figure_class()
+            _check_picture(Path(picture))
         self._directory, self._picture, self._warns = tensorboard, picture, warn
         self._writer: Any = None
         self._watched: list[_Watched] = []
@@ -267,6 +269,18 @@ def draw(records: dict[str, dict[str, list[float]]], path: Path) -> None:
     if any(np.isnan(values).any() for quantities in records.values() for values in quantities.values()):
         figure.supxlabel("grey: not updated in this epoch, as a frozen layer", fontsize=8)
     figure.savefig(path)
+
+
+def _check_picture(path: Path) -> None:
+    """Before training, not after."""
+    formats = _figure_class()().canvas.get_supported_filetypes()
+    if path.suffix and path.suffix[1:].lower() not in formats:
+        raise ValueError(f"picture must end in one of {', '.join(sorted(formats))}. Received: {str(path)!r}.")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(
+            f"picture must be in a directory that can be written to. Received: {str(path)!r}. Create {path.parent}, or "
+            "name another."
+        )
 
 
 def _figure_class() -> Any:
