@@ -115,6 +115,10 @@ class TensorBatch:
         """Σ w, in the shape of γ; m without weights."""
         return self.vector(tf.cast(self._total, self.dtype))
 
+    def size(self) -> tf.Tensor:
+        """m, the number of elements, whatever their weights."""
+        return tf.cast(_product([self._view[number] for number in self._reduced]), self.dtype)
+
     def per_count(self, value: tf.Tensor) -> tf.Tensor:
         """A value in the shape of γ, over Σ w where that may be 0: then, and only then, it is made not finite."""
         if self._populated is None:

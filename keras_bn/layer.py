@@ -58,8 +58,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         mask: Which elements count in the statistics; every element is normalized. Boolean, or weights, those below 0
             and NaN as 0; shaped like the inputs without ``axis``, or with ones there; a lower rank broadcasts over the
             last axes. A mask that Keras propagates with the inputs covers their leading axes instead. The value of an
-            element that does not count, NaN and infinity included, influences nothing but its own output, and its own
-            term in the gradient of gamma.
+            element that does not count, NaN and infinity included, influences no other output; where it has a gradient
+            of its own and is finite, it takes part in the gradients as equation 4 says.
 
     Raises:
         ValueError, TypeError: an argument is outside of its range, or options exclude each other.
@@ -318,6 +318,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 f"{self.name} was built for inputs of rank {self._rank} with the shape {self._channels} along "
                 f"axis={self.axis}. Received: inputs of shape {x.shape}. Use another layer for inputs of another shape."
             )
+        # Of sizes that the graph does not know, the channels' must be right where it runs.
+        if any(x.shape[a] is None for a in self._axes):
+            x = tf.ensure_shape(x, functional.with_channels(x.shape, self._axes, self._channels))
         return x
 
     def _reference(self, state: dict[str, tf.Tensor]) -> Reference:
@@ -345,7 +348,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         Into a layer with ``renorm`` the statistics of earlier batches start from the moving statistics; into one
         without it, they are left out.
         """
-        plain = len(self.trainable_variables) + 2
+        plain = self.scale + self.center + 2
         if self.momentum is not None and self.renorm and len(store) == plain:
             for i, variable in enumerate(self.weights[:plain]):
                 variable.assign(store[str(i)])

@@ -214,6 +214,16 @@ def test_nested_and_subclassed_models():
     assert report.folds[0][:2] == ("inner/norm", "inner/dense")
 
 
+def test_a_layer_with_a_bias_that_another_graph_shares():
+    """Only the graph in which normalization follows may get the folded weights."""
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    shared = L.Dense(4, name="shared")
+    inner = keras.Sequential([keras.Input((3,)), shared], name="inner")
+    a = keras.Input((3,), name="a")
+    outer = keras.Model(a, [L.BatchNormalization(name="norm")(shared(a)), inner(a)])
+    folded_alike(move_away(outer), x)
+
+
 def test_the_name_of_an_output_stays():
     x = keras.Input((3,))
     model = keras.Model(x, BatchNormalization(name="logits")(L.Dense(4)(x)))

@@ -134,10 +134,11 @@ def test_renorm_reads_its_references_before_it_writes_them():
         np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("trainable", [True, False])
 @pytest.mark.parametrize("into_renorm", [True, False])
-def test_weights_move_between_plain_and_renorm(tmp_path, into_renorm):
+def test_weights_move_between_plain_and_renorm(tmp_path, into_renorm, trainable):
     def model(renorm: bool) -> keras.Model:
-        return keras.Sequential([keras.Input((3,)), Layer(renorm=renorm, name="bn")])
+        return keras.Sequential([keras.Input((3,)), Layer(renorm=renorm, trainable=trainable, name="bn")])
 
     source, target = model(not into_renorm), model(into_renorm)
     source.layers[0](np.random.default_rng(0).normal(size=(9, 3)), training=True)
@@ -226,6 +227,15 @@ def test_weights_that_are_none_count_as_0(mode, engine):
     layer = Layer(engine=engine)
     function = in_mode(mode, lambda x, mask: layer(x, mask=mask, training=True), [x, plain], -1)
     np.testing.assert_array_equal(function(x, odd), function(x, plain))
+
+
+def test_channels_that_the_graph_does_not_know_are_checked_where_it_runs():
+    layer = Layer(axis=(1, 2))
+    layer.build((None, 2, 3))
+    function = tf.function(lambda x: layer(x, training=True), input_signature=[tf.TensorSpec([None, None, None])])
+    assert function(tf.ones([4, 2, 3])).shape == (4, 2, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not compatible with expected shape"):
+        function(tf.ones([4, 3, 2]))
 
 
 def test_a_mask_that_does_not_fit_leaves_the_state():

@@ -42,7 +42,7 @@ def training(
     kernels = _unweighted if batch.row_weights is None else _weighted
     (y, mean, variance), kernel_gradients = kernels(batch, rows, gamma, beta, epsilon)
     std = tf.sqrt(variance + epsilon)
-    limit = RELIABLE * tf.math.rsqrt(tf.minimum(batch.count(), RELIABLE_ELEMENTS))
+    limit = RELIABLE * tf.math.rsqrt(tf.minimum(batch.size(), RELIABLE_ELEMENTS))
     reliable = tf.reduce_all((tf.abs(mean) <= limit * std) & tf.math.is_finite(std)) & ~batch.is_empty()
 
     def exact() -> tuple[Outputs, Backward]:

@@ -65,14 +65,14 @@ def choose(engine: str, request: Request) -> Choice:
     if obstacle is not None:
         return Choice("closed_form", obstacle)
     if request.training:
-        if threads() == 1:
-            return Choice("closed_form", "with one thread the fused kernel adds serially, which costs it digits")
         channels = request.shape[request.axes[0]]
         if channels is not None and channels < WORTHWHILE_CHANNELS:
             return Choice("closed_form", f"the fused kernel is slow at fewer than {WORTHWHILE_CHANNELS} channels")
         elements = _elements(request.shape)
         if elements < WORTHWHILE_ELEMENTS:
             return Choice("closed_form", f"for about {elements} elements the calls of the fused kernel cost more")
+        if threads() == 1:
+            return Choice("closed_form", "with one thread the fused kernel adds serially, which costs it digits")
     return Choice("fused", "the fused kernel is the fastest")
 
 

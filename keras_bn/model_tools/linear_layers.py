@@ -74,12 +74,10 @@ class Linear:
         return value.sum(axis=tuple(range(value.ndim - 2)))
 
     def finished(self) -> keras.layers.Layer:
-        """The layer with its new weights; another one of its name if it had no bias."""
-        layer = self.layer
-        if not layer.use_bias:
-            layer = self._kind.from_config({**layer.get_config(), "use_bias": True})
-            layer.build_from_config(self.layer.get_build_config())
-            layer.trainable = self.layer.trainable
+        """A layer of the same name with the new weights: the old one may serve elsewhere, too."""
+        layer = self._kind.from_config({**self.layer.get_config(), "use_bias": True})
+        layer.build_from_config(self.layer.get_build_config())
+        layer.trainable = self.layer.trainable
         getattr(layer, self._name).assign(self._kernel)
         if self._pointwise is not None:
             layer.pointwise_kernel.assign(self._pointwise)

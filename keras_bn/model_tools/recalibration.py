@@ -33,8 +33,8 @@ def recalibrate(
     variance of its inputs over the whole data set: those of the batches are merged with their counts (equation 7), in
     float64, so that for a single layer the result does not depend on the size of the batches. Elements that a mask
     leaves out do not count. This takes one pass, in which batch normalization normalizes with the statistics of each
-    batch, as in training, and everything else, as dropout, is in inference. A layer that sees no data keeps its
-    statistics; what ``renorm`` and ``momentum=None`` store follows the new ones.
+    batch (the whole of it, without ``virtual_batch_size`` and ``renorm``), and everything else is in inference. A layer
+    that sees no data keeps its statistics; what ``renorm`` and ``momentum=None`` store follows the new ones.
 
     Algorithm 2 of the paper (lines 8 to 11) averages instead: E[x] = E[μ], Var[x] = m/(m − 1)·E[σ²] over batches of
     equal size m. Its correction m/(m − 1) makes up, for independent samples, for the spread of the means of the
@@ -150,7 +150,7 @@ def _recording_call(layer: keras.layers.BatchNormalization, accumulator: _Accumu
     def call(inputs: Any, training: bool | None = None, mask: Any = None) -> tf.Tensor:
         is_ours = isinstance(layer, BatchNormalization)
         # The built-in layer reads every mask as one that covers the leading axes.
-        is_propagated = mask is not None and (not is_ours or getattr(inputs, "_keras_mask", None) is mask)
+        is_propagated = mask is not None and (not is_ours or masking.is_propagated(mask, inputs))
         x = tf.convert_to_tensor(inputs)
         if not x.dtype.is_floating:
             x = tf.cast(x, layer.compute_dtype)
