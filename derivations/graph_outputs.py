@@ -8,6 +8,7 @@ import numpy as np
 import sympy as sp
 from sympy import Dummy, Expr, Indexed, IndexedBase, Rational, Sum, Symbol
 
+from derivations.claims.inference import M
 from derivations.claims.second_order import u, u_beta, u_gamma
 from derivations.claims.training import g_mu, g_v
 from derivations.finite_sums import Condition
@@ -20,7 +21,7 @@ from derivations.traced_graph import Interpretation
 
 N, H, W = sp.symbols("N H W", integer=True, positive=True)  # m = N·H·W
 a, rho = sp.symbols("a rho", real=True)  # the momenta
-M, V, S = sp.symbols("M V S", real=True)  # the moving mean, variance and deviation
+V, S = sp.symbols("V S", real=True)  # the moving variance and deviation
 mean_ref, std_ref = Symbol("mean_ref", real=True), Symbol("std_ref", real=True)
 
 SYMBOLS: dict[str, Any] = {

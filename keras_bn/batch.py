@@ -56,9 +56,8 @@ class TensorBatch:
         self._ascending = sorted(range(len(kept)), key=kept.__getitem__)
         count = _product([self._view[number] for number in self._reduced])
         self._weights = None if weights is None else self._weights_view(weights, sizes, runs)
-        self._total = float(count) if isinstance(count, int) else tf.cast(count, self.dtype)
-        if self._weights is not None:
-            self._total = self._reduce(tf.cast(self._weights, self.dtype))
+        self._size = float(count) if isinstance(count, int) else tf.cast(count, self.dtype)
+        self._total = self._size if self._weights is None else self._reduce(tf.cast(self._weights, self.dtype))
         self._derive_from_total()
 
     def _derive_from_total(self) -> None:
@@ -117,7 +116,7 @@ class TensorBatch:
 
     def size(self) -> tf.Tensor:
         """m, the number of elements, whatever their weights."""
-        return tf.cast(_product([self._view[number] for number in self._reduced]), self.dtype)
+        return tf.cast(self._size, self.dtype)
 
     def per_count(self, value: tf.Tensor) -> tf.Tensor:
         """A value in the shape of γ, over Σ w where that may be 0: then, and only then, it is made not finite."""

@@ -191,10 +191,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         # been seen to let a second read, ordered before the assignment by a control dependency alone, come after it.
         state = {variable.name: _read(variable, batch.dtype) for variable in self._state}
         moving = Fallback(state["moving_mean"], state["moving_variance"])
-        shape = functional.with_channels(x.shape, self._axes, self._channels)
         per_channel = weights is not None and any(weights.shape[a] != 1 for a in self._axes)
         engine = self._choose(
-            shape, x.dtype, uses_batch, mask is not None, xla.compiles(), channel_weights=per_channel
+            tuple(x.shape), x.dtype, uses_batch, mask is not None, xla.compiles(), channel_weights=per_channel
         ).engine
         if not uses_batch:
             if engine == "fused":
@@ -290,6 +289,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             self._axes,
             dtype,
             self.epsilon,
+            selection.threads(),
             training=training,
             mask=mask,
             channel_weights=channel_weights,

@@ -137,7 +137,8 @@ def test_one_element_has_variance_zero():
 
 
 @pytest.mark.parametrize("magnitude", [1e20, 1e37])
-def test_auto_where_the_variance_overflows(magnitude):
+def test_auto_where_the_variance_overflows(magnitude, monkeypatch):
+    monkeypatch.setattr(selection, "threads", lambda: 2)
     x = tf.constant((np.random.default_rng(0).uniform(-1, 1, (20_000, 8)) * magnitude).astype("float32"))
     layer = keras_bn.BatchNormalization()
     layer.build(x.shape)
@@ -169,20 +170,19 @@ def test_auto_where_the_variance_overflows(magnitude):
         ({}, {"input_shape": (8, 4), "training": False}, "closed_form", "rank 4"),
     ],
 )
-def test_selection_and_its_reason(options, call, engine, reason):
+def test_selection_and_its_reason(options, call, engine, reason, monkeypatch):
+    monkeypatch.setattr(selection, "threads", lambda: 2)
     choice = keras_bn.BatchNormalization(**options).engine_for(**call)
     assert choice.engine == engine
     assert re.search(reason, choice.reason), choice.reason
 
 
-def test_one_thread_alone_does_not_choose_the_kernel(monkeypatch):
-    request = selection.Request((32, 56, 56, 64), (3,), tf.float32, EPSILON)
-    for threads, engine in ((1, "closed_form"), (2, "fused")):
-        selection.choose.cache_clear()
-        monkeypatch.setattr(selection, "threads", lambda threads=threads: threads)
-        assert selection.choose("auto", request).engine == engine
-        assert selection.choose("fused", request).engine == "fused"
-    selection.choose.cache_clear()
+@pytest.mark.parametrize(("threads", "engine"), [(1, "closed_form"), (2, "fused")])
+def test_one_thread_alone_does_not_choose_the_kernel(threads, engine, monkeypatch):
+    monkeypatch.setattr(selection, "threads", lambda: threads)
+    shape = (32, 56, 56, 64)
+    assert keras_bn.BatchNormalization().engine_for(shape).engine == engine
+    assert keras_bn.BatchNormalization(engine="fused").engine_for(shape).engine == "fused"
 
 
 def test_an_engine_that_cannot_serve_says_why():

@@ -23,6 +23,7 @@ class Request(NamedTuple):
     axes: tuple[int, ...]
     dtype: tf.DType
     epsilon: float
+    threads: int
     training: bool = True
     mask: bool = False
     channel_weights: bool = False
@@ -71,7 +72,7 @@ def choose(engine: str, request: Request) -> Choice:
         elements = _elements(request.shape)
         if elements < WORTHWHILE_ELEMENTS:
             return Choice("closed_form", f"for about {elements} elements the calls of the fused kernel cost more")
-        if threads() == 1:
+        if request.threads == 1:
             return Choice("closed_form", "with one thread the fused kernel adds serially, which costs it digits")
     return Choice("fused", "the fused kernel is the fastest")
 
