@@ -22,12 +22,12 @@ HOW = (
 NOT_PROVED = (
     "Rounding in floating point, overflow, NaN and infinity: what is proved are identities of real numbers.",
     "What TensorFlow's graph optimiser and XLA make of a traced graph.",
-    "The graphs of other options than those in the names of the claims: of ghost batches, several replicas, half "
-    "precision, and masks other than one truth value for each element, such as one for each sample. Of these only the "
-    "formulas that they run are proved.",
+    "The graphs of other options than those in the names of the claims: of ghost batches, several replicas, and "
+    "masks other than one truth value for each element, such as one for each sample. Of these only the formulas that "
+    "they run are proved.",
     "Collectives: that an all-reduce is a sum is an assumption.",
     "That a reshape into ghost batches brings each element to its group: tested on concrete shapes.",
-    "TensorFlow's fused kernels: what is “proved assuming A1”, A2 or A3 rests on the axiom.",
+    "TensorFlow's fused kernels: what is “proved assuming A1”, A2, A3 or A4 rests on the axiom.",
     "Steps in words, which are printed with the claims that rest on them.",
 )
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from derivations import fused_kernels
 from derivations.dual_numbers import Dual, inverse_root_of_residue, number
+from derivations.graph_kernels import check_pointwise
 from derivations.graph_walk import GraphWalk
 from derivations.symbolic_axes import UnknownGraph
 
@@ -144,6 +145,13 @@ class FieldGraph(GraphWalk):
         product = a[..., :, :, None] * b[..., None, :, :]
         return product.sum(axis=-2) if product.size else self.array(np.zeros(product.sum(axis=-2).shape, int))
 
+    def _DepthwiseConv2dNativeBackpropFilter(
+        self, operation: Any, x: np.ndarray, sizes: np.ndarray, dy: np.ndarray
+    ) -> np.ndarray:
+        check_pointwise(operation, sizes, x.shape[-1])
+        sums = (x * dy).sum(axis=(0, 1, 2)) if x.size else self.array(np.zeros(x.shape[-1], int))
+        return sums.reshape([int(size) for size in sizes])
+
     def _slices(self, operation: Any, begin: np.ndarray, end: np.ndarray, step: np.ndarray) -> tuple[Any, ...]:
         slices: list[Any] = []
         for n, (first, last, stride) in enumerate(zip(begin, end, step, strict=True)):
@@ -182,9 +190,6 @@ class FieldGraph(GraphWalk):
             total=total,
             inverse_root=lambda value: self._Rsqrt(None, value),
             unbiased=lambda variance, x: variance * count(x) / max(count(x) - 1, 1),
-            same=lambda a, b: (
-                a.shape == b.shape and all((p - q).vanishes() for p, q in zip(a.flat, b.flat, strict=True))
-            ),
         )
 
     def _FusedBatchNormV3(

@@ -6,22 +6,18 @@ from typing import Any, NamedTuple
 from derivations.symbolic_axes import UnknownGraph
 
 AXIOMS = {
-    "A1": "FusedBatchNormV3(is_training=True) returns y = γ·(x − μ)·(v + ε)^(−1/2) + β, μ and v·m/max(m − 1, 1), for "
-    "m ≥ 1; its reserve spaces are tokens for FusedBatchNormGradV3, which returns the gradients of equation 1. Tested "
-    "numerically, m = 1 included; a test is not a proof.",
+    "A1": "FusedBatchNormV3(is_training=True) returns y = γ·(x − μ)·(v + ε)^(−1/2) + β, μ and v·m/max(m − 1, 1), on "
+    "a CPU and for m ≥ 1; its reserve spaces 1 and 2 are μ and v. Tested numerically, m = 1 included; a test is not a "
+    "proof.",
     "A2": "FusedBatchNormV3(is_training=False) returns y = γ·(x − M)·(V + ε)^(−1/2) + β, where M and V are the mean "
     "and the variance that it is given, for m ≥ 1. Tested numerically, m = 1 included; a test is not a proof.",
     "A3": "FusedBatchNormGradV3(is_training=False) returns dx = γ·s·δ, dγ = Σ δ·(x − M)·s and dβ = Σ δ, where "
     "s = (V + ε)^(−1/2), and M and V are its reserve spaces 1 and 2, for m ≥ 1. Tested numerically, m = 1 included; a "
     "test is not a proof.",
+    "A4": "FusedBatchNormGradV3(is_training=True) returns, with z = (x − M)·s, dx = γ·s·(δ − ⟨δ⟩ − z·⟨δ·z⟩), "
+    "dγ = Σ δ·z and dβ = Σ δ, where s = (V + ε)^(−1/2), and M and V are its reserve spaces 1 and 2, on a CPU and for "
+    "m ≥ 1. Tested numerically, m = 1 included; a test is not a proof.",
 }
-
-
-class Token(NamedTuple):
-    """A reserve space: of which input, and of which ε, the kernel has kept something."""
-
-    x: Any
-    epsilon: Any
 
 
 class Kernel(NamedTuple):
@@ -32,7 +28,6 @@ class Kernel(NamedTuple):
     total: Callable[[Any], Any]  # Σ over all axes but the last
     inverse_root: Callable[[Any], Any]
     unbiased: Callable[[Any, Any], Any]  # v·m/max(m − 1, 1), of v and x
-    same: Callable[[Any, Any], bool]
 
     def standardized(self, x: Any, mean: Any, variance: Any, epsilon: Any) -> tuple[Any, Any]:
         """(x − mean)·s, and s."""
@@ -47,9 +42,10 @@ class Kernel(NamedTuple):
 
 def axiom(operation: Any) -> str:
     """The axiom on a kernel as it is called."""
+    forward = operation.type == "FusedBatchNormV3"
     if operation.get_attr("is_training"):
-        return "A1"
-    return "A2" if operation.type == "FusedBatchNormV3" else "A3"
+        return "A1" if forward else "A4"
+    return "A2" if forward else "A3"
 
 
 def forward(
@@ -66,10 +62,7 @@ def forward(
         mean, variance = kernel.moments(x)
     z, _ = kernel.standardized(x, mean, variance, epsilon)
     y = kernel.of(lambda z, g, b: g * z + b, z, scale, offset)
-    if not training:
-        return y, None, None, None, None, None
-    token = Token(x, epsilon)
-    return y, mean, kernel.unbiased(variance, x), token, token, token
+    return (y, mean, kernel.unbiased(variance, x), mean, variance, None) if training else (y, *[None] * 5)
 
 
 def backward(
@@ -78,26 +71,21 @@ def backward(
     """The outputs of ``FusedBatchNormGradV3``; the last two are empty.
 
     Raises:
-        UnknownGraph: in training, the reserve spaces are not those of the same x and ε; without, they are no data.
+        UnknownGraph: reserve spaces 1 and 2 are no data.
     """
     _check(operation)
-    of = kernel.of
-    if not operation.get_attr("is_training"):
-        mean, variance = reserved[:2]
-        if any(value is None or isinstance(value, Token) for value in (mean, variance)):
-            raise UnknownGraph(f"{operation.name} is not given mean and variance")
-        z, inv_std = kernel.standardized(x, mean, variance, epsilon)
-        dx = of(lambda d, g, s: g * s * d, dy, scale, inv_std)
-        return dx, kernel.total(of(lambda d, z: d * z, dy, z)), kernel.total(dy), None, None
-    token = reserved[0]
-    if not isinstance(token, Token) or token.epsilon != epsilon or not kernel.same(token.x, x):
-        raise UnknownGraph(f"{operation.name} is not given what FusedBatchNormV3 kept of the same input")
-    z, inv_std = kernel.standardized(x, *kernel.moments(x), epsilon)
+    of, (mean, variance) = kernel.of, reserved[:2]
+    if mean is None or variance is None:
+        raise UnknownGraph(f"{operation.name} is not given mean and variance")
+    z, inv_std = kernel.standardized(x, mean, variance, epsilon)
     product = of(lambda d, z: d * z, dy, z)
-    dx = of(
-        lambda d, z, g, s, d_beta, d_gamma: g * s * (d - d_beta - z * d_gamma),
-        dy, z, scale, inv_std, kernel.mean(dy), kernel.mean(product),
-    )  # fmt: skip
+    if operation.get_attr("is_training"):
+        dx = of(
+            lambda d, z, g, s, d_beta, d_gamma: g * s * (d - d_beta - z * d_gamma),
+            dy, z, scale, inv_std, kernel.mean(dy), kernel.mean(product),
+        )  # fmt: skip
+    else:
+        dx = of(lambda d, g, s: g * s * d, dy, scale, inv_std)
     return dx, kernel.total(product), kernel.total(dy), None, None
 
 

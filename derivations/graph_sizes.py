@@ -21,6 +21,15 @@ class Few(NamedTuple):
     axes: tuple[Axis, ...]
 
 
+class SideBySide(NamedTuple):
+    """Data whose last two axes are one: rows laid side by side, as so many more channels.
+
+    Only a sum over the other axes is taken of it, and then it is taken apart again.
+    """
+
+    tensor: Tensor
+
+
 class SizeOperations:
     """Methods ``_<Type>`` for operations on sizes; ``sizes`` knows how many whole blocks there are."""
 

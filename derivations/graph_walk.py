@@ -157,6 +157,8 @@ class GraphWalk:
     def _LessEqual(self, operation: Any, a: Any, b: Any) -> Guard:
         return Guard(f"a comparison of data, {operation.name}")
 
+    _GreaterEqual = _LessEqual
+
 
 def _body(operation: Any, attribute: str) -> Any:
     """The graph of a function that an operation calls."""

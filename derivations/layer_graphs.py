@@ -35,6 +35,7 @@ class Graph(NamedTuple):
     source: what is traced.
     layout: the key of ``LAYOUTS``.
     masked, renorm, engine: of the layer.
+    half: whether x and δ have 16 bits.
     training: whether the statistics are those of the batch.
     branch: which branch of a ``tf.cond`` is taken; None where there is none.
     """
@@ -44,14 +45,24 @@ class Graph(NamedTuple):
     layout: str = "rows"
     masked: bool = False
     renorm: bool = False
+    half: bool = False
     training: bool = True
     engine: str = "closed_form"
     branch: bool | None = None
     second: bool = False
 
     @property
-    def dtype(self) -> tf.DType:
-        return tf.float32 if self.engine == "fused" else tf.float64
+    def policy(self) -> str:
+        """The dtype of the layer."""
+        return "mixed_float16" if self.half else "float32" if self.engine == "fused" else "float64"
+
+    def dtype(self, name: str) -> tf.DType:
+        """The dtype of an argument."""
+        if name == "w":
+            return tf.bool
+        if self.half:
+            return tf.float16 if name in ("x", "delta", "u") else tf.float32
+        return tf.as_dtype(self.policy)
 
     @property
     def channels(self) -> int:
@@ -95,6 +106,7 @@ def _all_graphs() -> Iterator[Graph]:
         yield from _both(Graph(f"{layout}.masked", layout=layout, masked=True))
         yield from _both(Graph(f"{layout}.renormalized", layout=layout, renorm=True))
         yield from _both(Graph(f"{layout}.inference", layout=layout, training=False))
+    yield from _both(Graph("channels_last.half", layout="channels_last", half=True))
     yield from _both(Graph("batch_norm", source="batch_norm"))
     yield from _both(Graph("control", source="control"))
     images = Graph("fused", layout="channels_last", engine="fused")
@@ -103,6 +115,8 @@ def _all_graphs() -> Iterator[Graph]:
         yield from _both(images._replace(name=f"fused.{kind}closed_form", masked=masked, branch=False))
         # The second order is the closed form's, whatever the kernels are given.
         yield images._replace(name=f"fused.wide.{kind}kernel", masked=masked, branch=True, layout="wide")
+    # Where the kernel computes the statistics itself.
+    yield images._replace(name="fused.half.kernel", half=True, branch=True)
     yield from _both(images._replace(name="fused.inference", training=False))
 
 
@@ -133,7 +147,7 @@ def layer_of(graph: Graph) -> BatchNormalization:
         renorm_clipping=BOUNDS if graph.renorm else None,
         renorm_momentum=RENORM_MOMENTUM,
         engine=graph.engine,
-        dtype=graph.dtype.name,
+        dtype=graph.policy,
     )
     layer.build(tuple(sizes))
     return layer
@@ -162,9 +176,7 @@ def trace(graph: Graph, forward: Forward | None = None) -> Traced:
         return tuple(functional.batch_norm(*point, epsilon=EPSILON, engine=graph.engine))
 
     forward = forward or normalized
-    signature = [
-        tf.TensorSpec(graph.shape(name), tf.bool if name == "w" else graph.dtype, name) for name in graph.names
-    ]
+    signature = [tf.TensorSpec(graph.shape(name), graph.dtype(name), name) for name in graph.names]
 
     def first_order(given: Mapping[str, tf.Tensor], parameters: list[Any]) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:

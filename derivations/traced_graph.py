@@ -24,10 +24,9 @@ import numpy as np
 import sympy as sp
 from sympy import Expr, Indexed, IndexedBase, Rational, S, Sum, Symbol
 
-from derivations import fused_kernels
 from derivations import symbolic_axes as axes
-from derivations.graph_arithmetic import Arithmetic
-from derivations.graph_sizes import Few, SizeOperations, Value, as_data, integers
+from derivations.graph_kernels import Kernels, side_by_side
+from derivations.graph_sizes import Few, SideBySide, SizeOperations, Value, as_data, integers
 from derivations.graph_walk import GraphWalk
 from derivations.symbolic_axes import Tensor, UnknownGraph
 
@@ -44,7 +43,7 @@ class Applied(NamedTuple):
     arguments: tuple[Expr, ...]
 
 
-class Interpretation(Arithmetic, SizeOperations, GraphWalk):
+class Interpretation(Kernels, SizeOperations, GraphWalk):
     """One graph, interpreted.
 
     Args:
@@ -58,7 +57,7 @@ class Interpretation(Arithmetic, SizeOperations, GraphWalk):
         self, constants: Mapping[float, Expr], positive: Sequence[Expr] = (), branch: bool | None = None
     ) -> None:
         GraphWalk.__init__(self, branch)
-        Arithmetic.__init__(self)
+        Kernels.__init__(self)
         self.constants, self.positive = constants, [_shape_of(expression) for expression in positive]
         self.held: dict[Symbol, Expr] = {}
         self.applied: dict[Symbol, Applied] = {}
@@ -111,7 +110,7 @@ class Interpretation(Arithmetic, SizeOperations, GraphWalk):
     # Data.
 
     def _ZerosLike(self, operation: Any, value: Any) -> Tensor | None:
-        if value is None or isinstance(value, fused_kernels.Token):  # of a cotangent that nothing depends on
+        if value is None:  # of a cotangent that nothing depends on
             return None
         return Tensor(value.axes if isinstance(value, Few) else as_data(value).axes, S.Zero)
 
@@ -176,12 +175,16 @@ class Interpretation(Arithmetic, SizeOperations, GraphWalk):
 
     # Axes.
 
-    def _Reshape(self, operation: Any, value: Value | Few, shape: Value) -> Value | Few:
+    def _Reshape(self, operation: Any, value: Any, shape: Value) -> Value | Few | SideBySide:
         target = [sp.sympify(size) for size in integers(shape).ravel()]
         if isinstance(value, Few):
             return Few(axes.reshaped(Tensor(value.axes, S.One), target).axes)
+        if isinstance(value, SideBySide):
+            return axes.reshaped(value.tensor, target)
         if not isinstance(value, Tensor):
             return value.reshape([int(size) for size in target])
+        if (rows := side_by_side(value, target)) is not None:
+            return rows
         if -1 in target:
             known = sp.Mul(*(size for size in target if size != -1))
             target[target.index(-1)] = sp.cancel(sp.Mul(*value.sizes()) / known)
@@ -222,27 +225,6 @@ class Interpretation(Arithmetic, SizeOperations, GraphWalk):
         count = sp.Mul(*(data.axes[int(position)].size for position in integers(positions).ravel()))
         total = self._Sum(operation, data, positions)
         return replace(total, expression=total.expression / count)
-
-    def _MatMul(self, operation: Any, a: Value, b: Value) -> Tensor:
-        a_flipped, b_flipped = (operation.get_attr(f"transpose_{name}") for name in "ab")
-        return self._product_of_matrices(as_data(a), as_data(b), a_flipped, b_flipped)
-
-    def _BatchMatMulV2(self, operation: Any, a: Value, b: Value) -> Tensor:
-        a_flipped, b_flipped = (operation.get_attr(f"adj_{name}") for name in "xy")
-        return self._product_of_matrices(as_data(a), as_data(b), a_flipped, b_flipped)
-
-    def _product_of_matrices(self, a: Tensor, b: Tensor, a_flipped: bool, b_flipped: bool) -> Tensor:
-        """Σ_k a_ik·b_kj, over the last two axes."""
-        (*batch, rows, inner), (*others, outer, columns) = a.axes, b.axes
-        if a_flipped:
-            rows, inner = inner, rows
-        if b_flipped:
-            outer, columns = columns, outer
-        if inner.size != outer.size:
-            raise UnknownGraph(f"a product of matrices of the sizes {a.sizes()} and {b.sizes()}")
-        left = replace(a, axes=(*batch, rows, inner, axes.ONE))
-        right = replace(b, axes=(*others, axes.ONE, outer, columns))
-        return axes.summed(self.of_known(lambda p, q: p * q, left, right), [-2], keep=False)
 
     def _StridedSlice(self, operation: Any, value: Value, begin: Value, end: Value, step: Value) -> Value | Few:
         if not isinstance(value, Tensor):
@@ -291,49 +273,6 @@ class Interpretation(Arithmetic, SizeOperations, GraphWalk):
         if isinstance(a, Few) and condition == a and as_data(b).expression == 0:
             return a
         return self.of_known(lambda c, p, q: q + c * (p - q), *map(as_data, (condition, a, b)))
-
-    # The fused kernels.
-
-    def _kernel(self) -> fused_kernels.Kernel:
-        def count(value: Tensor) -> Expr:
-            return sp.Mul(*value.sizes()[:-1])
-
-        def total(value: Tensor) -> Tensor:
-            return axes.summed(value, range(len(value.axes) - 1), keep=False)
-
-        def mean(value: Tensor) -> Tensor:
-            summed = total(value)
-            return replace(summed, expression=summed.expression / count(value))
-
-        def unbiased(variance: Tensor, x: Tensor) -> Tensor:
-            at_least_one = self._Maximum(None, Tensor((), count(x) - 1), Tensor((), S.One))
-            return self.elementwise(lambda v, q: v * count(x) / q, variance, at_least_one)
-
-        return fused_kernels.Kernel(
-            of=self.of_known,
-            mean=mean,
-            total=total,
-            inverse_root=lambda value: self._Rsqrt(None, value),
-            unbiased=unbiased,
-            same=lambda a, b: a.sizes() == b.sizes() and self.elementwise(lambda p, q: p - q, a, b).expression == 0,
-        )
-
-    def _FusedBatchNormV3(
-        self, operation: Any, x: Value, scale: Value, offset: Value, mean: Value, variance: Value
-    ) -> tuple[Any, ...]:
-        self.assume(fused_kernels.axiom(operation))
-        epsilon = self._epsilon_of(operation)
-        return fused_kernels.forward(operation, self._kernel(), x, scale, offset, mean, variance, epsilon)
-
-    def _FusedBatchNormGradV3(
-        self, operation: Any, dy: Value, x: Value, scale: Value, *reserved: Any
-    ) -> tuple[Any, ...]:
-        self.assume(fused_kernels.axiom(operation))
-        return fused_kernels.backward(operation, self._kernel(), dy, x, scale, reserved, self._epsilon_of(operation))
-
-    def _epsilon_of(self, operation: Any) -> Expr:
-        number = float(operation.get_attr("epsilon"))
-        return self.constants.get(number, Rational(Fraction(number)))
 
 
 def _shape_of(expression: Expr, tensor: Tensor | None = None) -> Expr:

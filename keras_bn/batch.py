@@ -193,19 +193,9 @@ class TensorBatch:
         head = value[(*(slice(None),) * first, slice(None, few))]
         return _reshaped(tf.reduce_mean(head, self._reduced), self._per_channel)
 
-    def mean_of_finite(self, value: tf.Tensor) -> tf.Tensor:
-        """``mean`` of [M, C] with weights [M, 1], for values that are finite even where the weight is 0.
-
-        A product of matrices reads each value once and writes none of them back.
-        """
-        weights = tf.cast(self._weights, self.dtype)
-        blocks = self._view[0] // BLOCK
-        whole, channels = blocks * BLOCK, self._view[1]
-        heads = tf.matmul(
-            tf.reshape(weights[:whole], [blocks, 1, BLOCK]), tf.reshape(value[:whole], [blocks, BLOCK, channels])
-        )
-        tail = tf.matmul(weights[whole:], value[whole:], transpose_a=True)
-        return (tf.reduce_sum(heads, [0, 1]) + tail[0]) / self._divisor
+    def over_count(self, total: tf.Tensor) -> tf.Tensor:
+        """total / Σ w, or the total where nothing counts; total / m without weights."""
+        return total / self._divisor
 
     @property
     def row_weights(self) -> tf.Tensor | None:

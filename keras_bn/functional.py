@@ -84,7 +84,7 @@ def batch_norm(
         )
     selection.check_name(engine)
     shape = with_channels(x.shape, axes, tuple(gamma.shape))
-    request = selection.Request(shape, axes, x.dtype, epsilon, selection.threads(), mask=mask is not None)
+    request = selection.Request(shape, axes, x.dtype, epsilon, mask=mask is not None)
     # The weights of an explicit mask are the same for all channels.
     engine = selection.choose(engine, request._replace(jit_compile=xla.compiles())).engine
     weights = None if mask is None else masking.explicit(tf.convert_to_tensor(mask), x, axes)

@@ -289,7 +289,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
             self._axes,
             dtype,
             self.epsilon,
-            selection.threads(),
             training=training,
             mask=mask,
             channel_weights=channel_weights,

@@ -25,7 +25,7 @@ from derivations.notation import Definitions, Partial, beta, delta, epsilon, gam
 from derivations.notation import i as element
 from derivations.symbolic_axes import UnknownGraph
 
-GUARD = {True: "the kernel's statistics are found reliable", False: "the kernel's statistics are found unreliable"}
+GUARD = {True: "the statistics are found reliable", False: "the statistics are found unreliable"}
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """TensorFlow's fused kernels, which evaluate the formulas in one pass or two.
 
-They are several times faster than separate operations on CPU, and lose digits where the mean is large: a relative 10⁻³
-at mean/std 10³. Training therefore looks at the mean and variance that they are given or give, and falls back on the
-closed form where these tell that digits were lost.
+They are several times faster than separate operations on CPU. The statistics that they compute themselves are added
+serially, which costs float32 up to three digits; therefore they are given better ones. These, in turn, lose digits
+where the mean is large: training looks at them, and falls back on the closed form where they tell so.
 """
 
 from collections.abc import Callable
@@ -10,18 +10,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_bn.batch import TensorBatch
-from keras_bn.engines import closed_form
+from keras_bn.batch import BLOCK, TensorBatch
+from keras_bn.engines import closed_form, column_sums
 from keras_bn.engines.closed_form import Backward, Gradients, Outputs
 from keras_bn.formulas import training as training_formulas
 
-# The kernel adds serially: its error grows with |mean|/std and with the square root of the number M of elements. As
-# measured on normal inputs, y and dx are within 1e-5 up to |mean|/std · √M = 500; beyond 10⁵ elements no more is asked
-# than at 10⁵. Inputs that begin with a few large elements lose more, up to 4e-4, unseen by the guard.
-# That is with two threads, of which each adds half; one alone errs by 1.1e-5 at 10⁵ elements, and is not chosen by
-# "auto".
-RELIABLE = 500.0
-RELIABLE_ELEMENTS = 1e5
+# |mean|/std up to which ⟨x²⟩ − μ² is the variance to within 17 roundings, or (1 + LIMIT²).
+LIMIT = 4.0
 
 # Channels from which the kernels are faster, by a third, if each row is a sample of its own than if all rows are one
 # image; with few channels it is the other way round (measured on 2 CPU cores).
@@ -40,11 +35,16 @@ def training(
     closed form.
     """
     rows = tf.reshape(x, _images(-1, gamma.shape[0]))
-    kernels = _unweighted if batch.row_weights is None else _weighted
+    if batch.row_weights is not None:
+        kernels = _weighted
+    elif x.dtype == tf.float32 and not tf.config.list_logical_devices("GPU"):
+        kernels = _unweighted
+    else:
+        kernels = _own_statistics
     (y, mean, variance), kernel_gradients = kernels(batch, rows, gamma, beta, epsilon)
-    std = tf.sqrt(variance + epsilon)
-    limit = RELIABLE * tf.math.rsqrt(tf.minimum(batch.size(), RELIABLE_ELEMENTS))
-    reliable = tf.reduce_all((tf.abs(mean) <= limit * std) & tf.math.is_finite(std)) & ~batch.is_empty()
+    reliable = tf.reduce_all((tf.square(mean) <= LIMIT**2 * variance) & tf.math.is_finite(variance))
+    # Of fewer rows ``column_sums.squares`` returns nothing that is known.
+    reliable &= batch.size() >= BLOCK if kernels is _unweighted else ~batch.is_empty()
 
     def exact() -> tuple[Outputs, Backward]:
         return closed_form.training(batch, x, gamma, beta, epsilon=epsilon, **fallback)
@@ -94,15 +94,40 @@ def _apart(branch: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def _unweighted(batch: TensorBatch, rows: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> Kernels:
-    """(y, mean, variance) of rows, and the gradients, by one kernel each."""
-    options = {"epsilon": epsilon, "is_training": True}
-    kernel = tf.raw_ops.FusedBatchNormV3(x=rows, scale=gamma, offset=beta, mean=[], variance=[], **options)
+    """(y, mean, variance) of rows, and the gradients, by one kernel each, which is given the statistics.
+
+    What the kernel for the gradients takes as variance is an inverse deviation on a GPU: this is for CPUs.
+    """
+    x = tf.reshape(rows, [-1, gamma.shape[0]])
+    mean = batch.over_count(column_sums.weighted(x, tf.ones([tf.shape(x)[0], 1])))
+    variance = batch.over_count(column_sums.squares(x)) - tf.square(mean)
+    y = inference(rows, mean, variance, gamma, beta, epsilon=epsilon)
+    reserved = {"reserve_space_1": mean, "reserve_space_2": variance, "reserve_space_3": variance}
+    return (y, mean, variance), _gradients_of_training(rows, gamma, reserved, epsilon)
+
+
+def _own_statistics(batch: TensorBatch, rows: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> Kernels:
+    """The same with the statistics of the kernel itself.
+
+    In half precision its errors are those of the output, and better statistics would cost a copy in float32.
+    """
+    kernel = tf.raw_ops.FusedBatchNormV3(
+        x=rows, scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon, is_training=True
+    )
     reserved = {f"reserve_space_{i}": getattr(kernel, f"reserve_space_{i}") for i in (1, 2, 3)}
+    statistics = kernel.y, kernel.batch_mean, kernel.batch_variance * batch.biased()
+    return statistics, _gradients_of_training(rows, gamma, reserved, epsilon)
 
+
+def _gradients_of_training(
+    rows: tf.Tensor, gamma: tf.Tensor, reserved: dict[str, tf.Tensor], epsilon: float
+) -> Callable[[tf.Tensor], Gradients]:
     def gradients(dy: tf.Tensor) -> Gradients:
-        return tf.raw_ops.FusedBatchNormGradV3(y_backprop=dy, x=rows, scale=gamma, **reserved, **options)[:3]
+        return tf.raw_ops.FusedBatchNormGradV3(
+            y_backprop=dy, x=rows, scale=gamma, **reserved, epsilon=epsilon, is_training=True
+        )[:3]
 
-    return (kernel.y, kernel.batch_mean, kernel.batch_variance * batch.biased()), gradients
+    return gradients
 
 
 def _weighted(batch: TensorBatch, rows: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> Kernels:
@@ -113,8 +138,9 @@ def _weighted(batch: TensorBatch, rows: tf.Tensor, gamma: tf.Tensor, beta: tf.Te
     """
     channels = gamma.shape[0]
     x = tf.reshape(rows, [-1, channels])
-    mean = batch.mean_of_finite(x)
-    variance = batch.mean_of_finite(batch.squared_difference(x, mean))
+    weights = batch.row_weights
+    mean = batch.over_count(column_sums.weighted(x, weights))
+    variance = batch.over_count(column_sums.weighted(batch.squared_difference(x, mean), weights))
     given = {"epsilon": epsilon, "is_training": False}
     y = inference(rows, mean, variance, gamma, beta, epsilon=epsilon)
 

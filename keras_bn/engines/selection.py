@@ -1,9 +1,9 @@
 """Which engine may serve which request, and why not."""
 
-import os
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 ENGINES = ("auto", "closed_form", "fused")
@@ -23,7 +23,6 @@ class Request(NamedTuple):
     axes: tuple[int, ...]
     dtype: tf.DType
     epsilon: float
-    threads: int
     training: bool = True
     mask: bool = False
     channel_weights: bool = False
@@ -72,15 +71,7 @@ def choose(engine: str, request: Request) -> Choice:
         elements = _elements(request.shape)
         if elements < WORTHWHILE_ELEMENTS:
             return Choice("closed_form", f"for about {elements} elements the calls of the fused kernel cost more")
-        if request.threads == 1:
-            return Choice("closed_form", "with one thread the fused kernel adds serially, which costs it digits")
     return Choice("fused", "the fused kernel is the fastest")
-
-
-def threads() -> int:
-    """How many threads share the work of one operation of TensorFlow."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return tf.config.threading.get_intra_op_parallelism_threads() or available or 1
 
 
 def _obstacle(request: Request) -> str | None:
@@ -96,7 +87,7 @@ def _obstacle(request: Request) -> str | None:
         "batch renormalization needs the statistics before the output": request.renorm and request.training,
         "the fused kernel knows no ghost batches": request.ghost_batches and request.training,
         "the fused kernel does not share statistics between replicas": request.synchronized and request.training,
-        "the fused kernel divides by the deviation of a constant batch": request.epsilon == 0,
+        "the fused kernel divides by the deviation of a constant batch": request.epsilon < np.finfo(np.float32).tiny,
         "in inference the fused kernel is used on inputs of rank 4": not request.training and rank != 4,
     }
     return next((reason for reason, holds in obstacles.items() if holds), None)
