@@ -13,7 +13,7 @@ Value = Tensor | np.ndarray
 
 
 class Few(NamedTuple):
-    """What is computed from the first few elements: a value of which no more is known than its axes.
+    """What is computed from a few of the elements: a value of which no more is known than its axes.
 
     Only ``StopGradient`` takes it for data, as which any constant will do.
     """
@@ -119,18 +119,14 @@ class SizeOperations:
         return len(first) if own and sizes[: len(first)] == [1] * len(first) else None
 
     def few_of(self, operation: Any, sizes: list[Expr], begin: Value, end: Value, step: Value) -> int | None:
-        """Which axis of unknown size a slice leaves only a known number of entries of, at most; None if none."""
-        first, last, strides = (list(integers(array)) for array in (begin, end, step))
+        """Which axis of unknown size a slice leaves every n-th entry of; None if it does something else."""
+        first, strides = (list(integers(array)) for array in (begin, step))
         if any(operation.get_attr(f"{name}_mask") for name in ("shrink_axis", "ellipsis", "new_axis")):
             return None
         few = len(first) - 1
-        bounded = not operation.get_attr("end_mask") >> few & 1
-        others = (1 << few) - 1
-        from_start = (operation.get_attr("begin_mask") >> few & 1 or first[few] == 0) and strides == [1] * len(first)
-        whole = operation.get_attr("begin_mask") & operation.get_attr("end_mask") & others == others
-        if not (bounded and from_start and whole and last[few].is_Integer and last[few] > 0):
-            return None
-        return None if sizes[few].is_Integer else few
+        whole = operation.get_attr("begin_mask") & operation.get_attr("end_mask") == (2 << few) - 1
+        spread = strides[:few] == [1] * few and strides[few] != 1
+        return None if not (whole and spread) or sizes[few].is_Integer else few
 
     def cut_of(self, operation: Any, sizes: list[Expr], begin: Value, end: Value, step: Value) -> tuple[int, bool]:
         """Which axis is cut where its whole blocks end, and whether they are what is kept."""
@@ -169,7 +165,7 @@ def as_data(value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value
     if isinstance(value, Few):
-        raise UnknownGraph("what the first few elements are is not known: they may only be held constant")
+        raise UnknownGraph("which the few elements are is not known: they may only be held constant")
     if not isinstance(value, np.ndarray) or value.size != 1:
         raise UnknownGraph("an array of sizes, or no value at all, used as data")
     return Tensor((ONE,) * value.ndim, sp.sympify(value.item()))

@@ -9,10 +9,10 @@ hypotheses settle the comparisons that the shipped code makes:
 - "v + ε > 0": ``DivNoNan`` is a division and ``MulNoNan`` a multiplication.
 
 What reaches ``StopGradient`` becomes a new symbol: what is proved with it holds for every constant. Therefore it need
-not be known what the first few elements of a batch are; anything else than holding constant what is computed from them
-is an error. ``Maximum``,
-``Minimum`` and ``Relu`` of values per channel are functions of which nothing is known but that equal arguments give
-equal values. A boolean mask is a factor of 0 or 1, and a selection by it is b·x + (1 − b)·y.
+not be known of which few elements the center is the mean; anything else than holding constant what is computed from
+them is an error. ``Maximum``, ``Minimum`` and ``Relu`` of values per channel are functions of which nothing is known
+but that equal arguments give equal values. A boolean mask is a factor of 0 or 1, and a selection by it is
+b·x + (1 − b)·y.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ from derivations.symbolic_axes import Tensor, UnknownGraph
 
 LONG = 12  # operations
 _CHANNEL = sp.Dummy("c", integer=True, positive=True)
-UNKNOWN = sp.Dummy("few", integer=True, positive=True)  # how many the first few elements are
+UNKNOWN = sp.Dummy("few", integer=True, positive=True)  # how many they are
 FINITE, POPULATED = "every value is finite", "Σ w > 0"
 
 
@@ -157,8 +157,8 @@ class Interpretation(Kernels, SizeOperations, GraphWalk):
         return replace(data, expression=symbol)
 
     def _Maximum(self, operation: Any, a: Value, b: Value) -> Value:
-        if not isinstance(a, Tensor) and not isinstance(b, Tensor) and integers(b).item() != 1:
-            raise UnknownGraph("a maximum of sizes")
+        if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+            return np.asarray(sp.Max(integers(a).item(), integers(b).item()), dtype=object)
         count, one = as_data(a), as_data(b)
         if one.expression == 1 and count.expression.is_integer and count.expression.is_positive:
             return a

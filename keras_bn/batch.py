@@ -180,7 +180,7 @@ class TensorBatch:
         return self._reduce(tf.where(self._counts, value, tf.zeros_like(value))) / self._divisor
 
     def near_mean(self, value: tf.Tensor) -> tf.Tensor:
-        """The mean of the first BLOCK elements along the first reduced axis; with weights, the mean.
+        """The mean of about BLOCK elements, evenly spread over the first reduced axis; with weights, the mean.
 
         Of m elements, n have a mean that is at most √(m/n) standard deviations away from that of all, for n of them
         contribute n/m · (distance)² to the variance; and usually it is a small part of one.
@@ -190,8 +190,10 @@ class TensorBatch:
         few = BLOCK if not others else 1
         if self._weights is not None or (isinstance(size, int) and size <= few):
             return self.mean(value)
-        head = value[(*(slice(None),) * first, slice(None, few))]
-        return _reshaped(tf.reduce_mean(head, self._reduced), self._per_channel)
+        step = size // few if isinstance(size, int) else tf.maximum(size // few, 1)
+        spread = value[(*(slice(None),) * first, slice(None, None, step))]
+        spread.set_shape([None if axis == first else n for axis, n in enumerate(value.shape)])
+        return _reshaped(tf.reduce_mean(spread, self._reduced), self._per_channel)
 
     def over_count(self, total: tf.Tensor) -> tf.Tensor:
         """total / Σ w, or the total where nothing counts; total / m without weights."""
