@@ -145,7 +145,27 @@ def test_in_a_saved_model(tmp_path):
 def test_dtypes(dtype):
     layer = from_torch(draw("BatchNorm2d", (4, 3, 2, 2), getattr(torch, dtype)))
     assert layer.compute_dtype == dtype
-    assert to_torch(layer).weight.dtype == getattr(torch, dtype)
+    # The layer keeps its statistics in float32 at least, and so does its module.
+    assert {v.dtype for v in to_torch(layer).parameters()} == {getattr(torch, layer.moving_mean.dtype)}
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
+def test_statistics_of_a_16_bit_layer_keep_their_digits(policy):
+    layer = BatchNormalization(dtype=policy)
+    layer.build((None, 4, 4, 2))
+    # Beyond the range of float16, and with more digits than bfloat16 has.
+    layer.moving_mean.assign([1234567.0, 1.0001])
+    layer.moving_variance.assign([1e6, 1.0001])
+    module = to_torch(layer).eval()
+    for entry, value in ((module.running_mean, layer.moving_mean), (module.running_var, layer.moving_variance)):
+        assert entry.dtype == torch.float32
+        np.testing.assert_array_equal(entry, value)
+    x = np.random.default_rng(0).normal(size=(2, 4, 4, 2)).astype("float16")
+    x = tf.cast(x, layer.compute_dtype)
+    theirs = module(torch.tensor(np.moveaxis(x.numpy().astype("float32"), -1, 1)).to(getattr(torch, x.dtype.name)))
+    rounding = 1e-3 if x.dtype == tf.float16 else 8e-3
+    ours = tf.cast(layer(x), tf.float32)
+    np.testing.assert_allclose(channels_last(theirs.detach().float()), ours, rtol=rounding, atol=rounding)
 
 
 def test_what_does_not_require_grad_is_not_trained():

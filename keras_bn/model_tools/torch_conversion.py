@@ -111,7 +111,8 @@ def to_torch(layer: keras.layers.BatchNormalization, *, rank: int | None = None)
             inputs unless given.
 
     Returns:
-        ``nn.BatchNorm1d`` (rank 2 and 3), ``2d``, ``3d``, or ``nn.SyncBatchNorm`` for ``synchronized=True``; in
+        ``nn.BatchNorm1d`` (rank 2 and 3), ``2d``, ``3d``, or ``nn.SyncBatchNorm`` for ``synchronized=True``, with the
+        dtype of the layer's statistics: float32 of a 16-bit layer of ours, which takes 16-bit inputs all the same. In
         training mode, except that a layer with ``trainable=False`` gives a module in evaluation mode without
         ``requires_grad``.
 
@@ -132,7 +133,8 @@ def to_torch(layer: keras.layers.BatchNormalization, *, rank: int | None = None)
     momentum = _one_minus(layer.momentum)
     name = "SyncBatchNorm" if layer.synchronized else _module_name(layer, rank)
     values = _values(layer)
-    dtype = getattr(torch, keras.backend.standardize_dtype(layer.compute_dtype))
+    # That of the weights and statistics; inputs may be narrower, here as there.
+    dtype = getattr(torch, layer.moving_mean.dtype)
     module = getattr(torch.nn, name)(
         int(values["running_mean"].shape[0]),
         eps=layer.epsilon,
