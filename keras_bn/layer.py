@@ -352,9 +352,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if self.momentum is not None and self.renorm and len(store) == plain:
             for i, variable in enumerate(self.weights[:plain]):
                 variable.assign(store[str(i)])
-            new = moving_state.references_from(self.moving_mean, self.moving_variance, self.epsilon)
-            for name, value in new.items():
-                getattr(self, name).assign(value)
+            moving_state.start_references(self)
         elif self.momentum is not None and not self.renorm and len(store) == plain + 3:
             super().load_own_variables({str(i): store[str(i)] for i in range(plain)})
         else:

@@ -381,6 +381,17 @@ def test_renormalization_starts_from_the_moving_statistics():
     np.testing.assert_allclose(norm.renorm_stddev, np.sqrt(norm.moving_variance + norm.epsilon), rtol=1e-6)
 
 
+def test_layers_of_one_name_start_renormalization_each_for_itself():
+    x = keras.Input((3,))
+    inner = keras.Sequential([keras.Input((3,)), BatchNormalization(name="norm", renorm=True)], name="inner")
+    model = move_away(keras.Model(x, inner(BUILT_IN(name="norm")(x))))
+    new = convert(model, renorm=True)
+    begun, kept = new.get_layer("norm"), new.get_layer("inner").get_layer("norm")
+    np.testing.assert_array_equal(begun.renorm_mean, begun.moving_mean)
+    np.testing.assert_array_equal(kept.renorm_mean, inner.get_layer("norm").renorm_mean)
+    assert not np.array_equal(kept.renorm_mean, kept.moving_mean)
+
+
 @pytest.mark.parametrize("options", [{"momentum": 2.0}, {"engine": "none"}, {"virtual_batch_size": 0}], ids=str)
 def test_options_out_of_range(options):
     with pytest.raises(ValueError, match=f"{next(iter(options))}="):

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_bn import moving_state
 from keras_bn.layer import BatchNormalization
 from keras_bn.model_tools import rebuilding
 from keras_bn.model_tools.untracked import UntrackedBatchNormalization
@@ -62,12 +63,18 @@ def convert(model: keras.Layer, **options: Any) -> keras.Layer:
     def replacement(layer: keras.Layer) -> keras.Layer | None:
         if not (is_built_in(layer) or (options and type(layer) is BatchNormalization)):
             return None
-        return BatchNormalization.from_config({**layer.get_config(), **options})
+        new = BatchNormalization.from_config({**layer.get_config(), **options})
+        if new.renorm and not layer.renorm:
+            starting.append(new)
+        return new
 
+    # Where renormalization is new, the statistics of earlier batches start from the moving ones.
+    starting: list[BatchNormalization] = []
     with task(f"converting {model.name}"):
         new = rebuilding.rebuild(model, replacement)
-        if options.get("renorm"):
-            _start_renormalization(model, new)
+        for layer in starting:
+            if layer.built:
+                moving_state.start_references(layer)
         return new
 
 
@@ -149,17 +156,6 @@ def impossible(layer: BatchNormalization) -> list[str]:
 def _is_derived(layer: Any) -> bool:
     built_in = isinstance(layer, keras.layers.BatchNormalization)
     return built_in and not is_built_in(layer) and not isinstance(layer, BatchNormalization)
-
-
-def _start_renormalization(old: keras.Layer, new: keras.Layer) -> None:
-    """Where renormalization is new, the statistics of earlier batches start from the moving ones."""
-    with_it = {layer.name for layer in rebuilding.all_layers(old) if getattr(layer, "renorm", False)}
-    for layer in rebuilding.all_layers(new):
-        if type(layer) is BatchNormalization and layer.built and layer.name not in with_it:
-            stddev = keras.ops.sqrt(keras.ops.convert_to_tensor(layer.moving_variance) + layer.epsilon)
-            layer.moving_stddev.assign(stddev)
-            layer.renorm_mean.assign(layer.moving_mean)
-            layer.renorm_stddev.assign(stddev)
 
 
 def _check(model: Any, function: str) -> None:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bn import masking
+from keras_bn import masking, moving_state
 from keras_bn.batch import TensorBatch
 from keras_bn.engines import closed_form
 from keras_bn.engines.closed_form import Fallback
@@ -181,16 +181,14 @@ def _recording_call(layer: keras.layers.BatchNormalization, accumulator: _Accumu
 
 
 def _set(layer: keras.layers.BatchNormalization, found: _Statistics, seen: int) -> None:
-    def renew(variable: Any, value: np.ndarray) -> None:
+    def renew(variable: Any, value: Any) -> None:
         variable.assign(np.where(found.counted, value, variable.numpy()))
 
     renew(layer.moving_mean, found.mean)
     renew(layer.moving_variance, found.variance)
     if layer.renorm:
-        stddev = np.sqrt(found.variance + layer.epsilon)
-        renew(layer.moving_stddev, stddev)
-        renew(layer.renorm_mean, found.mean)
-        renew(layer.renorm_stddev, stddev)
+        for name, value in moving_state.references_from(found.mean, found.variance, layer.epsilon).items():
+            renew(getattr(layer, name), value)
     if layer.momentum is None:
         renew(layer.update_count, np.full(found.mean.shape, float(seen)))
 
