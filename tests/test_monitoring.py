@@ -38,6 +38,14 @@ def test_gaps_are_those_of_the_batches(kind, options):
     np.testing.assert_allclose(history["norm/variance_gap"], [np.abs(ratio).max()], rtol=1e-9)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_renormalization_averages_the_deviation(kind):
+    norm, history = fit(BatchNormMonitor(warn=False), kind=kind, renorm=True, momentum=0.9, epsilon=0.5)
+    variance = X.reshape(4, 16, 2).var(1).mean(0)
+    ratio = np.log((norm.moving_variance.numpy() + norm.epsilon) / (variance + norm.epsilon))
+    np.testing.assert_allclose(history["norm/variance_gap"], [np.abs(ratio).max()], rtol=1e-9)
+
+
 def test_the_average_of_all_batches_has_no_gap():
     _, history = fit(BatchNormMonitor(), momentum=None)
     np.testing.assert_allclose(history["norm/mean_gap"], [0], atol=1e-9)
