@@ -143,7 +143,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 f"the sizes along axis={self.axis} must be known. Received: input_shape={tuple(input_shape)}. "
                 "State them in the model's Input."
             )
-        self._rank, self._channels = shape.rank, channels
+        # None: that of the first call, as for a layer from PyTorch, which may not know it.
+        self._rank: int | None = shape.rank
+        self._channels = channels
         self._dtype = keras.backend.result_type(self.variable_dtype, "float32")
         if self.scale:
             self.gamma = self._weight(
@@ -309,6 +311,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
             x = tf.cast(x, self.compute_dtype)
         elif not (x.dtype.is_floating and x.dtype.size < 4):
             x = tf.cast(x, tf.float32)
+        if self._rank is None:
+            functional.check_shape(x.shape, self._axes)
+            self._rank = x.shape.rank
         if x.shape.rank is None:
             x = tf.ensure_shape(x, [None] * self._rank)
         if x.shape.rank != self._rank or any(
@@ -337,6 +342,20 @@ class BatchNormalization(keras.layers.BatchNormalization):
         """The shape of the inputs."""
         functional.check_shape(tf.TensorShape(input_shape), self._axes)
         return input_shape
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        config = super().get_build_config()
+        if config is None or self._rank == len(config["input_shape"]):
+            return config
+        shape = tf.TensorShape([None] * (self._rank or len(config["input_shape"])))
+        known = functional.with_channels(shape, self._axes, self._channels)
+        return {"input_shape": known, "any_rank": True} if self._rank is None else {"input_shape": known}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Build for the ``input_shape`` of the config; with ``any_rank`` the first call decides about the rank."""
+        super().build_from_config(config)
+        if config.get("any_rank"):
+            self._rank = None
 
     def rematerialized_call(self, layer_call: Callable, *args: Any, **kwargs: Any) -> Callable:
         """The call itself: only its input is kept for backward, and running it twice would update the state twice."""
