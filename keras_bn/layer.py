@@ -207,15 +207,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if several and self.synchronized:
             batch = replicas.WholeBatch(batch, batch.moments(batch.elements(x)))
         reference = self._reference(state) if self.renorm else None
-        fallback = moving
-        if masking.is_propagated(mask, inputs):
-            # Such a mask may leave out whole channels of a batch, as time steps that are padding in every sample where
-            # time is the channel axis; those pass unnormalized.
-            empty = batch.is_empty()
-            fallback = Fallback(
-                tf.where(empty, moving.mean, tf.zeros_like(moving.mean)),
-                tf.where(empty, moving.variance, tf.ones_like(moving.variance)),
-            )
+        fallback = masking.fallback(moving, batch, propagated=masking.is_propagated(mask, inputs))
         options = {"epsilon": self.epsilon, "fallback": fallback}
         if self.virtual_batch_size is None:
             y, moments = functional.train(engine, batch, x, gamma, beta, reference=reference, **options)

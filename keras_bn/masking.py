@@ -4,6 +4,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_bn.batch import TensorBatch
+from keras_bn.engines.closed_form import Fallback
+
 
 def weights_of(mask: Any, inputs: Any, x: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor | None:
     """The weights of the elements of x, which are the inputs as they are normalized; None without a mask."""
@@ -19,6 +22,21 @@ def is_propagated(mask: Any, inputs: Any) -> bool:
     if mask is None or attached is None:
         return False
     return mask is attached or tf.TensorShape(mask.shape).is_compatible_with(attached.shape)
+
+
+def fallback(moving: Fallback, batch: TensorBatch, *, propagated: bool) -> Fallback:
+    """What normalizes the channels in which nothing counts: the moving statistics.
+
+    But a mask that Keras propagates may leave out whole channels of a batch, as time steps that are padding in every
+    sample where time is the channel axis; those pass unnormalized, unless nothing counts at all.
+    """
+    if not propagated:
+        return moving
+    empty = batch.is_empty()
+    return Fallback(
+        tf.where(empty, moving.mean, tf.zeros_like(moving.mean)),
+        tf.where(empty, moving.variance, tf.ones_like(moving.variance)),
+    )
 
 
 def explicit(mask: tf.Tensor, x: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
