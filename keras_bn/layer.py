@@ -185,7 +185,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> tf.Tensor:
         x = self._checked(inputs)
-        uses_batch = bool(training and self.trainable)
+        uses_batch = self._uses_batch(training)
         weights = masking.weights_of(mask, inputs, x, self._axes) if uses_batch else None
         batch = TensorBatch(x, self._axes, self._channels, weights)
         gamma, beta = self._gamma_and_beta(batch.dtype)
@@ -193,10 +193,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         # been seen to let a second read, ordered before the assignment by a control dependency alone, come after it.
         state = {variable.name: _read(variable, batch.dtype) for variable in self._state}
         moving = Fallback(state["moving_mean"], state["moving_variance"])
-        per_channel = weights is not None and any(weights.shape[a] != 1 for a in self._axes)
-        engine = self._choose(
-            tuple(x.shape), x.dtype, uses_batch, mask is not None, xla.compiles(), channel_weights=per_channel
-        ).engine
+        engine = self._engine(x, uses_batch, mask, weights)
         if not uses_batch:
             if engine == "fused":
                 y = fused.inference(x, *moving, gamma, beta, epsilon=self.epsilon)
@@ -233,6 +230,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
             getattr(self, name).assign(value)
         return tf.cast(y, self.compute_dtype)
 
+    def _uses_batch(self, training: bool | None) -> bool:
+        """Whether a call normalizes with the statistics of its batch."""
+        return bool(training and self.trainable)
+
+    def _engine(self, x: tf.Tensor, uses_batch: bool, mask: Any, weights: tf.Tensor | None) -> str:
+        per_channel = weights is not None and any(weights.shape[a] != 1 for a in self._axes)
+        return self._choose(
+            tuple(x.shape), x.dtype, uses_batch, mask is not None, xla.compiles(), channel_weights=per_channel
+        ).engine
+
     def _gamma_and_beta(self, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
         gamma = _read(self.gamma, dtype) if self.scale else tf.ones(self._channels, dtype)
         beta = _read(self.beta, dtype) if self.center else tf.zeros(self._channels, dtype)
@@ -266,7 +273,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         shape = tf.TensorShape(input_shape)
         functional.check_shape(shape, self._axes)
         dtype = tf.as_dtype(self.compute_dtype if dtype is None else dtype)
-        return self._choose(tuple(shape), dtype, training and self.trainable, mask, jit_compile)
+        return self._choose(tuple(shape), dtype, self._uses_batch(training), mask, jit_compile)
 
     def _choose(
         self,

@@ -362,6 +362,25 @@ def test_untracked_layers_exclude(option):
         UntrackedBatchNormalization(**{option: True})
 
 
+def test_untracked_layers_compute_as_they_are_asked_to():
+    x = tf.constant(np.random.default_rng(0).normal(2, 3, size=(64, 8)).astype("float32"))
+    for engine in ("closed_form", "fused"):
+        layer = UntrackedBatchNormalization(engine=engine)
+        graph = tf.function(lambda x, layer=layer: layer(x)).get_concrete_function(x).graph
+        assert any("FusedBatchNorm" in op.type for op in graph.get_operations()) == (engine == "fused")
+        assert layer.engine_for(x.shape, training=False).engine == engine
+        np.testing.assert_allclose(layer(x), BatchNormalization()(x, training=True), rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="engine='fused' cannot serve"):
+        UntrackedBatchNormalization(engine="fused", epsilon=0.0)(x)
+
+
+@pytest.mark.parametrize("engine", ["closed_form", "fused"])
+def test_what_an_untracked_layer_makes_of_padding(engine):
+    x = np.random.default_rng(0).normal(2, 3, size=(64, 8)).astype("float32")
+    layer = UntrackedBatchNormalization(engine=engine)
+    np.testing.assert_allclose(layer(x, mask=np.zeros(64, bool)), x / np.sqrt(1 + layer.epsilon), rtol=1e-5)
+
+
 def test_importing_keras_bn_does_not_import_torch():
     code = "import sys, keras_bn; from keras_bn import from_torch; print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
