@@ -20,6 +20,12 @@ def axis(value: Any) -> int | tuple[int, ...]:
     return int(axes[0]) if len(axes) == 1 else tuple(int(a) for a in axes)
 
 
+def flag(name: str, value: Any) -> None:
+    """True or False: a word such as "no" would count as true."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False. Received: {name}={value!r}.")
+
+
 def momentum(name: str, value: Any, *, optional: bool = False) -> None:
     """A number in [0, 1]; or None, where that is optional."""
     if value is None and optional:

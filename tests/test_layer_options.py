@@ -205,6 +205,11 @@ def test_numpy_float64_computes_in_the_layers_dtype():
         ({"virtual_batch_size": 2, "renorm": True}, ValueError, "exclude.*renorm=True"),
         ({"virtual_batch_size": 2, "axis": 0}, ValueError, "axis=0"),
         ({"engine": "fast"}, ValueError, "engine='fast'"),
+        *(
+            ({name: value}, TypeError, f"{name} must be True or False. Received: {name}={value!r}")
+            for name in ("center", "scale", "renorm", "synchronized", "unbiased_variance")
+            for value in ("no", 1, None)
+        ),
     ],
 )
 def test_constructor_refuses(options, error, said):
