@@ -144,11 +144,23 @@ def test_a_picture_without_matplotlib(monkeypatch):
         BatchNormMonitor(picture="bn.png")
 
 
-@pytest.mark.parametrize(("name", "message"), [("none/bn.png", "Create .*none"), ("bn.foo", "one of .*png")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("none/bn.png", "Create .*none"), ("bn.foo", "one of .*png"), ("a.png", "directory .*a.png")]
+)
 def test_a_picture_that_cannot_be_written_is_refused_before_training(tmp_path, name, message):
     pytest.importorskip("matplotlib", reason="Matplotlib is an optional extra")
+    (tmp_path / "a.png").mkdir()
     with pytest.raises(ValueError, match=message):
         BatchNormMonitor(picture=tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["file", "file/logs/run"])
+def test_a_directory_that_cannot_be_made_is_refused_before_training(tmp_path, name):
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(ValueError, match=r"tensorboard must be a directory.*file is none"):
+        BatchNormMonitor(tensorboard=tmp_path / name)
+    BatchNormMonitor(tensorboard=tmp_path / "new" / "logs")
+    BatchNormMonitor(tensorboard="gs://bucket/logs")
 
 
 def test_a_model_without_batch_normalization():

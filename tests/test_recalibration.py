@@ -254,6 +254,16 @@ def test_the_argument_is_not_changed():
     assert "call" not in vars(model.get_layer("norm"))
 
 
+def test_a_call_that_a_layer_has_of_its_own_stays():
+    model = single()
+    norm = model.get_layer("norm")
+    own = lambda inputs, training=None, mask=None: 2 * inputs  # noqa: E731
+    norm.call = own
+    recalibrate(model, X, in_place=True)
+    assert vars(norm)["call"] is own
+    assert_statistics_of(norm, X)
+
+
 def failing():
     yield X[:16]
     raise KeyboardInterrupt

@@ -45,7 +45,8 @@ class BatchNormMonitor(keras.callbacks.Callback):
 
     Raises:
         ImportError: ``picture`` is given and Matplotlib is missing.
-        ValueError: ``picture`` is in no directory that can be written to, or of a format that Matplotlib does not draw.
+        ValueError: ``picture`` or ``tensorboard`` is in no directory that can be written to; or the picture is a
+            directory, or of a format that Matplotlib does not draw.
         ValueError: in ``fit``, if the model has no batch normalization.
 
     Source: Ioffe and Szegedy, "Batch Normalization" (2015), section 3.1.
@@ -64,6 +65,8 @@ class BatchNormMonitor(keras.callbacks.Callback):
         super().__init__()
         if picture is not None:
             _check_picture(Path(picture))
+        if tensorboard is not None and "://" not in str(tensorboard):
+            _check_directory(Path(tensorboard))
         self._directory, self._picture, self._warns = tensorboard, picture, warn
         self._writer: Any = None
         self._watched: list[_Watched] = []
@@ -278,10 +281,22 @@ def _check_picture(path: Path) -> None:
     formats = _figure_class()().canvas.get_supported_filetypes()
     if path.suffix and path.suffix[1:].lower() not in formats:
         raise ValueError(f"picture must end in one of {', '.join(sorted(formats))}. Received: {str(path)!r}.")
+    if path.is_dir():
+        raise ValueError(f"picture must be a file. Received: the directory {str(path)!r}. Name a file in it.")
     if not os.access(path.parent, os.W_OK):
         raise ValueError(
             f"picture must be in a directory that can be written to. Received: {str(path)!r}. Create {path.parent}, or "
             "name another."
+        )
+
+
+def _check_directory(path: Path) -> None:
+    """Before training, too: what is there of the path must be a directory in which the rest can be made."""
+    there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ValueError(
+            f"tensorboard must be a directory that can be written to. Received: {str(path)!r}, and {there} is none. "
+            "Name another."
         )
 
 

@@ -142,14 +142,18 @@ class _Accumulator:
 @contextmanager
 def _recording(layers: list[keras.layers.BatchNormalization], accumulators: list[_Accumulator]) -> Iterator[None]:
     """Let the layers normalize with the statistics of each batch, and add these to the accumulators."""
+    # A call that a layer has of its own comes back afterwards.
+    own = [vars(layer).get("call") for layer in layers]
     try:
         for layer, accumulator in zip(layers, accumulators, strict=True):
             # Before the class's: Keras calls what it finds on the instance.
             object.__setattr__(layer, "call", _recording_call(layer, accumulator))
         yield
     finally:
-        for layer in layers:
+        for layer, call in zip(layers, own, strict=True):
             vars(layer).pop("call", None)
+            if call is not None:
+                object.__setattr__(layer, "call", call)
 
 
 def _recording_call(layer: keras.layers.BatchNormalization, accumulator: _Accumulator) -> Any:
