@@ -55,9 +55,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Call arguments:
         inputs: Tensor of rank 2 or more.
         training: Whether to normalize with the statistics of the batch.
-        mask: Which elements count in the statistics; every element is normalized. Boolean, or weights, those below 0
-            and NaN as 0; shaped like the inputs without ``axis``, or with ones there; a lower rank broadcasts over the
-            last axes. A mask that Keras propagates with the inputs covers their leading axes instead. The value of an
+        mask: Which elements count in the statistics; every element is normalized. Boolean, or finite weights, those
+            below 0 and NaN as 0; shaped like the inputs without ``axis``, or with ones there; a lower rank broadcasts
+            over the last axes. A mask that Keras propagates with the inputs covers their leading axes instead, and one
+            that you pass beside it, of the same shape, is taken for it: give yours ones along ``axis``. The value of an
             element that does not count, NaN and infinity included, influences no other output; where it has a gradient
             of its own and is finite, it takes part in the gradients as equation 4 says.
 
@@ -133,8 +134,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
             synchronized=synchronized,
             **kwargs,
         )
+        if not tf.as_dtype(self.compute_dtype).is_floating:
+            raise TypeError(
+                f"dtype must be floating-point. Received: dtype={self.compute_dtype!r}. Inputs of whole numbers are "
+                "converted by themselves."
+            )
         self.axis = axis
-        self._axes = axis if isinstance(axis, tuple) else (axis,)
+        self._axes = arguments.axes(axis)
         self.momentum = None if momentum is None else float(momentum)
         self.unbiased_variance = unbiased_variance
         self.virtual_batch_size = virtual_batch_size
@@ -310,7 +316,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return selection.choose(self.engine, request)
 
     def _checked(self, inputs: Any) -> tf.Tensor:
-        x = tf.convert_to_tensor(inputs)
+        x = functional.as_tensor("inputs", inputs)
         if x.dtype.is_complex or not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool):
             raise TypeError(f"batch normalization needs real numbers. Received: inputs of dtype {x.dtype.name}.")
         narrow = tf.as_dtype(self.compute_dtype).size < 4

@@ -17,11 +17,15 @@ def weights_of(mask: Any, inputs: Any, x: tf.Tensor, axes: tuple[int, ...]) -> t
 
 
 def is_propagated(mask: Any, inputs: Any) -> bool:
-    """Whether Keras passed on this mask with the inputs, to which it attaches it; a model may pass an equal copy."""
+    """Whether Keras passed on this mask with the inputs, to which it attaches it.
+
+    A Functional model computes the mask that it passes once more, by operations of its graph, so that nothing but the
+    shape tells it from one that the caller gave.
+    """
     attached = getattr(inputs, "_keras_mask", None)
     if mask is None or attached is None:
         return False
-    return mask is attached or tf.TensorShape(mask.shape).is_compatible_with(attached.shape)
+    return mask is attached or tf.convert_to_tensor(mask).shape.is_compatible_with(attached.shape)
 
 
 def fallback(moving: Fallback, batch: TensorBatch, *, propagated: bool) -> Fallback:
