@@ -51,6 +51,7 @@ DATA = {
     "iterable": (lambda: [(X[:20], 0), (X[20:], 0)], {}),
     "list of inputs and targets": (lambda: [(X[:20], np.zeros(20)), (X[20:], np.zeros(30))], {}),
     "list of inputs in tuples": (lambda: [(X[:25],), (X[25:],)], {}),
+    "batches that are lists": (lambda: ([X[i : i + 16], np.zeros(16)] for i in range(0, 50, 16)), {"steps": 4}),
     "inputs and targets": (lambda: (X, np.zeros(50)), {}),
     "list of inputs, and targets": (lambda: ([X], np.zeros(50), np.ones(50)), {}),
     "steps of NumPy": (lambda: X, {"steps": np.int64(4), "batch_size": np.int32(16)}),
@@ -102,6 +103,19 @@ def test_dictionaries_of_inputs():
     model = keras.Model({"a": a, "b": b}, BatchNormalization(name="norm")(keras.layers.Add()([a, 2 * b])))
     for data in ({"a": X, "b": X}, tf.data.Dataset.from_tensor_slices({"a": X, "b": X}).batch(16)):
         assert_statistics_of(recalibrate(model, data, batch_size=16).get_layer("norm"), 3 * X)
+
+
+def test_a_model_that_was_built_by_a_call_takes_batches_of_any_size():
+    model = keras.Sequential([BatchNormalization(name="norm")])
+    model(X[:32])
+    assert_statistics_of(recalibrate(model, X, batch_size=16).get_layer("norm"), X)
+
+
+def test_loaders_of_pytorch():
+    torch = pytest.importorskip("torch", reason="PyTorch is an optional extra")
+    data = torch.utils.data.TensorDataset(torch.tensor(X), torch.zeros(50))
+    loader = torch.utils.data.DataLoader(data, batch_size=16)
+    assert_statistics_of(recalibrate(single(), loader).get_layer("norm"), X)
 
 
 def test_steps_take_the_first_batches():
@@ -200,7 +214,8 @@ def test_a_tuple_is_not_two_inputs():
     model = keras.Model([a, b], BatchNormalization()(a + b))
     with pytest.raises(ValueError, match="all of its inputs, 2"):
         recalibrate(model, (X, X))
-    assert_statistics_of(recalibrate(model, ([X, X], np.zeros(50))).layers[-1], 2 * X)
+    for data in (([X, X], np.zeros(50)), [([X, X],)], [([X, X], np.zeros(50))]):
+        assert_statistics_of(recalibrate(model, data).layers[-1], 2 * X)
 
 
 def test_shared_and_nested_layers():
@@ -304,11 +319,11 @@ def test_a_failing_pass_leaves_the_old_statistics(data, options, error):
             lambda: [X[:25], X[25:]],
             {},
             ValueError,
-            "all of its inputs, 1. Received: 2.*several batches are a list of tuples",
+            r"all of its inputs, 1. Received: 2.*\(\[a, b\],\)",
         ),
         (lambda: [[X[:25]], [X[25:]]], {}, ValueError, "list of lists.*as tuples"),
         (lambda: [[1.0, 2.0, 3.0]], {}, TypeError, "list with float"),
-        (lambda: (X, X, X, X), {}, ValueError, "a tuple of 4"),
+        (lambda: (X, X, X, X), {}, ValueError, r"a tuple of 4.*\(\[a, b\],\)"),
         (lambda: X[:, :2], {}, ValueError, r"shape \(None, 3\).*Received: a batch of shape \(32, 2\)"),
         (lambda: batched().unbatch(), {}, ValueError, r"a batch of shape \(3,\).*dataset.batch"),
     ],

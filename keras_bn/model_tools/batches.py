@@ -56,7 +56,7 @@ def inputs(data: Any, *, steps: int | None, batch_size: int) -> Iterator[Any]:
     Args:
         data: An array, a list or dictionary of arrays, or a tuple of such inputs and targets, cut into batches of
             ``batch_size``; or a ``tf.data.Dataset``, ``keras.utils.PyDataset``, generator or other iterable of batches,
-            each inputs, or a tuple of inputs and targets, as in ``fit``.
+            each inputs, or a tuple or list of inputs and targets, as in ``fit``.
         steps: How many batches to take; None for all.
         batch_size: The number of samples in a batch, for arrays.
 
@@ -65,7 +65,7 @@ def inputs(data: Any, *, steps: int | None, batch_size: int) -> Iterator[Any]:
     """
     given = 0
     for batch in _batches(data, batch_size):
-        yield keras.tree.map_structure(_tensor, _without_targets(batch))
+        yield keras.tree.map_structure(_tensor, batch)
         given += 1
         if given == steps:
             return
@@ -79,7 +79,7 @@ def _batches(data: Any, batch_size: int) -> Iterator[Any]:
     if isinstance(data, keras.utils.PyDataset):
         index = 0
         while data.num_batches is None or index < data.num_batches:
-            yield data[index]
+            yield _without_targets(data[index])
             index += 1
     elif (arrays := _arrays(data)) is not None:
         samples = len(keras.tree.flatten(arrays)[0])
@@ -87,7 +87,7 @@ def _batches(data: Any, batch_size: int) -> Iterator[Any]:
             part = slice(start, start + batch_size)
             yield keras.tree.map_structure(lambda array, part=part: array[part], arrays)
     else:
-        yield from data
+        yield from map(_without_targets, data)
 
 
 def _arrays(data: Any) -> Any:
@@ -124,12 +124,13 @@ def _is_array(value: Any) -> bool:
 
 
 def _without_targets(batch: Any) -> Any:
-    if not isinstance(batch, tuple):
+    # A list, too, as Keras reads it, and as a DataLoader of PyTorch gives it.
+    if not isinstance(batch, (tuple, list)):
         return batch
     if not 1 <= len(batch) <= 3:
         raise ValueError(
-            f"a tuple is inputs, targets and sample weights. Received: a tuple of {len(batch)}. Several inputs are a "
-            "list."
+            f"a batch is inputs, or inputs, targets and sample weights. Received: a {type(batch).__name__} of "
+            f"{len(batch)}. Several inputs are a list within it: ([a, b],)."
         )
     return batch[0]
 
@@ -144,7 +145,7 @@ def check_fit(inputs: Any, model: keras.Model) -> None:
     elif expected and len(leaves) != len(expected):
         raise ValueError(
             f"{model.name} must get all of its inputs, {len(expected)}. Received: {len(leaves)}. A list of arrays is "
-            "several inputs; several batches are a list of tuples, (inputs,), and inputs with targets a tuple."
+            "several inputs, but of a batch it is inputs and targets, as a tuple is; ([a, b],) is one of two inputs."
         )
     else:
         pairs = list(zip(expected, leaves, strict=False))
@@ -159,6 +160,8 @@ def check_fit(inputs: Any, model: keras.Model) -> None:
 
 
 def _fits(expected: tuple[int | None, ...], given: tuple[int | None, ...]) -> bool:
+    # A model that was built by a call states the number of samples of that call.
+    expected = (None, *expected[1:])
     # Keras adds or takes away a last axis of size 1.
     if len(given) == len(expected) - 1 and expected[-1] == 1:
         expected = expected[:-1]

@@ -50,7 +50,8 @@ def recalibrate(
         data: An array, or a list or dictionary of arrays for several inputs; a ``tf.data.Dataset``, a
             ``keras.utils.PyDataset``, a generator (with ``steps``) or another iterable of batches, such as a list of
             tuples. A tuple, of arrays or as a batch, is inputs, targets and sample weights, the latter two of which
-            are not used; several inputs are a list. A list of arrays is several inputs, never several batches.
+            are not used. A list of arrays is several inputs, never several batches; a batch that is a list is read as
+            a tuple, as ``fit`` does.
         steps: How many batches to take; all unless given.
         batch_size: The number of samples in a batch, for arrays.
         in_place: Whether to set the statistics of ``model`` itself, after the pass. A pass that fails or is
