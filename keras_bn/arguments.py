@@ -1,4 +1,4 @@
-"""What the constructor of the layer accepts; every error states the rule, the value and the remedy."""
+"""What the layer and ``batch_norm`` accept; every error states the rule, the value and the remedy."""
 
 import math
 from numbers import Integral, Real
@@ -18,6 +18,18 @@ def axis(value: Any) -> int | tuple[int, ...]:
     if len(set(axes)) != len(axes):
         raise ValueError(f"axis must name distinct axes. Received: axis={value!r}. Leave out the repeated ones.")
     return int(axes[0]) if len(axes) == 1 else tuple(int(a) for a in axes)
+
+
+def axes(value: Any) -> tuple[int, ...]:
+    """The same as a tuple, also of one."""
+    checked = axis(value)
+    return checked if isinstance(checked, tuple) else (checked,)
+
+
+def flag(name: str, value: Any) -> None:
+    """True or False: a word such as "no" would count as true."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False. Received: {name}={value!r}.")
 
 
 def momentum(name: str, value: Any, *, optional: bool = False) -> None:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_bn import masking, xla
+from keras_bn import arguments, masking, xla
 from keras_bn.batch import TensorBatch, statistics_dtype
 from keras_bn.engines import closed_form, fused, selection
 from keras_bn.engines.closed_form import Fallback
@@ -46,8 +46,8 @@ def batch_norm(
         beta: Like gamma, the shift.
         axis: The channel axis, or several: then every combination of channels has statistics of its own.
         epsilon: Added to the variance; not negative.
-        mask: None, or which elements count in mean and variance: boolean, or weights, those below 0 and NaN as 0;
-            shaped like x without ``axis``, or with ones there; a lower rank broadcasts over the last axes. Every
+        mask: None, or which elements count in mean and variance: boolean, or finite weights, those below 0 and NaN as
+            0; shaped like x without ``axis``, or with ones there; a lower rank broadcasts over the last axes. Every
             element is normalized. Not differentiated.
         engine: "closed_form" is exact to rounding, "fused" is TensorFlow's kernel where that serves; "auto" chooses.
 
@@ -56,7 +56,7 @@ def batch_norm(
         Where no element counts, mean and variance are 0.
 
     Raises:
-        TypeError: x is not floating-point.
+        TypeError: x is not floating-point; x, gamma or beta is None or sparse; axis is no int.
         ValueError: rank, axis, gamma, beta, epsilon or mask do not fit, or the engine cannot serve them.
 
     Source: Ioffe and Szegedy, "Batch Normalization" (2015), Algorithm 1.
@@ -65,17 +65,18 @@ def batch_norm(
     >>> mean.numpy().tolist(), variance.numpy().tolist()
     ([1.0, 3.0], [1.0, 4.0])
     """
-    x = tf.convert_to_tensor(x)
+    axes = arguments.axes(axis)
+    arguments.epsilon(epsilon)
+    x = as_tensor("x", x)
     if not x.dtype.is_floating:
         raise TypeError(
             "batch normalization needs floating-point inputs. "
             f"Received: dtype={x.dtype.name}. Convert them with tf.cast."
         )
-    axes = axis if isinstance(axis, tuple) else (axis,)
     check_shape(x.shape, axes)
-    if not epsilon >= 0:
-        raise ValueError(f"epsilon must not be negative. Received: epsilon={epsilon}. A typical value is 1e-3.")
-    gamma, beta = (tf.cast(tf.convert_to_tensor(value), statistics_dtype(x.dtype)) for value in (gamma, beta))
+    gamma, beta = (
+        tf.cast(as_tensor(name, value), statistics_dtype(x.dtype)) for name, value in (("gamma", gamma), ("beta", beta))
+    )
     sizes = tf.TensorShape([x.shape[a] for a in axes])
     if not (gamma.shape.is_fully_defined() and gamma.shape == beta.shape and sizes.is_compatible_with(gamma.shape)):
         raise ValueError(
@@ -91,6 +92,16 @@ def batch_norm(
     batch = TensorBatch(x, axes, tuple(gamma.shape), weights)
     y, moments = train(engine, batch, x, gamma, beta, epsilon=epsilon)
     return BatchNormOutput(y, moments.mean, moments.variance)
+
+
+def as_tensor(name: str, value: Any) -> tf.Tensor:
+    """A dense tensor of a value; raise TypeError if it is None or not dense."""
+    if value is None or isinstance(value, (tf.SparseTensor, tf.RaggedTensor, tf.IndexedSlices)):
+        raise TypeError(
+            f"{name} must be a dense tensor or array. Received: {type(value).__name__}. "
+            "tf.sparse.to_dense makes one of a sparse tensor, its to_tensor() of a ragged one."
+        )
+    return tf.convert_to_tensor(value)
 
 
 def train(

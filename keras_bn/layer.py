@@ -55,9 +55,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Call arguments:
         inputs: Tensor of rank 2 or more.
         training: Whether to normalize with the statistics of the batch.
-        mask: Which elements count in the statistics; every element is normalized. Boolean, or weights, those below 0
-            and NaN as 0; shaped like the inputs without ``axis``, or with ones there; a lower rank broadcasts over the
-            last axes. A mask that Keras propagates with the inputs covers their leading axes instead. The value of an
+        mask: Which elements count in the statistics; every element is normalized. Boolean, or finite weights, those
+            below 0 and NaN as 0; shaped like the inputs without ``axis``, or with ones there; a lower rank broadcasts
+            over the last axes. A mask that Keras propagates with the inputs covers their leading axes instead, and one
+            that you pass beside it, of the same shape, is taken for it: give yours ones along ``axis``. The value of an
             element that does not count, NaN and infinity included, influences no other output; where it has a gradient
             of its own and is finite, it takes part in the gradients as equation 4 says.
 
@@ -98,6 +99,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
         **kwargs: Any,
     ) -> None:
         axis = arguments.axis(axis)
+        for name, value in (
+            ("center", center),
+            ("scale", scale),
+            ("renorm", renorm),
+            ("synchronized", synchronized),
+            ("unbiased_variance", unbiased_variance),
+        ):
+            arguments.flag(name, value)
         arguments.momentum("momentum", momentum, optional=True)
         arguments.momentum("renorm_momentum", renorm_momentum)
         arguments.epsilon(epsilon)
@@ -125,8 +134,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
             synchronized=synchronized,
             **kwargs,
         )
+        if not tf.as_dtype(self.compute_dtype).is_floating:
+            raise TypeError(
+                f"dtype must be floating-point. Received: dtype={self.compute_dtype!r}. Inputs of whole numbers are "
+                "converted by themselves."
+            )
         self.axis = axis
-        self._axes = axis if isinstance(axis, tuple) else (axis,)
+        self._axes = arguments.axes(axis)
         self.momentum = None if momentum is None else float(momentum)
         self.unbiased_variance = unbiased_variance
         self.virtual_batch_size = virtual_batch_size
@@ -143,7 +157,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 f"the sizes along axis={self.axis} must be known. Received: input_shape={tuple(input_shape)}. "
                 "State them in the model's Input."
             )
-        self._rank, self._channels = shape.rank, channels
+        # None: that of the first call, as for a layer from PyTorch, which may not know it.
+        self._rank: int | None = shape.rank
+        self._channels = channels
         self._dtype = keras.backend.result_type(self.variable_dtype, "float32")
         if self.scale:
             self.gamma = self._weight(
@@ -183,7 +199,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> tf.Tensor:
         x = self._checked(inputs)
-        uses_batch = bool(training and self.trainable)
+        uses_batch = self._uses_batch(training)
         weights = masking.weights_of(mask, inputs, x, self._axes) if uses_batch else None
         batch = TensorBatch(x, self._axes, self._channels, weights)
         gamma, beta = self._gamma_and_beta(batch.dtype)
@@ -191,10 +207,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         # been seen to let a second read, ordered before the assignment by a control dependency alone, come after it.
         state = {variable.name: _read(variable, batch.dtype) for variable in self._state}
         moving = Fallback(state["moving_mean"], state["moving_variance"])
-        per_channel = weights is not None and any(weights.shape[a] != 1 for a in self._axes)
-        engine = self._choose(
-            tuple(x.shape), x.dtype, uses_batch, mask is not None, xla.compiles(), channel_weights=per_channel
-        ).engine
+        engine = self._engine(x, uses_batch, mask, weights)
         if not uses_batch:
             if engine == "fused":
                 y = fused.inference(x, *moving, gamma, beta, epsilon=self.epsilon)
@@ -205,15 +218,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if several and self.synchronized:
             batch = replicas.WholeBatch(batch, batch.moments(batch.elements(x)))
         reference = self._reference(state) if self.renorm else None
-        fallback = moving
-        if masking.is_propagated(mask, inputs):
-            # Such a mask may leave out whole channels of a batch, as time steps that are padding in every sample where
-            # time is the channel axis; those pass unnormalized.
-            empty = batch.is_empty()
-            fallback = Fallback(
-                tf.where(empty, moving.mean, tf.zeros_like(moving.mean)),
-                tf.where(empty, moving.variance, tf.ones_like(moving.variance)),
-            )
+        fallback = masking.fallback(moving, batch, propagated=masking.is_propagated(mask, inputs))
         options = {"epsilon": self.epsilon, "fallback": fallback}
         if self.virtual_batch_size is None:
             y, moments = functional.train(engine, batch, x, gamma, beta, reference=reference, **options)
@@ -238,6 +243,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
         for name, value in new.items():
             getattr(self, name).assign(value)
         return tf.cast(y, self.compute_dtype)
+
+    def _uses_batch(self, training: bool | None) -> bool:
+        """Whether a call normalizes with the statistics of its batch."""
+        return bool(training and self.trainable)
+
+    def _engine(self, x: tf.Tensor, uses_batch: bool, mask: Any, weights: tf.Tensor | None) -> str:
+        per_channel = weights is not None and any(weights.shape[a] != 1 for a in self._axes)
+        return self._choose(
+            tuple(x.shape), x.dtype, uses_batch, mask is not None, xla.compiles(), channel_weights=per_channel
+        ).engine
 
     def _gamma_and_beta(self, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
         gamma = _read(self.gamma, dtype) if self.scale else tf.ones(self._channels, dtype)
@@ -272,7 +287,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         shape = tf.TensorShape(input_shape)
         functional.check_shape(shape, self._axes)
         dtype = tf.as_dtype(self.compute_dtype if dtype is None else dtype)
-        return self._choose(tuple(shape), dtype, training and self.trainable, mask, jit_compile)
+        return self._choose(tuple(shape), dtype, self._uses_batch(training), mask, jit_compile)
 
     def _choose(
         self,
@@ -300,7 +315,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return selection.choose(self.engine, request)
 
     def _checked(self, inputs: Any) -> tf.Tensor:
-        x = tf.convert_to_tensor(inputs)
+        x = functional.as_tensor("inputs", inputs)
         if x.dtype.is_complex or not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool):
             raise TypeError(f"batch normalization needs real numbers. Received: inputs of dtype {x.dtype.name}.")
         narrow = tf.as_dtype(self.compute_dtype).size < 4
@@ -308,6 +323,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
             x = tf.cast(x, self.compute_dtype)
         elif not (x.dtype.is_floating and x.dtype.size < 4):
             x = tf.cast(x, tf.float32)
+        if self._rank is None:
+            functional.check_shape(x.shape, self._axes)
+            self._rank = x.shape.rank
         if x.shape.rank is None:
             x = tf.ensure_shape(x, [None] * self._rank)
         if x.shape.rank != self._rank or any(
@@ -337,6 +355,20 @@ class BatchNormalization(keras.layers.BatchNormalization):
         functional.check_shape(tf.TensorShape(input_shape), self._axes)
         return input_shape
 
+    def get_build_config(self) -> dict[str, Any] | None:
+        config = super().get_build_config()
+        if config is None or self._rank == len(config["input_shape"]):
+            return config
+        shape = tf.TensorShape([None] * (self._rank or len(config["input_shape"])))
+        known = functional.with_channels(shape, self._axes, self._channels)
+        return {"input_shape": known, "any_rank": True} if self._rank is None else {"input_shape": known}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Build for the ``input_shape`` of the config; with ``any_rank`` the first call decides about the rank."""
+        super().build_from_config(config)
+        if config.get("any_rank"):
+            self._rank = None
+
     def rematerialized_call(self, layer_call: Callable, *args: Any, **kwargs: Any) -> Callable:
         """The call itself: only its input is kept for backward, and running it twice would update the state twice."""
         return layer_call
@@ -351,9 +383,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if self.momentum is not None and self.renorm and len(store) == plain:
             for i, variable in enumerate(self.weights[:plain]):
                 variable.assign(store[str(i)])
-            new = moving_state.references_from(self.moving_mean, self.moving_variance, self.epsilon)
-            for name, value in new.items():
-                getattr(self, name).assign(value)
+            moving_state.start_references(self)
         elif self.momentum is not None and not self.renorm and len(store) == plain + 3:
             super().load_own_variables({str(i): store[str(i)] for i in range(plain)})
         else:

@@ -4,6 +4,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_bn.batch import TensorBatch
+from keras_bn.engines.closed_form import Fallback
+
 
 def weights_of(mask: Any, inputs: Any, x: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor | None:
     """The weights of the elements of x, which are the inputs as they are normalized; None without a mask."""
@@ -14,11 +17,30 @@ def weights_of(mask: Any, inputs: Any, x: tf.Tensor, axes: tuple[int, ...]) -> t
 
 
 def is_propagated(mask: Any, inputs: Any) -> bool:
-    """Whether Keras passed on this mask with the inputs, to which it attaches it; a model may pass an equal copy."""
+    """Whether Keras passed on this mask with the inputs, to which it attaches it.
+
+    A Functional model computes the mask that it passes once more, by operations of its graph, so that nothing but the
+    shape tells it from one that the caller gave.
+    """
     attached = getattr(inputs, "_keras_mask", None)
     if mask is None or attached is None:
         return False
-    return mask is attached or tf.TensorShape(mask.shape).is_compatible_with(attached.shape)
+    return mask is attached or tf.convert_to_tensor(mask).shape.is_compatible_with(attached.shape)
+
+
+def fallback(moving: Fallback, batch: TensorBatch, *, propagated: bool) -> Fallback:
+    """What normalizes the channels in which nothing counts: the moving statistics.
+
+    But a mask that Keras propagates may leave out whole channels of a batch, as time steps that are padding in every
+    sample where time is the channel axis; those pass unnormalized, unless nothing counts at all.
+    """
+    if not propagated:
+        return moving
+    empty = batch.is_empty()
+    return Fallback(
+        tf.where(empty, moving.mean, tf.zeros_like(moving.mean)),
+        tf.where(empty, moving.variance, tf.ones_like(moving.variance)),
+    )
 
 
 def explicit(mask: tf.Tensor, x: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:

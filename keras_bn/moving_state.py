@@ -63,6 +63,12 @@ def renewed(
 
 
 def references_from(moving_mean: Any, moving_variance: Any, epsilon: float) -> State:
-    """What a layer with renorm starts from that loads the weights of one without."""
+    """What a layer with renorm keeps besides, where the moving statistics are all that is known."""
     stddev = tf.sqrt(tf.convert_to_tensor(moving_variance) + epsilon)
     return {"moving_stddev": stddev, "renorm_mean": tf.convert_to_tensor(moving_mean), "renorm_stddev": stddev}
+
+
+def start_references(layer: Any) -> None:
+    """Let a layer with renorm start from its moving statistics, as after it took the weights of one without."""
+    for name, value in references_from(layer.moving_mean, layer.moving_variance, layer.epsilon).items():
+        getattr(layer, name).assign(value)

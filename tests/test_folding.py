@@ -105,6 +105,33 @@ def test_padding_before_which_a_shift_is_not_exact():
     assert "pads with zeros" in fold.reason
 
 
+# (the layer, the shape of an input): of kernel size 1, which needs no padding at any stride
+POINTWISE = {
+    "Conv1D, causal": (lambda: L.Conv1D(4, 1, padding="causal"), (8, 3)),
+    "Conv2D": (lambda: L.Conv2D(4, 1, padding="same"), (8, 7, 3)),
+    "Conv2D with strides": (lambda: L.Conv2D(4, 1, strides=3, padding="same"), (8, 7, 3)),
+    "DepthwiseConv2D": (lambda: L.DepthwiseConv2D(1, strides=2, padding="same"), (8, 7, 3)),
+    "SeparableConv1D": (lambda: L.SeparableConv1D(4, 1, padding="same"), (8, 3)),
+    "Conv3D": (lambda: L.Conv3D(4, 1, strides=2, padding="same"), (4, 5, 4, 3)),
+}
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_padding_that_adds_nothing(name):
+    make, shape = POINTWISE[name]
+    model = move_away(keras.Sequential([keras.Input(shape), BatchNormalization(name="norm"), make()]))
+    x = np.random.default_rng(0).normal(size=(4, *shape)).astype("float32")
+    assert len(folded_alike(model, x).folded) == 1
+
+
+@pytest.mark.parametrize("kernel", [(1, 2), 2])
+def test_padding_that_depends_on_the_size(kernel):
+    """Where the size is even, none; but the size is unknown."""
+    layers = [BatchNormalization(name="norm"), L.Conv2D(2, kernel, strides=2, padding="same")]
+    model = move_away(keras.Sequential([keras.Input((None, None, 3)), *layers]))
+    assert "pads with zeros" in folded_alike(model, np.ones((2, 5, 5, 3), "float32")).kept[0].reason
+
+
 def test_on_both_sides_of_one_layer_and_through_identities():
     layers = [BatchNormalization(), L.Dropout(0.5), L.Conv2D(4, 3), L.Activation("linear"), BatchNormalization()]
     model = move_away(keras.Sequential([keras.Input((5, 5, 3)), *layers, BatchNormalization(), L.ReLU()]))

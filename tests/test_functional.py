@@ -124,8 +124,23 @@ def test_half_precision_keeps_its_dtype_and_float32_statistics():
         ((np.ones((3, 2)), np.ones(2), np.zeros(2)), {"axis": 2}, ValueError, r"\[-2, 2\).*axis=2"),
         ((np.ones((3, 2)), np.ones(2), np.zeros(2)), {"epsilon": -1.0}, ValueError, "epsilon=-1.0"),
         ((np.ones((3, 2)), np.ones(2), np.zeros(2)), {"epsilon": float("nan")}, ValueError, "epsilon=nan"),
+        ((np.ones((3, 2)), np.ones(2), np.zeros(2)), {"epsilon": float("inf")}, ValueError, "epsilon=inf"),
+        ((np.ones((3, 2)), np.ones(2), np.zeros(2)), {"epsilon": "small"}, ValueError, "epsilon='small'"),
+        ((np.ones((3, 2)), np.ones(2), np.zeros(2)), {"axis": "1"}, TypeError, "axis='1'"),
+        ((np.ones((3, 2)), np.ones(2), np.zeros(2)), {"axis": 1.0}, TypeError, "axis=1.0"),
+        ((np.ones((3, 2)), np.ones(2), np.zeros(2)), {"axis": (1, 1)}, ValueError, r"axis=\(1, 1\)"),
+        ((None, np.ones(2), np.zeros(2)), {}, TypeError, "x must be a dense.*NoneType"),
+        ((np.ones((3, 2)), None, np.zeros(2)), {}, TypeError, "gamma must be a dense.*NoneType"),
+        ((tf.sparse.eye(3), np.ones(3), np.zeros(3)), {}, TypeError, "SparseTensor.*to_dense"),
+        ((tf.ragged.constant([[1.0]]), np.ones(1), np.zeros(1)), {}, TypeError, "RaggedTensor"),
     ],
 )
 def test_bad_input_is_named(arguments, options, error, said):
     with pytest.raises(error, match=said):
         batch_norm(*arguments, **options)
+
+
+def test_a_list_of_axes():
+    x = np.random.default_rng(0).normal(size=(4, 3, 2))
+    found, expected = (batch_norm(x, np.ones((3, 2)), np.zeros((3, 2)), axis=axis) for axis in ([1, 2], (1, 2)))
+    np.testing.assert_array_equal(found.y, expected.y)

@@ -381,6 +381,17 @@ def test_renormalization_starts_from_the_moving_statistics():
     np.testing.assert_allclose(norm.renorm_stddev, np.sqrt(norm.moving_variance + norm.epsilon), rtol=1e-6)
 
 
+def test_layers_of_one_name_start_renormalization_each_for_itself():
+    x = keras.Input((3,))
+    inner = keras.Sequential([keras.Input((3,)), BatchNormalization(name="norm", renorm=True)], name="inner")
+    model = move_away(keras.Model(x, inner(BUILT_IN(name="norm")(x))))
+    new = convert(model, renorm=True)
+    begun, kept = new.get_layer("norm"), new.get_layer("inner").get_layer("norm")
+    np.testing.assert_array_equal(begun.renorm_mean, begun.moving_mean)
+    np.testing.assert_array_equal(kept.renorm_mean, inner.get_layer("norm").renorm_mean)
+    assert not np.array_equal(kept.renorm_mean, kept.moving_mean)
+
+
 @pytest.mark.parametrize("options", [{"momentum": 2.0}, {"engine": "none"}, {"virtual_batch_size": 0}], ids=str)
 def test_options_out_of_range(options):
     with pytest.raises(ValueError, match=f"{next(iter(options))}="):
@@ -388,10 +399,16 @@ def test_options_out_of_range(options):
 
 
 def test_options_that_do_not_exist():
-    with pytest.raises((TypeError, ValueError), match="no_such"):
+    with pytest.raises(TypeError, match=r"one of .*momentum.*Received: no_such=1"):
         convert(functional(), no_such=1)
-    with pytest.raises(TypeError, match="name='x'"):
-        convert(functional(), name="x")
+    with pytest.raises(TypeError, match="unbiased_variance='maybe'"):
+        convert(functional(), unbiased_variance="maybe")
+
+
+@pytest.mark.parametrize(("name", "value"), [("name", "x"), ("axis", 1), ("center", False), ("scale", False)])
+def test_options_that_would_change_what_the_weights_are(name, value):
+    with pytest.raises(TypeError, match=f"keeps the .*Received: {name}={value!r}"):
+        convert(functional(), **{name: value})
 
 
 @pytest.mark.parametrize(

@@ -205,11 +205,51 @@ def test_numpy_float64_computes_in_the_layers_dtype():
         ({"virtual_batch_size": 2, "renorm": True}, ValueError, "exclude.*renorm=True"),
         ({"virtual_batch_size": 2, "axis": 0}, ValueError, "axis=0"),
         ({"engine": "fast"}, ValueError, "engine='fast'"),
+        *(
+            ({name: value}, TypeError, f"{name} must be True or False. Received: {name}={value!r}")
+            for name in ("center", "scale", "renorm", "synchronized", "unbiased_variance")
+            for value in ("no", 1, None)
+        ),
     ],
 )
 def test_constructor_refuses(options, error, said):
     with pytest.raises(error, match=said):
         Layer(**options)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "bool", "complex64", "string"])
+def test_dtypes_that_cannot_hold_what_is_normalized(dtype):
+    with pytest.raises(TypeError, match=f"dtype must be floating-point. Received: dtype='{dtype}'"):
+        Layer(dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    "inputs", [None, tf.sparse.eye(3), tf.ragged.constant([[1.0]])], ids=["None", "sparse", "ragged"]
+)
+def test_inputs_that_are_not_dense(inputs):
+    layer = Layer()
+    layer.build((None, 3))
+    with pytest.raises(TypeError, match="inputs must be a dense tensor"):
+        layer(inputs)
+
+
+def test_a_mask_beside_one_that_keras_propagates():
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 3)).astype("float32"))
+    mask, attached = np.array([[1, 1, 0], [0, 1, 1]], bool), np.array([[1, 0, 1], [1, 1, 0]], bool)
+
+    def moving_mean(mask, with_attached=True):
+        layer, inputs = Layer(axis=1, momentum=0.0), tf.identity(x)
+        if with_attached:
+            inputs._keras_mask = tf.constant(attached)
+        layer(inputs, training=True, mask=mask)
+        return layer.moving_mean.numpy()
+
+    explicit = moving_mean(mask, with_attached=False)
+    np.testing.assert_allclose(moving_mean(mask[:, None]), explicit, rtol=1e-6)
+    # Of the same shape, it cannot be told from Keras' own, and is read as that; a list, too.
+    as_propagated = [x.numpy()[mask[:, t], t].mean() for t in range(3)]
+    np.testing.assert_allclose(moving_mean(mask), as_propagated, rtol=1e-5)
+    np.testing.assert_allclose(moving_mean(mask.tolist()), as_propagated, rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(3,), (None, None), (4, 3)])

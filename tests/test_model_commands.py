@@ -51,6 +51,7 @@ def test_convert_and_back(file, tmp_path, capsys):
     np.testing.assert_allclose(ours(X), before(X), rtol=1e-5, atol=1e-5)
     error = fails(capsys, 1, "convert", tmp_path / "ours.keras", "--revert")
     assert "norm: virtual_batch_size=8" in error
+    assert "--lossy on the command line" in error
     assert not (tmp_path / "ours_reverted.keras").exists()
     assert run("convert", tmp_path / "ours.keras", "--revert", "--lossy") == 0
     out = capsys.readouterr().out
@@ -122,7 +123,7 @@ def test_a_failing_save_leaves_what_was_there(file, monkeypatch, capsys):
 
     monkeypatch.setattr(keras.Model, "save", fail)
     before = file.read_bytes()
-    assert "disk full" in fails(capsys, 1, "fold", file, file, "--force")
+    assert f"{file} could not be written: disk full" in fails(capsys, 1, "fold", file, file, "--force")
     assert file.read_bytes() == before
     assert {path.name for path in file.parent.iterdir()} == {"model.keras", "data.npz"}
 
@@ -157,9 +158,16 @@ def test_pickles_are_not_loaded(file, capsys):
         (["convert", "model.h5"], 2, r"model.h5 must be a file in Keras' own format"),
         (["convert", "model.keras", "out.h5"], 2, "out.h5 must be named"),
         (["convert", "model.keras", "no/out.keras"], 2, "directory no is not there"),
-        (["convert", "model.keras", "--set", "engine"], 1, "Received: --set engine"),
-        (["convert", "model.keras", "--set", "epsilon=-1"], 1, "epsilon=-1"),
-        (["convert", "model.keras", "--set", "no_such=1"], 1, "no_such"),
+        (["convert", "model.keras", "a.keras"], 2, "a.keras is a directory"),
+        (["convert", "model.keras", "a.keras", "--force"], 2, "a.keras is a directory"),
+        (["convert", "model.keras", "/proc/out.keras"], 2, "cannot write to /proc"),
+        (["convert", "model.keras", "--set", "engine"], 2, "Received: --set engine"),
+        (["convert", "model.keras", "--set", "epsilon=-1"], 2, "epsilon=-1"),
+        (["convert", "model.keras", "--set", "no_such=1"], 2, "no_such=1"),
+        (["convert", "model.keras", "--set", "axis=1"], 2, "keeps the channels of the layers. Received: axis=1"),
+        (["convert", "model.keras", "--set", "unbiased_variance=maybe"], 2, "unbiased_variance='maybe'"),
+        (["convert", "model.keras", "--set", "engine=auto", "--revert"], 2, "--revert takes no options"),
+        (["convert", "model.keras", "--lossy"], 2, "--lossy without it"),
         (["recalibrate", "model.keras"], 2, "--data"),
         (["recalibrate", "model.keras", "--data", "missing.npz"], 2, "missing.npz is not there"),
         (["recalibrate", "model.keras", "--data", "data.npz", "--key", "z"], 1, "Received: --key z"),
@@ -181,6 +189,7 @@ def test_pickles_are_not_loaded(file, capsys):
 )
 def test_errors(file, capsys, monkeypatch, arguments, status, received):
     monkeypatch.chdir(file.parent)
+    (file.parent / "a.keras").mkdir()
     (file.parent / "broken.keras").write_text("no archive")
     (file.parent / "half.keras").write_bytes(file.read_bytes()[:5000])
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save("plain.keras")
@@ -188,6 +197,15 @@ def test_errors(file, capsys, monkeypatch, arguments, status, received):
     np.savez("words.npz", x=np.array(["a", "b"]))
     np.save("data.npy", X)
     assert received in fails(capsys, status, *arguments)
+
+
+def test_a_reader_that_leaves_early(file):
+    """As in ``inspect … | head -1``."""
+    command = [sys.executable, "-m", "keras_bn", "inspect", str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 1
 
 
 @pytest.mark.slow

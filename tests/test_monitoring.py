@@ -38,6 +38,14 @@ def test_gaps_are_those_of_the_batches(kind, options):
     np.testing.assert_allclose(history["norm/variance_gap"], [np.abs(ratio).max()], rtol=1e-9)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_renormalization_averages_the_deviation(kind):
+    norm, history = fit(BatchNormMonitor(warn=False), kind=kind, renorm=True, momentum=0.9, epsilon=0.5)
+    variance = X.reshape(4, 16, 2).var(1).mean(0)
+    ratio = np.log((norm.moving_variance.numpy() + norm.epsilon) / (variance + norm.epsilon))
+    np.testing.assert_allclose(history["norm/variance_gap"], [np.abs(ratio).max()], rtol=1e-9)
+
+
 def test_the_average_of_all_batches_has_no_gap():
     _, history = fit(BatchNormMonitor(), momentum=None)
     np.testing.assert_allclose(history["norm/mean_gap"], [0], atol=1e-9)
@@ -136,11 +144,23 @@ def test_a_picture_without_matplotlib(monkeypatch):
         BatchNormMonitor(picture="bn.png")
 
 
-@pytest.mark.parametrize(("name", "message"), [("none/bn.png", "Create .*none"), ("bn.foo", "one of .*png")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("none/bn.png", "Create .*none"), ("bn.foo", "one of .*png"), ("a.png", "directory .*a.png")]
+)
 def test_a_picture_that_cannot_be_written_is_refused_before_training(tmp_path, name, message):
     pytest.importorskip("matplotlib", reason="Matplotlib is an optional extra")
+    (tmp_path / "a.png").mkdir()
     with pytest.raises(ValueError, match=message):
         BatchNormMonitor(picture=tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["file", "file/logs/run"])
+def test_a_directory_that_cannot_be_made_is_refused_before_training(tmp_path, name):
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(ValueError, match=r"tensorboard must be a directory.*file is none"):
+        BatchNormMonitor(tensorboard=tmp_path / name)
+    BatchNormMonitor(tensorboard=tmp_path / "new" / "logs")
+    BatchNormMonitor(tensorboard="gs://bucket/logs")
 
 
 def test_a_model_without_batch_normalization():

@@ -1,5 +1,7 @@
 """``recalibrate``: statistics of a data set, against NumPy on all of it at once."""
 
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -47,6 +49,12 @@ DATA = {
     "PyDataset": (Sequence, {}),
     "generator": (lambda: (X[i : i + 16] for i in range(0, 50, 16)), {"steps": 4}),
     "iterable": (lambda: [(X[:20], 0), (X[20:], 0)], {}),
+    "list of inputs and targets": (lambda: [(X[:20], np.zeros(20)), (X[20:], np.zeros(30))], {}),
+    "list of inputs in tuples": (lambda: [(X[:25],), (X[25:],)], {}),
+    "batches that are lists": (lambda: ([X[i : i + 16], np.zeros(16)] for i in range(0, 50, 16)), {"steps": 4}),
+    "inputs and targets": (lambda: (X, np.zeros(50)), {}),
+    "list of inputs, and targets": (lambda: ([X], np.zeros(50), np.ones(50)), {}),
+    "steps of NumPy": (lambda: X, {"steps": np.int64(4), "batch_size": np.int32(16)}),
 }
 
 
@@ -95,6 +103,19 @@ def test_dictionaries_of_inputs():
     model = keras.Model({"a": a, "b": b}, BatchNormalization(name="norm")(keras.layers.Add()([a, 2 * b])))
     for data in ({"a": X, "b": X}, tf.data.Dataset.from_tensor_slices({"a": X, "b": X}).batch(16)):
         assert_statistics_of(recalibrate(model, data, batch_size=16).get_layer("norm"), 3 * X)
+
+
+def test_a_model_that_was_built_by_a_call_takes_batches_of_any_size():
+    model = keras.Sequential([BatchNormalization(name="norm")])
+    model(X[:32])
+    assert_statistics_of(recalibrate(model, X, batch_size=16).get_layer("norm"), X)
+
+
+def test_loaders_of_pytorch():
+    torch = pytest.importorskip("torch", reason="PyTorch is an optional extra")
+    data = torch.utils.data.TensorDataset(torch.tensor(X), torch.zeros(50))
+    loader = torch.utils.data.DataLoader(data, batch_size=16)
+    assert_statistics_of(recalibrate(single(), loader).get_layer("norm"), X)
 
 
 def test_steps_take_the_first_batches():
@@ -158,6 +179,45 @@ def test_masks(kind):
     assert_statistics_of(recalibrate(model, x, batch_size=4).get_layer("norm"), x[(x != 0).any(-1)])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_of_padding_does_not_count(kind):
+    x = np.random.default_rng(0).normal(2, 3, size=(12, 5, 3)).astype("float32")
+    x[4:8] = 0
+    options = {"momentum": None} if kind is BatchNormalization else {}
+    model = keras.Sequential([keras.Input((5, 3)), keras.layers.Masking(0.0), kind(name="norm", **options)])
+    norm = recalibrate(model, x, batch_size=4).get_layer("norm")
+    assert_statistics_of(norm, x[(x != 0).any(-1)])
+    if options:
+        assert norm.update_count.numpy().tolist() == [2, 2, 2]
+    norm = recalibrate(model, x[4:8]).get_layer("norm")
+    assert (norm.moving_mean.numpy().tolist(), norm.moving_variance.numpy().tolist()) == ([0, 0, 0], [1, 1, 1])
+
+
+def test_a_time_step_of_padding_passes_as_it_does_in_training():
+    x = np.random.default_rng(0).normal(2, 3, size=(6, 4, 3)).astype("float32")
+    x[:, 3], x[0, 2] = 0, 0
+    layers = [BatchNormalization(axis=1, momentum=0.0, name="a"), BatchNormalization(momentum=0.0, name="b")]
+    # Nothing is masked for the second, which sees what the first made of the padding.
+    layers.insert(1, keras.layers.Lambda(lambda x: x + 0, mask=lambda inputs, mask=None: None))
+    model = keras.Sequential([keras.Input((4, 3)), keras.layers.Masking(0.0), *layers])
+    model.get_layer("a").moving_mean.assign([5.0] * 4)
+    new = recalibrate(model, x)
+    model(x, training=True)
+    for name in "ab":
+        norm, trained = new.get_layer(name), model.get_layer(name)
+        np.testing.assert_allclose(norm.moving_mean, trained.moving_mean, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(norm.moving_variance, trained.moving_variance, rtol=1e-5)
+
+
+def test_a_tuple_is_not_two_inputs():
+    a, b = keras.Input((3,)), keras.Input((3,))
+    model = keras.Model([a, b], BatchNormalization()(a + b))
+    with pytest.raises(ValueError, match="all of its inputs, 2"):
+        recalibrate(model, (X, X))
+    for data in (([X, X], np.zeros(50)), [([X, X],)], [([X, X], np.zeros(50))]):
+        assert_statistics_of(recalibrate(model, data).layers[-1], 2 * X)
+
+
 def test_shared_and_nested_layers():
     shared = BatchNormalization(name="shared")
     a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
@@ -209,6 +269,16 @@ def test_the_argument_is_not_changed():
     assert "call" not in vars(model.get_layer("norm"))
 
 
+def test_a_call_that_a_layer_has_of_its_own_stays():
+    model = single()
+    norm = model.get_layer("norm")
+    own = lambda inputs, training=None, mask=None: 2 * inputs  # noqa: E731
+    norm.call = own
+    recalibrate(model, X, in_place=True)
+    assert vars(norm)["call"] is own
+    assert_statistics_of(norm, X)
+
+
 def failing():
     yield X[:16]
     raise KeyboardInterrupt
@@ -240,7 +310,22 @@ def test_a_failing_pass_leaves_the_old_statistics(data, options, error):
         (lambda: X, {"steps": 0}, ValueError, "steps=0"),
         (lambda: X, {"batch_size": -1}, ValueError, "batch_size=-1"),
         (lambda: X[:0], {}, ValueError, r"\[0\]"),
+        (lambda: X, {"steps": True}, ValueError, "steps=True"),
+        (lambda: X, {"steps": 2.0}, ValueError, "steps=2.0"),
         (lambda: 3, {}, TypeError, "Received: int"),
+        (lambda: "data.npz", {}, TypeError, "Received: str. Of a file"),
+        (lambda: pathlib.Path("data.npz"), {}, TypeError, r"Received: \w+Path. Of a file"),
+        (
+            lambda: [X[:25], X[25:]],
+            {},
+            ValueError,
+            r"all of its inputs, 1. Received: 2.*\(\[a, b\],\)",
+        ),
+        (lambda: [[X[:25]], [X[25:]]], {}, ValueError, "list of lists.*as tuples"),
+        (lambda: [[1.0, 2.0, 3.0]], {}, TypeError, "list with float"),
+        (lambda: (X, X, X, X), {}, ValueError, r"a tuple of 4.*\(\[a, b\],\)"),
+        (lambda: X[:, :2], {}, ValueError, r"shape \(None, 3\).*Received: a batch of shape \(32, 2\)"),
+        (lambda: batched().unbatch(), {}, ValueError, r"a batch of shape \(3,\).*dataset.batch"),
     ],
 )
 def test_errors(data, options, error, received):

@@ -1,5 +1,7 @@
 """Batch normalization from PyTorch and back: outputs, gradients and running statistics of both, side by side."""
 
+import copy
+import pickle
 import subprocess
 import sys
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_bn import BatchNormalization, UntrackedBatchNormalization, from_torch, to_torch, to_torch_state_dict
+from keras_bn import BatchNormalization, UntrackedBatchNormalization, convert, from_torch, to_torch, to_torch_state_dict
 
 torch = pytest.importorskip("torch", reason="PyTorch is an optional extra")
 
@@ -118,14 +120,93 @@ def test_modules_are_not_changed():
     assert not np.array_equal(layer.moving_mean, module.running_mean)
 
 
-def test_a_layer_of_unknown_rank_has_its_weights_once_called():
+@pytest.mark.parametrize("shape", [(2, 3), (2, 7, 3)], ids=str)
+def test_a_layer_of_unknown_rank_takes_that_of_its_first_call(shape):
     module = draw("BatchNorm1d", (6, 3))
-    for shape in [(2, 3), (2, 7, 3)]:
-        layer = from_torch(module)
-        assert not layer.built
-        layer.build((None, *shape[1:]))
-        np.testing.assert_array_equal(layer.moving_mean, module.running_mean)
-    assert from_torch(module, rank=3).built
+    layer = from_torch(module)
+    np.testing.assert_array_equal(layer.moving_mean, module.running_mean)
+    x = np.random.default_rng(0).normal(size=shape)
+    theirs = module.eval()(torch.tensor(np.moveaxis(x, -1, 1))).detach()
+    np.testing.assert_allclose(layer(x), channels_last(theirs), rtol=1e-12)
+    with pytest.raises(ValueError, match=f"inputs of rank {len(shape)}"):
+        layer(np.ones((2, 4, 4, 3)))
+    assert len(layer.get_build_config()["input_shape"]) == len(shape)
+    with pytest.raises(ValueError, match="inputs of rank 2"):
+        from_torch(module, rank=2)(np.ones((2, 4, 3)))
+
+
+COPIES = {
+    "convert": lambda layer: convert(layer, engine="closed_form"),
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda layer: pickle.loads(pickle.dumps(layer)),
+    "in a model": lambda layer: convert(keras.Sequential([layer])).layers[0],
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+@pytest.mark.parametrize("shape", [(4, 3), (4, 5, 3)], ids=str)
+def test_a_copy_made_before_the_first_call_has_the_weights(shape, name):
+    module = draw("BatchNorm1d", (6, 3), momentum=None)
+    module.bias.requires_grad_(False)
+    layer = COPIES[name](from_torch(module))
+    # What Keras saves does not tell which variables are trainable.
+    assert name in ("deepcopy", "pickle") or [v.name for v in layer.trainable_variables] == ["gamma"]
+    assert layer.update_count.numpy().tolist() == [3, 3, 3]
+    x = np.random.default_rng(0).normal(size=shape)
+    np.testing.assert_allclose(layer(x), from_torch(module)(x), rtol=1e-12)
+
+
+def test_a_frozen_layer_is_frozen_in_a_model():
+    layer = from_torch(draw("BatchNorm2d", (4, 3, 2, 2), torch.float32), trainable=False)
+    model = keras.Sequential([keras.Input((2, 2, 3)), layer, keras.layers.Dense(1)])
+    assert [variable.name for variable in model.trainable_variables] == ["kernel", "bias"]
+
+
+def test_renormalization_starts_from_the_running_statistics():
+    module = draw("BatchNorm2d", (4, 3, 2, 2))
+    layer = from_torch(module, renorm=True)
+    np.testing.assert_array_equal(layer.renorm_mean, module.running_mean)
+    np.testing.assert_allclose(layer.renorm_stddev, np.sqrt(module.running_var.numpy() + module.eps), rtol=1e-12)
+
+
+STATE = {"weight": np.ones(3), "bias": np.ones(3), "running_mean": np.ones(3), "running_var": np.ones(3)}
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "error", "said"),
+    [
+        (torch.nn.BatchNorm2d(3), {"rank": 2}, ValueError, "rank must be 4 for BatchNorm2d. Received: rank=2"),
+        (torch.nn.BatchNorm1d(3), {"rank": 4}, ValueError, "rank must be 2 or 3 for BatchNorm1d. Received: rank=4"),
+        (torch.nn.SyncBatchNorm(3), {"rank": 1}, ValueError, "at least 2 for SyncBatchNorm. Received: rank=1"),
+        (STATE, {"rank": 2.0}, ValueError, "rank=2.0"),
+        (STATE, {"rank": "4"}, ValueError, "rank='4'"),
+        (STATE, {"rank": 2, "axis": 2}, ValueError, r"\[-2, 2\).*axis=2"),
+        (torch.nn.BatchNorm1d(3), {"axis": 3}, ValueError, r"\[-3, 3\).*axis=3"),
+        (torch.nn.BatchNorm2d(3), {"axis": "last"}, TypeError, "axis='last'"),
+        (torch.nn.BatchNorm2d(3), {"axis": (1, 2)}, TypeError, r"one channel axis. Received: axis=\(1, 2\)"),
+        (STATE | {"bias": np.ones(2)}, {}, ValueError, r"bias of shape \(2,\).*3 features"),
+        (STATE | {"running_mean": np.ones((3, 1))}, {}, ValueError, r"running_mean of shape \(3, 1\)"),
+        (STATE | {"running_mean": 0.0}, {}, ValueError, r"running_mean of shape \(\)"),
+        (STATE | {"running_var": np.array([1, -2, 1.0])}, {}, ValueError, "not be negative. Received: -2.0"),
+        (STATE, {"scale": False}, ValueError, "gamma, which scale=False"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_named(module, options, error, said):
+    with pytest.raises(error, match=said):
+        from_torch(module, **options)
+
+
+def test_a_module_with_a_negative_variance():
+    module = torch.nn.BatchNorm2d(2)
+    module.running_var[0] = -1
+    with pytest.raises(ValueError, match="running_var must not be negative"):
+        from_torch(module)
+
+
+def test_a_state_of_lists_and_whole_numbers():
+    layer = from_torch({"running_mean": [1, 2], "running_var": np.array([4, 9])}, epsilon=0.0)
+    np.testing.assert_allclose(layer(np.array([[3.0, 5.0]])), [[1.0, 1.0]], rtol=1e-6)
 
 
 def test_in_a_saved_model(tmp_path):
@@ -145,7 +226,27 @@ def test_in_a_saved_model(tmp_path):
 def test_dtypes(dtype):
     layer = from_torch(draw("BatchNorm2d", (4, 3, 2, 2), getattr(torch, dtype)))
     assert layer.compute_dtype == dtype
-    assert to_torch(layer).weight.dtype == getattr(torch, dtype)
+    # The layer keeps its statistics in float32 at least, and so does its module.
+    assert {v.dtype for v in to_torch(layer).parameters()} == {getattr(torch, layer.moving_mean.dtype)}
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
+def test_statistics_of_a_16_bit_layer_keep_their_digits(policy):
+    layer = BatchNormalization(dtype=policy)
+    layer.build((None, 4, 4, 2))
+    # Beyond the range of float16, and with more digits than bfloat16 has.
+    layer.moving_mean.assign([1234567.0, 1.0001])
+    layer.moving_variance.assign([1e6, 1.0001])
+    module = to_torch(layer).eval()
+    for entry, value in ((module.running_mean, layer.moving_mean), (module.running_var, layer.moving_variance)):
+        assert entry.dtype == torch.float32
+        np.testing.assert_array_equal(entry, value)
+    x = np.random.default_rng(0).normal(size=(2, 4, 4, 2)).astype("float16")
+    x = tf.cast(x, layer.compute_dtype)
+    theirs = module(torch.tensor(np.moveaxis(x.numpy().astype("float32"), -1, 1)).to(getattr(torch, x.dtype.name)))
+    rounding = 1e-3 if x.dtype == tf.float16 else 8e-3
+    ours = tf.cast(layer(x), tf.float32)
+    np.testing.assert_allclose(channels_last(theirs.detach().float()), ours, rtol=rounding, atol=rounding)
 
 
 def test_what_does_not_require_grad_is_not_trained():
@@ -259,6 +360,25 @@ def test_unbuilt_layers():
 def test_untracked_layers_exclude(option):
     with pytest.raises(ValueError, match=f"{option}=True"):
         UntrackedBatchNormalization(**{option: True})
+
+
+def test_untracked_layers_compute_as_they_are_asked_to():
+    x = tf.constant(np.random.default_rng(0).normal(2, 3, size=(64, 8)).astype("float32"))
+    for engine in ("closed_form", "fused"):
+        layer = UntrackedBatchNormalization(engine=engine)
+        graph = tf.function(lambda x, layer=layer: layer(x)).get_concrete_function(x).graph
+        assert any("FusedBatchNorm" in op.type for op in graph.get_operations()) == (engine == "fused")
+        assert layer.engine_for(x.shape, training=False).engine == engine
+        np.testing.assert_allclose(layer(x), BatchNormalization()(x, training=True), rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="engine='fused' cannot serve"):
+        UntrackedBatchNormalization(engine="fused", epsilon=0.0)(x)
+
+
+@pytest.mark.parametrize("engine", ["closed_form", "fused"])
+def test_what_an_untracked_layer_makes_of_padding(engine):
+    x = np.random.default_rng(0).normal(2, 3, size=(64, 8)).astype("float32")
+    layer = UntrackedBatchNormalization(engine=engine)
+    np.testing.assert_allclose(layer(x, mask=np.zeros(64, bool)), x / np.sqrt(1 + layer.epsilon), rtol=1e-5)
 
 
 def test_importing_keras_bn_does_not_import_torch():

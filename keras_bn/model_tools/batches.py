@@ -1,6 +1,7 @@
 """A data set, in any form that Keras accepts, as batches of inputs."""
 
 import math
+import operator
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
@@ -14,11 +15,8 @@ def count(data: Any, *, steps: int | None, batch_size: int) -> int | None:
 
     Raises:
         TypeError: ``data`` is none of the forms that ``inputs`` lists.
-        ValueError: ``steps`` or ``batch_size`` is not a whole number of at least 1, or is missing for data without end.
+        ValueError: ``steps`` is missing for data without end; or arrays have different numbers of samples, or none.
     """
-    for name, value in (("steps", steps), ("batch_size", batch_size)):
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise ValueError(f"{name} must be a whole number of at least 1. Received: {name}={value!r}.")
     if isinstance(data, tf.data.Dataset):
         known = int(data.cardinality())
         if known == tf.data.INFINITE_CARDINALITY:
@@ -31,15 +29,16 @@ def count(data: Any, *, steps: int | None, batch_size: int) -> int | None:
             if steps is not None
             else (known if known is not None else _needs_steps("an infinite PyDataset", steps))
         )
-    if _is_arrays(data):
-        lengths = {int(np.shape(array)[0]) for array in keras.tree.flatten(data)}
+    arrays = _arrays(data)
+    if arrays is not None:
+        lengths = {int(np.shape(array)[0]) for array in keras.tree.flatten(arrays)}
         if len(lengths) != 1 or lengths == {0}:
             raise ValueError(
                 f"arrays must have the same, positive number of samples. Received: {sorted(lengths)} samples."
             )
         whole = math.ceil(lengths.pop() / batch_size)
         return whole if steps is None else steps
-    if isinstance(data, Iterable):
+    if isinstance(data, Iterable) and not isinstance(data, (str, bytes)):
         if steps is None and not hasattr(data, "__len__"):
             _needs_steps(
                 "a generator" if isinstance(data, Generator) else f"a {type(data).__name__} of unknown length", steps
@@ -47,7 +46,7 @@ def count(data: Any, *, steps: int | None, batch_size: int) -> int | None:
         return steps if steps is not None else len(data)  # type: ignore[arg-type]
     raise TypeError(
         "data must be arrays, a tf.data.Dataset, a keras.utils.PyDataset, or an iterable of batches. "
-        f"Received: {type(data).__name__}."
+        f"Received: {type(data).__name__}. Of a file, pass what it holds, as numpy.load reads it."
     )
 
 
@@ -55,9 +54,9 @@ def inputs(data: Any, *, steps: int | None, batch_size: int) -> Iterator[Any]:
     """The inputs of the batches, without targets and sample weights; at most ``steps`` of them.
 
     Args:
-        data: An array or a list or dictionary of arrays, inputs only, cut into batches of ``batch_size``; or a
-            ``tf.data.Dataset``, ``keras.utils.PyDataset``, generator or other iterable of batches, each inputs, or a
-            tuple of inputs and targets, as in ``fit``.
+        data: An array, a list or dictionary of arrays, or a tuple of such inputs and targets, cut into batches of
+            ``batch_size``; or a ``tf.data.Dataset``, ``keras.utils.PyDataset``, generator or other iterable of batches,
+            each inputs, or a tuple or list of inputs and targets, as in ``fit``.
         steps: How many batches to take; None for all.
         batch_size: The number of samples in a batch, for arrays.
 
@@ -66,8 +65,6 @@ def inputs(data: Any, *, steps: int | None, batch_size: int) -> Iterator[Any]:
     """
     given = 0
     for batch in _batches(data, batch_size):
-        if isinstance(batch, tuple):
-            batch = keras.utils.unpack_x_y_sample_weight(batch)[0]
         yield keras.tree.map_structure(_tensor, batch)
         given += 1
         if given == steps:
@@ -82,25 +79,112 @@ def _batches(data: Any, batch_size: int) -> Iterator[Any]:
     if isinstance(data, keras.utils.PyDataset):
         index = 0
         while data.num_batches is None or index < data.num_batches:
-            yield data[index]
+            yield _without_targets(data[index])
             index += 1
-    elif _is_arrays(data):
-        samples = len(keras.tree.flatten(data)[0])
-        # A tuple of arrays is several inputs, as it is for `predict`; of a batch it would be inputs and targets.
-        data = list(data) if isinstance(data, tuple) else data
-        data = data[0] if isinstance(data, list) and len(data) == 1 else data
+    elif (arrays := _arrays(data)) is not None:
+        samples = len(keras.tree.flatten(arrays)[0])
         for start in range(0, samples, batch_size):
             part = slice(start, start + batch_size)
-            yield keras.tree.map_structure(lambda array, part=part: array[part], data)
+            yield keras.tree.map_structure(lambda array, part=part: array[part], arrays)
     else:
-        yield from data
+        yield from map(_without_targets, data)
 
 
-def _is_arrays(data: Any) -> bool:
-    if not isinstance(data, (list, tuple, dict)):
-        return isinstance(data, np.ndarray) or tf.is_tensor(data) or hasattr(data, "__array__")
+def _arrays(data: Any) -> Any:
+    """The inputs, where the data are arrays; None where they are batches or nothing of these."""
+    if _is_array(data):
+        return data
+    if not isinstance(data, (list, tuple, dict)) or not data:
+        return None
+    if isinstance(data, list) and any(isinstance(item, (tuple, dict)) for item in data):
+        # Batches: of inputs and targets, or of inputs by name.
+        return None
+    if isinstance(data, tuple):
+        # As a batch is, and as Keras reads a tuple: inputs and targets.
+        data = _without_targets(data)
+        data = list(data) if isinstance(data, tuple) else data
     leaves = keras.tree.flatten(data)
-    return bool(leaves) and all(hasattr(leaf, "shape") and len(leaf.shape) > 0 for leaf in leaves)
+    if not all(map(_is_array, leaves)):
+        odd = next(type(leaf).__name__ for leaf in leaves if not _is_array(leaf))
+        raise TypeError(
+            "a list, dictionary or tuple must hold arrays with an axis of samples, or a list tuples of them. "
+            f"Received: {type(data).__name__} with {odd}. Make arrays of it with numpy.asarray."
+        )
+    if isinstance(data, list) and any(isinstance(item, list) for item in data):
+        raise ValueError(
+            "a list of lists may be batches of several inputs, or inputs in a structure. Received: one of "
+            f"{len(data)}. Pass batches as tuples, (inputs,), and inputs as one list."
+        )
+    return data[0] if isinstance(data, list) and len(data) == 1 else data
+
+
+def _is_array(value: Any) -> bool:
+    is_array = tf.is_tensor(value) or hasattr(value, "__array__")
+    return is_array and len(value.shape if hasattr(value, "shape") else np.shape(value)) > 0
+
+
+def _without_targets(batch: Any) -> Any:
+    # A list, too, as Keras reads it, and as a DataLoader of PyTorch gives it.
+    if not isinstance(batch, (tuple, list)):
+        return batch
+    if not 1 <= len(batch) <= 3:
+        raise ValueError(
+            f"a batch is inputs, or inputs, targets and sample weights. Received: a {type(batch).__name__} of "
+            f"{len(batch)}. Several inputs are a list within it: ([a, b],)."
+        )
+    return batch[0]
+
+
+def check_fit(inputs: Any, model: keras.Model) -> None:
+    """Raise ValueError unless a batch is what the model takes, where that is known: of a graph."""
+    expected = getattr(model, "inputs", None) or []
+    leaves = keras.tree.flatten(inputs)
+    if expected and isinstance(inputs, dict):
+        named = model.input if isinstance(model.input, dict) else {tensor.name: tensor for tensor in expected}
+        pairs = [(tensor, inputs[name]) for name, tensor in named.items() if name in inputs]
+    elif expected and len(leaves) != len(expected):
+        raise ValueError(
+            f"{model.name} must get all of its inputs, {len(expected)}. Received: {len(leaves)}. A list of arrays is "
+            "several inputs, but of a batch it is inputs and targets, as a tuple is; ([a, b],) is one of two inputs."
+        )
+    else:
+        pairs = list(zip(expected, leaves, strict=False))
+    for tensor, value in pairs:
+        if not _fits(tuple(tensor.shape), tuple(value.shape)):
+            unbatched = len(value.shape) == len(tensor.shape) - 1
+            remedy = " Batches have an axis of samples; dataset.batch(32) makes it." if unbatched else ""
+            raise ValueError(
+                f"{model.name} takes inputs of shape {tuple(tensor.shape)} for {tensor.name!r}. "
+                f"Received: a batch of shape {tuple(value.shape)}.{remedy}"
+            )
+
+
+def _fits(expected: tuple[int | None, ...], given: tuple[int | None, ...]) -> bool:
+    # A model that was built by a call states the number of samples of that call.
+    expected = (None, *expected[1:])
+    # Keras adds or takes away a last axis of size 1.
+    if len(given) == len(expected) - 1 and expected[-1] == 1:
+        expected = expected[:-1]
+    elif len(given) == len(expected) + 1 and given[-1] == 1:
+        given = given[:-1]
+    return len(given) == len(expected) and all(
+        a == b or a is None or b is None for a, b in zip(expected, given, strict=True)
+    )
+
+
+def whole(name: str, value: Any) -> int:
+    """A whole number of at least 1, of any integral type, as an int.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1. Received: {name}={value!r}.")
+    return number
 
 
 def _tensor(value: Any) -> Any:

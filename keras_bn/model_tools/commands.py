@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import re
+import sys
 import tempfile
 import warnings
 import zipfile
@@ -16,7 +17,7 @@ import tensorflow as tf
 
 from keras_bn.model_tools import health, rebuilding
 from keras_bn.model_tools.folding import fold
-from keras_bn.model_tools.keras_conversion import convert, revert
+from keras_bn.model_tools.keras_conversion import check_options, convert, revert
 from keras_bn.model_tools.recalibration import recalibrate
 from keras_bn.progress import say, step
 
@@ -36,20 +37,23 @@ class Outcome(NamedTuple):
 
 
 class _Usage(Exception):
-    """Files are not there, or are there and must not be."""
+    """Files are not there, or are there and must not be; or options are none."""
 
 
 def run(options: argparse.Namespace) -> Outcome:
     """Run the subcommand of the options.
 
     Returns:
-        Status 0; 1 if it failed; 2 if files are not there, or are there and must not be; 130 after Ctrl-C.
+        Status 0; 1 if it failed, or nobody reads its output any more; 2 if files are not there, or are there and must
+        not be, or cannot be written, or an option is none; 130 after Ctrl-C.
     """
     try:
         source = _existing(options.input)
         if options.subcommand == "inspect":
             return _inspect(_load(source))
         target = _target(options)
+        if options.subcommand == "convert":
+            _check_options(options)
         if options.subcommand == "recalibrate" and not options.data.is_file():
             raise _Usage(f"{options.data} is not there. Check the path.")
         model = _load(source)
@@ -68,6 +72,10 @@ def run(options: argparse.Namespace) -> Outcome:
         return Outcome(130)
     except _Usage as error:
         return Outcome(2, str(error))
+    except BrokenPipeError:
+        # As `head` closes it. What Python still holds would break the pipe once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Outcome(1)
     except _ERRORS as error:
         return Outcome(1, _readable(str(error).strip() or type(error).__name__))
 
@@ -108,10 +116,16 @@ def save(model: keras.Model, path: Path, *, force: bool = False) -> None:
 
     Raises:
         FileExistsError: there is such a file, and not ``force``.
+        OSError: it cannot be written.
     """
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as directory:
         temporary = Path(directory) / path.name
-        model.save(temporary)
+        try:
+            model.save(temporary)
+        except OSError as error:
+            # Under the name that the user gave.
+            reason = (error.strerror or str(error)).replace(str(temporary), str(path))
+            raise OSError(f"{path} could not be written: {reason}.") from error
         if force:
             os.replace(temporary, path)
             return
@@ -198,13 +212,20 @@ def parse_options(texts: list[str]) -> dict[str, Any]:
     return options
 
 
+def _check_options(options: argparse.Namespace) -> None:
+    """Before the file is read."""
+    if options.revert and options.set:
+        raise _Usage(f"--revert takes no options. Received: --set {options.set[0]}. Leave out one of them.")
+    if options.lossy and not options.revert:
+        raise _Usage("--lossy is about --revert. Received: --lossy without it. Leave it out.")
+    try:
+        check_options(parse_options(options.set))
+    except (TypeError, ValueError) as error:
+        raise _Usage(f"--set: {error}") from error
+
+
 def _convert(model: keras.Model, options: argparse.Namespace) -> tuple[keras.Model, list[str]]:
-    if options.revert:
-        if options.set:
-            raise ValueError(f"--revert takes no options. Received: --set {options.set[0]}. Leave out one of them.")
-        new = revert(model, lossy=options.lossy)
-    else:
-        new = convert(model, **parse_options(options.set))
+    new = revert(model, lossy=options.lossy) if options.revert else convert(model, **parse_options(options.set))
     rows, kind = _examined(new), "built-in" if options.revert else "ours"
     return new, [f"{sum(row.kind == kind for row in rows)} of {len(rows)} batch normalizations are {kind} now."]
 
@@ -260,8 +281,16 @@ def _target(options: argparse.Namespace) -> Path:
     path = options.output or options.input.with_name(f"{options.input.stem}_{suffix}.keras")
     if path.suffix != ".keras":
         raise _Usage(f"the result {path} must be named *.keras.")
+    if path.is_dir():
+        raise _Usage(f"{path} is a directory. Name a file.")
     if path.exists() and not options.force:
         raise _Usage(f"{path} exists. Pass --force to overwrite it, or name another file.")
     if not path.parent.is_dir():
         raise _Usage(f"the directory {path.parent} is not there. Make it first.")
+    try:
+        # Permission bits do not tell: the file system may be read-only, or full.
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _Usage(f"cannot write to {path.parent}: {error.strerror}. Name a file in another directory.") from error
     return path

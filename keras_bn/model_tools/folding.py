@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_bn.layer import BatchNormalization
 from keras_bn.model_tools import exchanging, linear_layers, rebuilding
+from keras_bn.model_tools.health import as_array
 from keras_bn.model_tools.keras_conversion import is_batch_normalization, is_built_in
 from keras_bn.model_tools.linear_layers import Linear
 from keras_bn.progress import task
@@ -326,16 +327,12 @@ def _rank(layer: keras.Layer) -> int:
 
 def _affine(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
     """(γs, β − Mγs) in float64 (equation 13)."""
-    mean, variance = (_array(v) for v in (norm.moving_mean, norm.moving_variance))
-    gamma = _array(norm.gamma) if norm.scale else np.ones_like(mean)
-    beta = _array(norm.beta) if norm.center else np.zeros_like(mean)
+    mean, variance = (as_array(v) for v in (norm.moving_mean, norm.moving_variance))
+    gamma = as_array(norm.gamma) if norm.scale else np.ones_like(mean)
+    beta = as_array(norm.beta) if norm.center else np.zeros_like(mean)
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = gamma / np.sqrt(variance + norm.epsilon)
         return scale, beta - mean * scale
-
-
-def _array(variable: Any) -> np.ndarray:
-    return variable.numpy().astype(np.float64)
 
 
 def _identity(norm: keras.Layer) -> keras.Layer:

@@ -1,10 +1,12 @@
 """From Keras' built-in batch normalization to ours, and back, in finished models."""
 
+import inspect
 import warnings
 from typing import Any
 
 import keras
 
+from keras_bn import moving_state
 from keras_bn.layer import BatchNormalization
 from keras_bn.model_tools import rebuilding
 from keras_bn.model_tools.untracked import UntrackedBatchNormalization
@@ -12,6 +14,9 @@ from keras_bn.progress import task
 
 # Of the options that the built-in layer lacks, those that it does without: results do not depend on them.
 _HARMLESS = ("engine",)
+# What the layers keep of themselves when they are converted, and what may be set.
+_KEPT = {"name": "names", "axis": "channels", "center": "weights", "scale": "weights"}
+_OPTIONS = {*inspect.signature(BatchNormalization).parameters, "dtype", "trainable"} - {*_KEPT, "kwargs"}
 
 
 def convert(model: keras.Layer, **options: Any) -> keras.Layer:
@@ -32,13 +37,14 @@ def convert(model: keras.Layer, **options: Any) -> keras.Layer:
         model: Functional, Sequential or subclassed model, or a layer. What is not a graph is made anew by
             ``from_config(get_config())``.
         **options: Constructor arguments of ``BatchNormalization`` to set in every batch normalization of the model,
-            also in those that were ours before: ``engine=``, ``synchronized=True``, ``virtual_batch_size=``, ….
+            also in those that were ours before: ``engine=``, ``synchronized=True``, ``virtual_batch_size=``, …; not
+            those that say which weights there are: ``axis``, ``center`` and ``scale``.
 
     Returns:
         A model or layer of the same class.
 
     Raises:
-        TypeError: ``model`` is no Keras model or layer; an option is no argument of the layer.
+        TypeError: ``model`` is no Keras model or layer; an option is no argument of the layer, or must not be set.
         ValueError: an option is out of its range, or a layer cannot be copied: the message names it.
 
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(name="norm")])
@@ -46,12 +52,8 @@ def convert(model: keras.Layer, **options: Any) -> keras.Layer:
     'keras_bn.layer'
     """
     _check(model, "convert")
-    if "name" in options:
-        raise TypeError(
-            f"convert() keeps the names of the layers. Received: name={options['name']!r}. Leave the argument out."
-        )
     # Errors in the options come first, and whatever the model holds.
-    BatchNormalization(**options)
+    check_options(options)
     derived = sorted({layer.name for layer in rebuilding.all_layers(model) if _is_derived(layer)})
     if derived:
         warnings.warn(
@@ -62,13 +64,34 @@ def convert(model: keras.Layer, **options: Any) -> keras.Layer:
     def replacement(layer: keras.Layer) -> keras.Layer | None:
         if not (is_built_in(layer) or (options and type(layer) is BatchNormalization)):
             return None
-        return BatchNormalization.from_config({**layer.get_config(), **options})
+        new = BatchNormalization.from_config({**layer.get_config(), **options})
+        if new.renorm and not layer.renorm:
+            starting.append(new)
+        return new
 
+    # Where renormalization is new, the statistics of earlier batches start from the moving ones.
+    starting: list[BatchNormalization] = []
     with task(f"converting {model.name}"):
         new = rebuilding.rebuild(model, replacement)
-        if options.get("renorm"):
-            _start_renormalization(model, new)
+        for layer in starting:
+            if layer.built:
+                moving_state.start_references(layer)
         return new
+
+
+def check_options(options: dict[str, Any]) -> None:
+    """Raise TypeError or ValueError unless ``convert`` can set these options."""
+    for name, value in options.items():
+        if name in _KEPT:
+            raise TypeError(
+                f"convert() keeps the {_KEPT[name]} of the layers. Received: {name}={value!r}. Leave the argument out."
+            )
+        if name not in _OPTIONS:
+            raise TypeError(
+                f"an option must be an argument of BatchNormalization, one of {', '.join(sorted(_OPTIONS))}. "
+                f"Received: {name}={value!r}."
+            )
+    BatchNormalization(**options)
 
 
 def revert(model: keras.Layer, *, lossy: bool = False) -> keras.Layer:
@@ -91,7 +114,7 @@ def revert(model: keras.Layer, *, lossy: bool = False) -> keras.Layer:
     Traceback (most recent call last):
     ValueError: keras.layers.BatchNormalization cannot express
       norm: virtual_batch_size=16
-    Pass lossy=True to leave out what inference does not depend on.
+    Pass lossy=True (--lossy on the command line) to leave out what inference does not depend on.
     """
     _check(model, "revert")
     ours = [layer for layer in rebuilding.all_layers(model) if isinstance(layer, BatchNormalization)]
@@ -101,7 +124,7 @@ def revert(model: keras.Layer, *, lossy: bool = False) -> keras.Layer:
         if any(hard for _, hard in lost.values()):
             remedy = "Several channel axes, and layers of other classes, have no counterpart there at all."
         else:
-            remedy = "Pass lossy=True to leave out what inference does not depend on."
+            remedy = "Pass lossy=True (--lossy on the command line) to leave out what inference does not depend on."
         raise ValueError(f"keras.layers.BatchNormalization cannot express\n{listing}\n{remedy}")
     if listing:
         warnings.warn(f"left out, since keras.layers.BatchNormalization cannot express it:\n{listing}", stacklevel=2)
@@ -149,17 +172,6 @@ def impossible(layer: BatchNormalization) -> list[str]:
 def _is_derived(layer: Any) -> bool:
     built_in = isinstance(layer, keras.layers.BatchNormalization)
     return built_in and not is_built_in(layer) and not isinstance(layer, BatchNormalization)
-
-
-def _start_renormalization(old: keras.Layer, new: keras.Layer) -> None:
-    """Where renormalization is new, the statistics of earlier batches start from the moving ones."""
-    with_it = {layer.name for layer in rebuilding.all_layers(old) if getattr(layer, "renorm", False)}
-    for layer in rebuilding.all_layers(new):
-        if type(layer) is BatchNormalization and layer.built and layer.name not in with_it:
-            stddev = keras.ops.sqrt(keras.ops.convert_to_tensor(layer.moving_variance) + layer.epsilon)
-            layer.moving_stddev.assign(stddev)
-            layer.renorm_mean.assign(layer.moving_mean)
-            layer.renorm_stddev.assign(stddev)
 
 
 def _check(model: Any, function: str) -> None:

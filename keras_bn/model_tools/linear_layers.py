@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_bn.model_tools.health import as_array
+
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 _TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
 _DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
@@ -24,9 +26,9 @@ class Linear:
         self.layer = layer
         self._kind = type(layer)
         name = "depthwise_kernel" if self._kind in _SEPARABLE else "kernel"
-        self._kernel = _array(getattr(layer, name))
-        self._pointwise = _array(layer.pointwise_kernel) if self._kind in _SEPARABLE else None
-        self._bias = _array(layer.bias) if layer.use_bias else np.zeros(self._outputs())
+        self._kernel = as_array(getattr(layer, name))
+        self._pointwise = as_array(layer.pointwise_kernel) if self._kind in _SEPARABLE else None
+        self._bias = as_array(layer.bias) if layer.use_bias else np.zeros(self._outputs())
         self._name = name
         self.changed = False
 
@@ -105,9 +107,9 @@ def channel_axis(layer: keras.layers.Layer, rank: int) -> int:
 
 
 def adds_zeros(layer: keras.layers.Layer) -> bool:
-    """Whether some outputs see only part of the kernel."""
-    return type(layer) in _TRANSPOSED or getattr(layer, "padding", "valid") != "valid"
-
-
-def _array(variable: Any) -> np.ndarray:
-    return variable.numpy().astype(np.float64)
+    """Whether some outputs may see only part of the kernel; with "same", for some sizes of the inputs."""
+    if type(layer) in _TRANSPOSED:
+        return True
+    # With stride s, padding is (⌈n/s⌉ − 1)s + (k − 1)d + 1 − n, if that is positive. For a kernel of size k = 1 it is
+    # not, since ⌈n/s⌉ − 1 < n/s; for a larger one it is where n = 1.
+    return getattr(layer, "padding", "valid") != "valid" and any(size > 1 for size in layer.kernel_size)

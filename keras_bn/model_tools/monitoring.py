@@ -29,7 +29,8 @@ class BatchNormMonitor(keras.callbacks.Callback):
     - ``dead``: the number of channels with gamma ≈ 0 or variance ≈ 0, whose output is constant.
 
     The statistics of the batches are those that the moving statistics took in, solved for: b = (new − a·old)/(1 − a),
-    with momentum a (equation 11). Nothing is added to the model or its training step; a few vectors are read after
+    with momentum a (equation 11); with ``renorm``, which averages √(variance + epsilon) instead, the variance follows
+    from that. Nothing is added to the model or its training step; a few vectors are read after
     each batch. A layer that a step calls several times counts as updated once, so that its gaps are overestimated.
 
     Gaps of more than half a standard deviation, or more than a factor of two, mean that inference lags behind training:
@@ -44,7 +45,8 @@ class BatchNormMonitor(keras.callbacks.Callback):
 
     Raises:
         ImportError: ``picture`` is given and Matplotlib is missing.
-        ValueError: ``picture`` is in no directory that can be written to, or of a format that Matplotlib does not draw.
+        ValueError: ``picture`` or ``tensorboard`` is in no directory that can be written to; or the picture is a
+            directory, or of a format that Matplotlib does not draw.
         ValueError: in ``fit``, if the model has no batch normalization.
 
     Source: Ioffe and Szegedy, "Batch Normalization" (2015), section 3.1.
@@ -63,6 +65,8 @@ class BatchNormMonitor(keras.callbacks.Callback):
         super().__init__()
         if picture is not None:
             _check_picture(Path(picture))
+        if tensorboard is not None and "://" not in str(tensorboard):
+            _check_directory(Path(tensorboard))
         self._directory, self._picture, self._warns = tensorboard, picture, warn
         self._writer: Any = None
         self._watched: list[_Watched] = []
@@ -128,8 +132,9 @@ class BatchNormMonitor(keras.callbacks.Callback):
         vectors = [tf.reshape(tf.cast(v.value, tf.float64), [-1]) for watched in built for v in watched.variables()]
         if vectors:
             parts = np.split(tf.concat(vectors, 0).numpy(), np.cumsum([int(v.shape[0]) for v in vectors])[:-1])
-            for place, watched in enumerate(built):
-                watched.now = _Moments(parts[2 * place], parts[2 * place + 1])
+            rest = iter(parts)
+            for watched in built:
+                watched.now = [next(rest) for _ in watched.variables()]
 
     def _write(self, epoch: int) -> None:
         # tf.summary.scalar is part of the package tensorboard; this is what it writes.
@@ -159,21 +164,19 @@ class BatchNormMonitor(keras.callbacks.Callback):
         )
 
 
-class _Moments(NamedTuple):
-    mean: np.ndarray
-    variance: np.ndarray
-
-
 class _Watched:
     """A layer, and what its batches of the present epoch told."""
 
     def __init__(self, name: str, layer: keras.layers.BatchNormalization) -> None:
         self.name, self.layer = name, layer
-        self.now: _Moments | None = None
-        self._before: _Moments | None = None
+        self.now: list[np.ndarray] | None = None
+        """The values of ``variables``."""
+        self._before: list[np.ndarray] | None = None
 
-    def variables(self) -> tuple[Any, Any]:
-        return self.layer.moving_mean, self.layer.moving_variance
+    def variables(self) -> list[Any]:
+        """The moving mean and variance; with renormalization the deviation that is averaged, as the last."""
+        layer = self.layer
+        return [layer.moving_mean, layer.moving_variance, *([layer.moving_stddev] if layer.renorm else [])]
 
     def begin(self) -> None:
         self._before = self.now
@@ -192,7 +195,8 @@ class _Watched:
             kept = momentum**steps
         if kept >= 1:
             return
-        mean, variance = ((new - kept * old) / (1 - kept) for new, old in zip(self.now, before, strict=True))
+        mean, *_, spread = ((new - kept * old) / (1 - kept) for new, old in zip(self.now, before, strict=True))
+        variance = spread**2 - self.layer.epsilon if self.layer.renorm else spread
         self._sums = [self._sums[0] + steps * mean, self._sums[1] + steps * variance]
         self._batches += steps
 
@@ -200,19 +204,20 @@ class _Watched:
         layer = self.layer
         if not layer.built or self.now is None:
             return dict.fromkeys(QUANTITIES, float("nan"))
-        gamma = health.as_array(layer.gamma).reshape(-1) if layer.scale else np.ones_like(self.now.mean)
-        beta = health.as_array(layer.beta).reshape(-1) if layer.center else np.zeros_like(self.now.mean)
+        moving_mean, moving_variance = self.now[:2]
+        gamma = health.as_array(layer.gamma).reshape(-1) if layer.scale else np.ones_like(moving_mean)
+        beta = health.as_array(layer.beta).reshape(-1) if layer.center else np.zeros_like(moving_mean)
         (gamma_min, gamma_max), (beta_min, beta_max) = health.span(gamma), health.span(beta)
         mean_gap = variance_gap = float("nan")
         if self._batches:
             mean, variance = (total / self._batches for total in self._sums)
             # Rounding may take it below zero.
             variance = np.maximum(variance, 0) + layer.epsilon
-            moving = np.maximum(self.now.variance, 0) + layer.epsilon
+            moving = np.maximum(moving_variance, 0) + layer.epsilon
             with np.errstate(divide="ignore", invalid="ignore"):
-                mean_gap = float(np.max(np.abs(self.now.mean - mean) / np.sqrt(variance)))
+                mean_gap = float(np.max(np.abs(moving_mean - mean) / np.sqrt(variance)))
                 variance_gap = float(np.max(np.abs(np.log(moving / variance))))
-        dead = float(health.dead_channels(gamma, self.now.variance, layer.epsilon).sum())
+        dead = float(health.dead_channels(gamma, moving_variance, layer.epsilon).sum())
         values = (gamma_min, gamma_max, beta_min, beta_max, mean_gap, variance_gap, dead)
         return dict(zip(QUANTITIES, values, strict=True))
 
@@ -276,10 +281,22 @@ def _check_picture(path: Path) -> None:
     formats = _figure_class()().canvas.get_supported_filetypes()
     if path.suffix and path.suffix[1:].lower() not in formats:
         raise ValueError(f"picture must end in one of {', '.join(sorted(formats))}. Received: {str(path)!r}.")
+    if path.is_dir():
+        raise ValueError(f"picture must be a file. Received: the directory {str(path)!r}. Name a file in it.")
     if not os.access(path.parent, os.W_OK):
         raise ValueError(
             f"picture must be in a directory that can be written to. Received: {str(path)!r}. Create {path.parent}, or "
             "name another."
+        )
+
+
+def _check_directory(path: Path) -> None:
+    """Before training, too: what is there of the path must be a directory in which the rest can be made."""
+    there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ValueError(
+            f"tensorboard must be a directory that can be written to. Received: {str(path)!r}, and {there} is none. "
+            "Name another."
         )
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bn import masking
+from keras_bn import masking, moving_state
 from keras_bn.batch import TensorBatch
 from keras_bn.engines import closed_form
 from keras_bn.engines.closed_form import Fallback
@@ -32,9 +32,10 @@ def recalibrate(
     weights, or a change of the data. Every batch normalization, ours or built-in, frozen or not, gets the mean and the
     variance of its inputs over the whole data set: those of the batches are merged with their counts (equation 7), in
     float64, so that for a single layer the result does not depend on the size of the batches. Elements that a mask
-    leaves out do not count. This takes one pass, in which batch normalization normalizes with the statistics of each
-    batch (the whole of it, without ``virtual_batch_size`` and ``renorm``), and everything else is in inference. A layer
-    that sees no data keeps its statistics; what ``renorm`` and ``momentum=None`` store follows the new ones.
+    leaves out do not count, nor does a batch that is padding altogether. This takes one pass, in which batch
+    normalization normalizes with the statistics of each batch (the whole of it, without ``virtual_batch_size`` and
+    ``renorm``), and everything else is in inference. A layer that sees no data keeps its statistics; what ``renorm``
+    and ``momentum=None`` store follows the new ones.
 
     Algorithm 2 of the paper (lines 8 to 11) averages instead: E[x] = E[μ], Var[x] = m/(m − 1)·E[σ²] over batches of
     equal size m. Its correction m/(m − 1) makes up, for independent samples, for the spread of the means of the
@@ -47,8 +48,10 @@ def recalibrate(
     Args:
         model: Built model: Functional, Sequential or subclassed.
         data: An array, or a list or dictionary of arrays for several inputs; a ``tf.data.Dataset``, a
-            ``keras.utils.PyDataset``, a generator (with ``steps``) or another iterable of batches. Batches may be
-            tuples of inputs, targets and sample weights; the latter two are not used.
+            ``keras.utils.PyDataset``, a generator (with ``steps``) or another iterable of batches, such as a list of
+            tuples. A tuple, of arrays or as a batch, is inputs, targets and sample weights, the latter two of which
+            are not used. A list of arrays is several inputs, never several batches; a batch that is a list is read as
+            a tuple, as ``fit`` does.
         steps: How many batches to take; all unless given.
         batch_size: The number of samples in a batch, for arrays.
         in_place: Whether to set the statistics of ``model`` itself, after the pass. A pass that fails or is
@@ -59,8 +62,8 @@ def recalibrate(
 
     Raises:
         TypeError: ``model`` is no Keras model, or ``data`` has none of these forms.
-        ValueError: a size is not positive, ``steps`` is missing or larger than the data, statistics are not finite, or
-            the model cannot be copied; ``in_place`` needs no copy.
+        ValueError: a size is not positive, ``steps`` is missing or larger than the data, the inputs are not those that
+            the model takes, statistics are not finite, or the model cannot be copied; ``in_place`` needs no copy.
 
     Source: Ioffe and Szegedy, "Batch Normalization" (2015), Algorithm 2.
 
@@ -71,6 +74,8 @@ def recalibrate(
     """
     if not isinstance(model, keras.Layer):
         raise TypeError(f"recalibrate() takes a Keras model. Received: {type(model).__name__}.")
+    steps = None if steps is None else batches.whole("steps", steps)
+    batch_size = batches.whole("batch_size", batch_size)
     total = batches.count(data, steps=steps, batch_size=batch_size)
     with task(f"recalibrating {model.name}") as current:
         new = model if in_place else rebuilding.rebuild(model, lambda layer: None)
@@ -84,6 +89,7 @@ def recalibrate(
         with _recording(layers, accumulators):
             run = _runner(new)
             for inputs in batches.inputs(data, steps=steps, batch_size=batch_size):
+                batches.check_fit(inputs, new)
                 run(inputs)
                 seen += 1
                 current.detail = f"batch {seen}" + (f" of {total}" if total else "")
@@ -91,59 +97,64 @@ def recalibrate(
         statistics = [accumulator.result() for accumulator in accumulators]
         for layer, found in zip(layers, statistics, strict=True):
             if found is not None:
-                _set(layer, found, seen)
+                _set(layer, found)
     return new
 
 
 class _Statistics(NamedTuple):
     mean: np.ndarray
     variance: np.ndarray
-    # Where elements counted; elsewhere the old statistics stay.
-    counted: np.ndarray
+    batches: np.ndarray
+    """In how many batches an element counted; where in none, the old statistics stay."""
 
 
 class _Accumulator:
-    """Count, mean and variance of all that a layer has seen so far."""
+    """Count, mean and variance of all that a layer has seen so far, and in how many batches something counted."""
 
     def __init__(self, layer: keras.layers.BatchNormalization) -> None:
         self._name = layer.name
         shape = tuple(layer.moving_mean.shape)
         # TensorFlow's variables: the layer would track Keras' own as weights.
-        self._state = tf.Variable(tf.zeros([3, *shape], tf.float64), trainable=False)
+        self._state = tf.Variable(tf.zeros([4, *shape], tf.float64), trainable=False)
 
     def add(self, batch: TensorBatch, mean: tf.Tensor, variance: tf.Tensor) -> None:
         """Merge the statistics of a batch with those so far (equation 7)."""
-        old_count, old_mean, old_variance = tf.unstack(self._state)
+        old_count, old_mean, old_variance, seen = tf.unstack(self._state)
         count = tf.broadcast_to(tf.cast(batch.count(), tf.float64), tf.shape(old_count))
         means = tf.stack([old_mean, tf.cast(mean, tf.float64)])
         variances = tf.stack([old_variance, tf.cast(variance, tf.float64)])
         axes = tuple(range(1, means.shape.rank))
         parts = TensorBatch(means, axes, tuple(means.shape[1:]), weights=tf.stack([old_count, count]))
         merged = merging.merge(parts, parts.elements(means), parts.elements(variances))
-        self._state.assign(tf.stack([old_count + count, *(parts.vector(value) for value in merged)]))
+        seen += tf.cast(count > 0, tf.float64)
+        self._state.assign(tf.stack([old_count + count, *(parts.vector(value) for value in merged), seen]))
 
     def result(self) -> _Statistics | None:
         """What was accumulated; None if nothing counted."""
-        count, mean, variance = self._state.numpy()
+        _, mean, variance, seen = self._state.numpy()
         if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
             raise ValueError(
                 f"statistics must be finite. Received: NaN or infinite inputs of {self._name}. Nothing changed; look "
                 "for such values in the data, or in the weights before this layer."
             )
-        return _Statistics(mean, variance, count > 0) if (count > 0).any() else None
+        return _Statistics(mean, variance, seen) if seen.any() else None
 
 
 @contextmanager
 def _recording(layers: list[keras.layers.BatchNormalization], accumulators: list[_Accumulator]) -> Iterator[None]:
     """Let the layers normalize with the statistics of each batch, and add these to the accumulators."""
+    # A call that a layer has of its own comes back afterwards.
+    own = [vars(layer).get("call") for layer in layers]
     try:
         for layer, accumulator in zip(layers, accumulators, strict=True):
             # Before the class's: Keras calls what it finds on the instance.
             object.__setattr__(layer, "call", _recording_call(layer, accumulator))
         yield
     finally:
-        for layer in layers:
+        for layer, call in zip(layers, own, strict=True):
             vars(layer).pop("call", None)
+            if call is not None:
+                object.__setattr__(layer, "call", call)
 
 
 def _recording_call(layer: keras.layers.BatchNormalization, accumulator: _Accumulator) -> Any:
@@ -172,7 +183,12 @@ def _recording_call(layer: keras.layers.BatchNormalization, accumulator: _Accumu
         )
         # The engine itself: nothing is differentiated here.
         (y, center, shift, variance), _ = closed_form.training(
-            batch, x, gamma, beta, epsilon=layer.epsilon, fallback=Fallback(moving_mean, moving_variance)
+            batch,
+            x,
+            gamma,
+            beta,
+            epsilon=layer.epsilon,
+            fallback=masking.fallback(Fallback(moving_mean, moving_variance), batch, propagated=is_propagated),
         )
         accumulator.add(batch, tf.cast(center, tf.float64) + tf.cast(shift, tf.float64), variance)
         return tf.cast(y, layer.compute_dtype)
@@ -180,19 +196,17 @@ def _recording_call(layer: keras.layers.BatchNormalization, accumulator: _Accumu
     return call
 
 
-def _set(layer: keras.layers.BatchNormalization, found: _Statistics, seen: int) -> None:
-    def renew(variable: Any, value: np.ndarray) -> None:
-        variable.assign(np.where(found.counted, value, variable.numpy()))
+def _set(layer: keras.layers.BatchNormalization, found: _Statistics) -> None:
+    def renew(variable: Any, value: Any) -> None:
+        variable.assign(np.where(found.batches > 0, value, variable.numpy()))
 
     renew(layer.moving_mean, found.mean)
     renew(layer.moving_variance, found.variance)
     if layer.renorm:
-        stddev = np.sqrt(found.variance + layer.epsilon)
-        renew(layer.moving_stddev, stddev)
-        renew(layer.renorm_mean, found.mean)
-        renew(layer.renorm_stddev, stddev)
+        for name, value in moving_state.references_from(found.mean, found.variance, layer.epsilon).items():
+            renew(getattr(layer, name), value)
     if layer.momentum is None:
-        renew(layer.update_count, np.full(found.mean.shape, float(seen)))
+        renew(layer.update_count, found.batches)
 
 
 def _runner(model: keras.Model) -> Callable[[Any], None]:

@@ -2,18 +2,21 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from numbers import Integral
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from keras_bn import arguments, functional, moving_state
 from keras_bn.layer import BatchNormalization
 from keras_bn.model_tools.untracked import UntrackedBatchNormalization
 
 # The class that BatchNorm1d, 2d, 3d and SyncBatchNorm derive from, and InstanceNorm does not.
 _BASE = "_BatchNorm"
-# Rank of the inputs, by class. BatchNorm1d takes rank 2 or 3, SyncBatchNorm any.
-_RANKS = {"BatchNorm2d": 4, "BatchNorm3d": 5}
+# Ranks of the inputs, by class; SyncBatchNorm takes any.
+_RANKS = {"BatchNorm1d": (2, 3), "BatchNorm2d": (4,), "BatchNorm3d": (5,)}
 # Our names of PyTorch's entries.
 _ENTRIES = {
     "weight": "gamma",
@@ -42,19 +45,20 @@ def from_torch(
         module: ``nn.BatchNorm1d``, ``2d``, ``3d`` or ``SyncBatchNorm``, or of a class derived from one; or a state
             dict, its values tensors or arrays, which states neither eps nor momentum: PyTorch's defaults 1e-5 and 0.1
             are assumed unless the options ``epsilon=`` and ``momentum=`` (ours) say otherwise.
-        axis: The channel axis of the layer's inputs; PyTorch's is 1, Keras' usual one −1.
+        axis: The channel axis of the layer's inputs, one; PyTorch's is 1, Keras' usual one −1.
         prefix: For a state dict: what the names of the entries start with, such as ``"layer1.0.bn1"``. May be left out
             where it holds only one batch normalization.
-        rank: Rank of the layer's inputs; builds the layer. Known of ``BatchNorm2d`` and ``3d``; of the others, a layer
-            for which it is not given takes its weights when it is first called or built.
+        rank: Rank of the layer's inputs. Known of ``BatchNorm2d`` and ``3d``; of the others, a layer for which it is
+            not given takes that of its first call.
         **options: Constructor arguments of ``BatchNormalization`` that override: ``name=``, ``dtype=``, ``engine=``, ….
 
     Returns:
-        A ``BatchNormalization``; gamma, beta, moving_mean and moving_variance have the shape [num_features].
+        A built ``BatchNormalization``; gamma, beta, moving_mean and moving_variance have the shape [num_features].
 
     Raises:
-        TypeError: ``module`` is neither a batch normalization nor a state dict.
-        ValueError: a lazy module has no features yet; or the state dict holds no, or several, batch normalizations.
+        TypeError: ``module`` is neither a batch normalization nor a state dict; or ``axis`` is not one int.
+        ValueError: a lazy module has no features yet; the state dict holds no, or several, batch normalizations;
+            entries are of different lengths, or a variance is negative; ``rank``, ``axis`` or an option do not fit.
 
     Source: torch.nn.BatchNorm1d, 2d, 3d; torch.nn.SyncBatchNorm.
 
@@ -66,35 +70,43 @@ def from_torch(
     if isinstance(module, Mapping):
         entries = _entries_of(module, prefix)
         config: dict[str, Any] = {"epsilon": _EPSILON, "momentum": _MOMENTUM}
-        tracked = True
+        tracked, name = True, "a state dict"
     else:
         _check_module(module)
         if prefix is not None:
             raise ValueError(f"prefix= names entries of a state dict. Received: prefix={prefix!r} with a module.")
         entries = {name: getattr(module, name) for name in _ENTRIES if getattr(module, name, None) is not None}
         config = {"epsilon": float(module.eps), "momentum": _one_minus(module.momentum)}
-        tracked = "running_mean" in entries
-        rank = _RANKS.get(_torch_name(module)) if rank is None else rank
-        if _torch_name(module) == "SyncBatchNorm" and tracked:
+        tracked, name = "running_mean" in entries, _torch_name(module)
+        if name == "SyncBatchNorm" and tracked:
             config["synchronized"] = True
+    values = {_ENTRIES[entry]: _array(value) for entry, value in entries.items()}
+    features = values["moving_mean"].size if tracked else int(module.num_features)
+    _check_values(entries, values, features)
+    ranks = _RANKS.get(name, ()) if rank is None else (_checked_rank(rank, name),)
+    shape = _shape(axis, ranks, features)
     config |= {"axis": axis, "scale": "weight" in entries, "center": "bias" in entries, "unbiased_variance": True}
     dtype = _dtype(entries)
     config |= {"dtype": dtype} if dtype else {}
     layer = (BatchNormalization if tracked else UntrackedBatchNormalization)(**(config | options))
-    values = {_ENTRIES[name]: _array(value) for name, value in entries.items()}
-    trainable = {_ENTRIES[name]: bool(getattr(entries[name], "requires_grad", True)) for name in entries}
-    features = len(values["moving_mean"]) if tracked else int(module.num_features)
     if layer.momentum is not None:
         values.pop("update_count", None)
-    if isinstance(module, Mapping):
-        trainable = {}
-    if rank is None:
-        _assign_when_built(layer, values, trainable)
-    else:
-        shape: list[int | None] = [None] * rank
-        shape[axis] = features
-        layer.build(tuple(shape))
-        _assign(layer, values, trainable)
+    layer.build_from_config({"input_shape": shape, "any_rank": len(ranks) != 1})
+    for variable_name, value in values.items():
+        variable = getattr(layer, variable_name)
+        if variable is None:
+            raise ValueError(
+                f"the weights of {name} must have a place. Received: {variable_name}, which scale={layer.scale}, "
+                f"center={layer.center} leave out. Leave out that option."
+            )
+        variable.assign(np.broadcast_to(value, variable.shape))
+    if layer.renorm:
+        moving_state.start_references(layer)
+    if not isinstance(module, Mapping):
+        # The values of a state dict never require gradients.
+        for entry in ("weight", "bias"):
+            if entry in entries and not entries[entry].requires_grad:
+                getattr(layer, _ENTRIES[entry]).trainable = False
     return layer
 
 
@@ -111,7 +123,8 @@ def to_torch(layer: keras.layers.BatchNormalization, *, rank: int | None = None)
             inputs unless given.
 
     Returns:
-        ``nn.BatchNorm1d`` (rank 2 and 3), ``2d``, ``3d``, or ``nn.SyncBatchNorm`` for ``synchronized=True``; in
+        ``nn.BatchNorm1d`` (rank 2 and 3), ``2d``, ``3d``, or ``nn.SyncBatchNorm`` for ``synchronized=True``, with the
+        dtype of the layer's statistics: float32 of a 16-bit layer of ours, which takes 16-bit inputs all the same. In
         training mode, except that a layer with ``trainable=False`` gives a module in evaluation mode without
         ``requires_grad``.
 
@@ -132,7 +145,8 @@ def to_torch(layer: keras.layers.BatchNormalization, *, rank: int | None = None)
     momentum = _one_minus(layer.momentum)
     name = "SyncBatchNorm" if layer.synchronized else _module_name(layer, rank)
     values = _values(layer)
-    dtype = getattr(torch, keras.backend.standardize_dtype(layer.compute_dtype))
+    # That of the weights and statistics; inputs may be narrower, here as there.
+    dtype = getattr(torch, layer.moving_mean.dtype)
     module = getattr(torch.nn, name)(
         int(values["running_mean"].shape[0]),
         eps=layer.epsilon,
@@ -218,6 +232,43 @@ def _check_layer(layer: Any) -> None:
         )
 
 
+def _check_values(entries: Mapping[str, Any], values: Mapping[str, np.ndarray], features: int) -> None:
+    """Vectors of one length, and no variance below 0."""
+    shapes = {entry: values[_ENTRIES[entry]].shape for entry in entries if entry != "num_batches_tracked"}
+    if any(shape != (features,) for shape in shapes.values()):
+        raise ValueError(
+            "the entries of a batch normalization must be vectors of one length. Received: "
+            f"{', '.join(f'{entry} of shape {shape}' for entry, shape in shapes.items())}, for {features} features."
+        )
+    if "moving_variance" in values and (values["moving_variance"] < 0).any():
+        raise ValueError(
+            f"running_var must not be negative. Received: {values['moving_variance'].min()} as its smallest value."
+        )
+
+
+def _checked_rank(rank: Any, name: str) -> int:
+    allowed = _RANKS.get(name)
+    is_whole = isinstance(rank, Integral) and not isinstance(rank, bool)
+    if not is_whole or (rank not in allowed if allowed else rank < 2):
+        expected = " or ".join(map(str, allowed)) if allowed else "a whole number of at least 2"
+        raise ValueError(f"rank must be {expected} for {name}. Received: rank={rank!r}.")
+    return int(rank)
+
+
+def _shape(axis: Any, ranks: tuple[int, ...], features: int) -> tuple[int | None, ...]:
+    """Inputs with the features along ``axis``, of the lowest of the ranks that has it; of any rank if none is given."""
+    place = arguments.axis(axis)
+    if isinstance(place, tuple):
+        raise TypeError(f"PyTorch has one channel axis. Received: axis={axis!r}. The default is -1.")
+    least = max(2, place + 1, -place)
+    if ranks:
+        functional.check_shape(tf.TensorShape([None] * max(ranks)), (place,))
+        least = min(rank for rank in ranks if rank >= least)
+    shape: list[int | None] = [None] * least
+    shape[place] = features
+    return tuple(shape)
+
+
 def _entries_of(state: Mapping, prefix: str | None) -> dict[str, Any]:
     found = sorted(name.removesuffix("running_mean") for name in state if name.split(".")[-1] == "running_mean")
     if prefix is None:
@@ -243,14 +294,15 @@ def _entries_of(state: Mapping, prefix: str | None) -> dict[str, Any]:
 def _torch_name(module: Any) -> str:
     """The name of the class of PyTorch that the module is of, or that its class derives from."""
     names = [cls.__name__ for cls in type(module).__mro__]
-    known = (*_RANKS, "BatchNorm1d", "SyncBatchNorm")
+    known = (*_RANKS, "SyncBatchNorm")
     return next((name for name in names if name in known), names[0])
 
 
 def _module_name(layer: keras.layers.BatchNormalization, rank: int | None) -> str:
-    shape = (layer.get_build_config() or {}).get("input_shape")
-    rank = rank if rank is not None else (len(shape) if shape is not None else 0)
-    names = {2: "BatchNorm1d", 3: "BatchNorm1d"} | {value: name for name, value in _RANKS.items()}
+    config = layer.get_build_config() or {}
+    if rank is None and not config.get("any_rank"):
+        rank = len(config.get("input_shape", ()))
+    names = {value: name for name, values in _RANKS.items() for value in values}
     if rank not in names:
         raise ValueError(
             f"PyTorch normalizes inputs of rank 2 to 5. Received: rank={rank}. Pass rank= for another one."
@@ -282,28 +334,10 @@ def _array(value: Any) -> np.ndarray:
 
 
 def _dtype(entries: dict[str, Any]) -> str | None:
-    """The dtype of weights or statistics, as Keras calls it; None where there are none."""
+    """The dtype of weights or statistics, as Keras calls it; None where there are none, or only whole numbers."""
     named = [entries[name] for name in ("weight", "bias", "running_mean") if name in entries]
-    return str(named[0].dtype).removeprefix("torch.") if named else None
-
-
-def _assign(layer: BatchNormalization, values: dict[str, np.ndarray], trainable: dict[str, bool]) -> None:
-    for name, value in values.items():
-        variable = getattr(layer, name)
-        variable.assign(np.broadcast_to(value, variable.shape))
-        if name in ("gamma", "beta"):
-            variable.trainable = trainable.get(name, True)
-
-
-def _assign_when_built(layer: BatchNormalization, values: dict[str, np.ndarray], trainable: dict[str, bool]) -> None:
-    build = layer.build
-
-    def build_and_assign(input_shape: Any) -> None:
-        build(input_shape)
-        layer.build = build  # type: ignore[method-assign]
-        _assign(layer, values, trainable)
-
-    layer.build = build_and_assign  # type: ignore[method-assign]
+    dtype = str(getattr(named[0], "dtype", "")).removeprefix("torch.") if named else ""
+    return dtype if "float" in dtype else None
 
 
 def _import_torch() -> Any:

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_bn import functional, masking
 from keras_bn.batch import TensorBatch
+from keras_bn.engines.closed_form import Fallback
 from keras_bn.layer import BatchNormalization
 
 
@@ -21,7 +22,8 @@ class UntrackedBatchNormalization(BatchNormalization):
         axis, epsilon, center, scale, …: As in ``BatchNormalization``, without ``renorm``, ``synchronized`` and
             ``virtual_batch_size``.
 
-    Call arguments and errors are those of ``BatchNormalization``.
+    Call arguments and errors are those of ``BatchNormalization``. Channels in which a mask lets nothing count are
+    normalized with mean 0 and variance 1.
 
     >>> layer = UntrackedBatchNormalization(epsilon=0.0)
     >>> layer(np.array([[0.0], [2.0]])).numpy().tolist()
@@ -39,7 +41,13 @@ class UntrackedBatchNormalization(BatchNormalization):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> tf.Tensor:
         x = self._checked(inputs)
-        batch = TensorBatch(x, self._axes, self._channels, masking.weights_of(mask, inputs, x, self._axes))
+        weights = masking.weights_of(mask, inputs, x, self._axes)
+        batch = TensorBatch(x, self._axes, self._channels, weights)
         gamma, beta = self._gamma_and_beta(batch.dtype)
-        y, _ = functional.train("closed_form", batch, x, gamma, beta, epsilon=self.epsilon)
+        engine = self._engine(x, True, mask, weights)
+        fallback = Fallback(tf.zeros_like(gamma), tf.ones_like(gamma))
+        y, _ = functional.train(engine, batch, x, gamma, beta, epsilon=self.epsilon, fallback=fallback)
         return tf.cast(y, self.compute_dtype)
+
+    def _uses_batch(self, training: bool | None) -> bool:
+        return True
