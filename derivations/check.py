@@ -185,15 +185,18 @@ class _Requirement:
         return self.summed and per_element(self.node)
 
     @property
+    def shown(self) -> str:
+        return typed(self.node, "ⱼ" if self.everywhere else "ₖ")
+
+    @property
     def text(self) -> str:
-        shown = f"{typed(self.node, 'ⱼ' if self.everywhere else 'ₖ')} {self.relation}"
-        return f"{shown} for all j" if self.everywhere else shown
+        return f"{self.shown} {self.relation}" + (" for all j" if self.everywhere else "")
 
     def refusal(self) -> str:
         if self.relation == "≠ 0":
             return "the formula is defined nowhere: it divides by something that is identically 0, as in 0/0"
         rule = "a radicand must be ≥ 0" if self.relation == "≥ 0" else "a radicand that is divided by must be > 0"
-        return f"the formula is defined nowhere: {rule}, and “{typed(self.node)}” never is; check its sign"
+        return f"the formula is defined nowhere: {rule}, and “{self.shown}” never is; check its sign"
 
 
 class _Translation:

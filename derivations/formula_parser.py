@@ -4,7 +4,7 @@
     factor  = ("+" | "-") factor | power      power = atom ["**" factor]
     atom    = number | name | function "(" formula ")" | "(" formula ")"
 
-Exponents are whole or half numbers, such as 2, -1, 0.5 or (-3/2).
+Exponents are whole or half numbers, such as 2, -1, 0.5 or (-3/2); ² and ⁻¹ may stand for ** 2 and ** -1.
 """
 
 import math

@@ -203,7 +203,7 @@ def test_unknown_names_are_guessed(typed, meant):
         ("sqrt(1 - m)**2/(1 - m)", "divided by must be > 0, and “1 − m” never is", 14),
         ("(-1)**0.5*(-1)**-0.5", "“−1” never is", 4),
         ("(-8)**(1/2)", "“−8” never is", 4),
-        ("sum(sqrt(-1 - x**2))", "“−1 − xₖ²” never is", 4),
+        ("sum(sqrt(-1 - x**2))", "“−1 − xⱼ²” never is", 4),
         ("sqrt(m*(1 - m) - 1)", "never is", 0),
         ("sqrt(var - 1/s**2)", "“v − 1/s²” never is", 0),
         ("sqrt(sqrt(4) - 3)", "never is", 0),
