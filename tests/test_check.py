@@ -267,8 +267,9 @@ def test_size_is_limited():
         "gamma*delta + 0*" + "sqrt(x + " * 11 + "x" + ")" * 11,
         "gamma*delta + 0*" + "sqrt(" * 49 + "x" + ")" * 49,
         "gamma*delta + " + "sum(x*" * 20 + "x" + ")" * 20,
+        "gamma*delta + epsilon**2/mean(sqrt(var))*sqrt(var + 2) - sqrt(var + 2)*epsilon**2/mean(sqrt(var))",
     ],
-    ids=["roots", "contradictions", "nested", "deep", "sums"],
+    ids=["roots", "contradictions", "nested", "deep", "sums", "degrees"],
 )
 def test_large_formulas_are_judged_in_time(formula):
     start = time.perf_counter()
