@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = [f" {word}" if word.startswith("-") and word[:2] != "--" and word != "-h" else word for word in given]
     parser = _parser()
     options = parser.parse_args(given)
+    for name in ("json", "html", "markdown"):
+        if (file := getattr(options, name, None)) is not None:
+            _check_writable(parser, file)
     try:
         return options.run(parser, options)
     except KeyboardInterrupt:
@@ -74,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         help="judge a formula of your own",
         epilog="Grammar: numbers; x, delta (or dy), x_hat, gamma, beta, mu (or mean_x), var, s (or inv_std), epsilon, "
         "m, combined by + - * / ** and parentheses; sum( ) and mean( ) over the batch; sqrt( ). With --weighted also "
-        "w, and W for the sum of all w; mean( ) is then the weighted mean. " + STATUS,
+        "w, and W for the sum of all w; mean( ) is then the weighted mean. The symbols in which results are printed "
+        "are understood: δ, x̂, γ, β, μ, v, ε, ·, −, ². A formula that is not defined everywhere is proved where what "
+        "it takes roots of is ≥ 0 and what it divides by ≠ 0; one that is defined nowhere is refused. " + STATUS,
     )
     check.add_argument("formula", metavar="FORMULA", help='such as "gamma*s*(delta - mean(delta))"')
     check.add_argument(
@@ -155,11 +160,23 @@ def _report(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int
     return 0 if all_as_expected(settled) else 1
 
 
+def _check_writable(parser: argparse.ArgumentParser, file: Path) -> None:
+    """End with an error, before any work, where a file could not be written."""
+    rule = f"cannot write {file}"
+    if file.is_dir():
+        parser.error(f"{rule}: it is a directory; name a file in it, such as {file / 'derivation'}")
+    if not file.parent.is_dir():
+        parser.error(f"{rule}: there is no directory {file.parent}; create it first")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        parser.error(f"{rule}: no permission; choose a place where you may write")
+
+
 def _write(parser: argparse.ArgumentParser, file: Path, text: str) -> None:
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
-        parser.error(f"cannot write {file}: {error.strerror}")
+        parser.error(f"cannot write {file}: {error.strerror}; choose another place")
+    _print(f"Wrote {file} ({len(text.encode()) / 1000:.0f} kB).")
 
 
 def _chosen(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[tuple[str, list[Claim]]] | None:

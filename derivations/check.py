@@ -1,17 +1,22 @@
 """Judge a formula typed by a user against the definition in ``derivations.steps``; ``keras_bn`` is not involved."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import sympy as sp
-from sympy import Add, Dummy, Expr, Indexed, IndexedBase, Mul, Rational, Sum, Symbol
+from sympy import Add, Dummy, Expr, Indexed, IndexedBase, Mul, Rational, S, Sum, Symbol
 
 from derivations import printing, steps
-from derivations.claim import Claim, Settlement, Verdict
-from derivations.counterexample import Counterexample, search
+from derivations.claim import Claim, Disagreement, Settlement, Verdict
+from derivations.counterexample import Counterexample, Undefined, enclosed
 from derivations.finite_sums import Condition, Setting, Unprovable
 from derivations.formula_parser import FormulaError, Node, parse
+from derivations.formula_points import FormulaPoint, points
+from derivations.formula_ranges import value_range
+from derivations.formula_text import per_element, typed
+from derivations.interval import differ
 from derivations.notation import (
     L,
     Partial,
@@ -59,74 +64,139 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict on a formula."""
+    """The verdict on a formula.
+
+    formula: as it was typed, in the notation of the claim.
+    """
 
     target: str
+    formula: str
     claim: Claim
-    residual: Expr | None  # true − formula, in named quantities
+    residual: Expr | None = None  # true − formula, in named quantities
 
     def text(self) -> str:
         """The verdict in words, first of all the line with it."""
         settlement = self.claim.settlement
         assert settlement is not None
-        sizes = "for every batch size m" + "".join(f", where {c}" for c in settlement.side_conditions)
         if settlement.verdict is Verdict.PROVED:
-            lines = [f"proved {sizes}"]
+            where = " and ".join(settlement.side_conditions)
+            lines = [f"proved where {where}" if where else "proved for every batch size m"]
         elif settlement.verdict is Verdict.REFUTED:
             lines = ["refuted by a counterexample"]
         else:
             lines = [f"not proved: {settlement.reason}"]
-        formula = self.claim.members[0]
-        lines.append(f"  claim              {self.target} = {printing.unicode(formula)}")
+        lines.append(f"  claim              {self.target} = {self.formula}")
         if settlement.counterexample:
             lines += _point_lines(settlement.counterexample)
             lines.append(f"  true value         {settlement.counterexample.right}")
             lines.append(f"  formula's value    {settlement.counterexample.left}")
-        if self.residual is not None and settlement.verdict is not Verdict.PROVED:
+        if self.residual and settlement.verdict is not Verdict.PROVED:
             lines.append(f"  what is missing    {printing.unicode(self.residual)}")
         lines.append(f"  correct            {self.target} = {printing.unicode(self.claim.members[-1])}")
         lines.append(f"  assuming           {', '.join(self.claim.assumptions)}")
-        lines += [f"  {step}" for step in settlement.steps]
+        lines += [f"  {step}" for step in dict.fromkeys(settlement.steps)]
         return "\n".join(lines)
 
 
 def judge(text: str, target: str = "dx", *, weighted: bool = False) -> Judgement:
-    """The verdict on the formula as a statement of the gradient ``target``, for every batch size.
+    """The verdict on the formula as a statement of the gradient ``target``.
+
+    What it divides by and takes roots of must be admissible at some point; where this is not so at every point, a proof
+    names the condition, and a counterexample obeys it.
 
     Raises:
-        FormulaError: the text is no formula, too large, or defined nowhere, such as 0/0.
+        FormulaError: the text is no formula, too large, or defined nowhere, such as 0/0 or sqrt(-1).
 
     >>> print(judge("sum(delta)", "dbeta").text().splitlines()[0])
     proved for every batch size m
+    >>> print(judge("sum(delta)*(m - 1)/(m - 1)", "dbeta").text().splitlines()[0])
+    proved where m − 1 ≠ 0
     >>> print(judge("gamma*s*(delta - mean(delta))").text().splitlines()[0])
     refuted by a counterexample
     """
-    textbook, where = steps.definitions(weighted), steps.setting(weighted)
+    tree = parse(text, weighted=weighted)
     translation = _Translation(text, weighted)
-    formula = translation.expression(parse(text, weighted=weighted)).xreplace({i: k})
+    formula = translation.expression(tree).xreplace({i: k})
+    conditions = translation.open_conditions()
     truth, closed, name = _targets(weighted)[target]
     claim = Claim(
         f"check.{target}",
         "a formula",
         (formula, truth, closed),
-        where,
-        textbook,
+        translation.setting,
+        translation.definitions,
         assumptions=("m ≥ 1", "ε > 0", *(("w ≥ 0", "Σ w > 0") if weighted else ())),
-        conditions=frozenset(translation.conditions),
     ).settle()
-    if claim.verdict is Verdict.NOT_PROVED:
-        claim = _searched(claim)
+    claim = replace(claim, settlement=_where_defined(claim, tree, conditions, weighted))
     residual = None if claim.verdict is Verdict.PROVED else _readable(closed - formula, weighted)
-    return Judgement(name, claim, residual)
+    return Judgement(name, typed(tree), claim, residual)
 
 
-def _searched(claim: Claim) -> Claim:
-    """The claim, refuted by a counterexample if there is one outside of what the normal form covers."""
-    left, right = (claim.definitions.unfold(member) for member in (claim.members[0], claim.members[-1]))
-    if found := search(left, right, claim.setting):
-        settlement = Settlement(Verdict.REFUTED, 0.0, counterexample=found, reason="false at the counterexample")
-        return Claim(**{**vars(claim), "settlement": settlement})
-    return claim
+def _where_defined(claim: Claim, tree: Node, conditions: tuple[str, ...], weighted: bool) -> Settlement:
+    """The settlement for the formula as it was typed: SymPy may have cancelled what is not defined everywhere."""
+    settlement = claim.settlement
+    assert settlement is not None
+    settlement = replace(settlement, side_conditions=conditions)
+    proved, found = settlement.verdict is Verdict.PROVED, settlement.counterexample
+    if not conditions and (proved or found):
+        return settlement
+    gradient = claim.definitions.unfold(claim.members[-1])
+    names = {node.name for node in tree.walk()}
+    shown = {m, x, w, delta, epsilon, *(symbol for symbol in (gamma, beta) if symbol.name in names)}
+    shown |= gradient.free_symbols | ({k} if per_element(tree) else set())
+    first = [FormulaPoint(found.values, weighted=weighted)] if found else []
+    defined = False
+    for point in chain(first, points(tree, weighted=weighted)):
+        try:
+            value, true = point.value(tree), enclosed(gradient, point.values)
+        except Undefined:
+            continue
+        defined = True
+        if differ(value, true):
+            if proved:
+                raise Disagreement(f"{claim.identifier}: proved, but {value} is not {true} at {point.values}")
+            values = {symbol: entry for symbol, entry in point.values.items() if symbol in shown}
+            return replace(
+                settlement, verdict=Verdict.REFUTED, counterexample=Counterexample(values, value, true), reason=""
+            )
+        if proved:
+            return settlement
+    if not defined:
+        reason = f"found no point at which the formula is defined, that is, {' and '.join(conditions)}"
+    elif found or settlement.examination:
+        reason = "neither proof nor counterexample was found"
+    else:
+        reason = settlement.reason
+    return Settlement(Verdict.NOT_PROVED, settlement.seconds, side_conditions=conditions, reason=reason)
+
+
+@dataclass(frozen=True)
+class _Requirement:
+    """What must hold for the formula to be defined; ``summed``: inside of a sum."""
+
+    node: Node
+    relation: str  # "≠ 0", "> 0" or "≥ 0"
+    position: int
+    summed: bool
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it must hold for all elements, not for k alone."""
+        return self.summed and per_element(self.node)
+
+    @property
+    def shown(self) -> str:
+        return typed(self.node, "ⱼ" if self.everywhere else "ₖ")
+
+    @property
+    def text(self) -> str:
+        return f"{self.shown} {self.relation}" + (" for all j" if self.everywhere else "")
+
+    def refusal(self) -> str:
+        if self.relation == "≠ 0":
+            return "the formula is defined nowhere: it divides by something that is identically 0, as in 0/0"
+        rule = "a radicand must be ≥ 0" if self.relation == "≥ 0" else "a radicand that is divided by must be > 0"
+        return f"the formula is defined nowhere: {rule}, and “{self.shown}” never is; check its sign"
 
 
 class _Translation:
@@ -136,14 +206,22 @@ class _Translation:
         self.text = text
         self.share = w[i] / _W if weighted else 1 / m
         self.setting, self.definitions = steps.setting(weighted), steps.definitions(weighted)
-        self.conditions: set[Condition] = set()
+        self._open: dict[tuple[Expr, bool], _Requirement] = {}
+        self._known: dict[tuple[int, bool], Expr] = {}  # by the identity of a node
 
-    def expression(self, node: Node) -> Expr:
+    def expression(self, node: Node, summed: bool = False) -> Expr:
+        """The expression at the element i; ``summed``: inside of a sum."""
+        key = id(node), summed
+        if key not in self._known:
+            self._known[key] = self._expression(node, summed)
+        return self._known[key]
+
+    def _expression(self, node: Node, summed: bool) -> Expr:
         if node.kind == "number":
             return Rational(node.value.numerator, node.value.denominator)
         if node.kind == "name":
             return _NAMES[node.name]
-        parts = [self.expression(part) for part in node.parts]
+        parts = [self.expression(part, summed or node.kind in ("sum", "mean")) for part in node.parts]
         match node.kind:
             case "+":
                 return Add(*parts)
@@ -152,37 +230,62 @@ class _Translation:
             case "-":
                 return -parts[0]
             case "/":
-                self._require(parts[1], "≠ 0", node.position)
-                return parts[0] / parts[1]
+                return self._power(parts[0], Rational(-1), node, summed)
             case "sqrt":
-                return self._power(parts[0], Rational(1, 2), node.position)
+                return self._power(parts[0], Rational(1, 2), node, summed)
             case "**":
                 exponent = Rational(node.value.numerator, node.value.denominator)
-                return self._power(parts[0], exponent, node.position)
+                return self._power(parts[0], exponent, node, summed)
             case "sum":
                 return over_batch(parts[0])
         return over_batch(self.share * parts[0])
 
-    def _power(self, base: Expr, exponent: Expr, position: int) -> Expr:
-        if not exponent.is_Integer:
-            self._require(base, "> 0" if exponent.is_negative else "≥ 0", position)
-        elif exponent.is_negative:
-            self._require(base, "≠ 0", position)
+    def open_conditions(self) -> tuple[str, ...]:
+        """The conditions that hold at some points and not at others."""
+        return tuple(dict.fromkeys(requirement.text for requirement in self._open.values()))
+
+    def _power(self, base: Expr, exponent: Expr, node: Node, summed: bool) -> Expr:
+        rooted = not exponent.is_Integer
+        (inner,) = node.parts
+        if rooted or exponent.is_negative:
+            relation = "≠ 0" if not rooted else "> 0" if exponent.is_negative else "≥ 0"
+            self._require(base, _Requirement(inner, relation, node.position, summed))
+        # A radicand that is nowhere above 0 is 0 wherever its root is defined; SymPy would go on with complex numbers.
+        if rooted and (value_range(inner).high.at <= 0 or self.definitions.unfold(base).is_nonpositive):
+            return S.Zero
         return base**exponent
 
-    def _require(self, expression: Expr, relation: str, position: int) -> None:
-        unfolded = self.definitions.unfold(expression)
+    def _require(self, expression: Expr, required: _Requirement) -> None:
+        node = required.node
+        if required.relation == "≠ 0" and expression != 0 and node.kind in ("*", "-", "/", "**", "sqrt"):
+            for part in node.parts if node.kind != "/" else ():  # a quotient has required it of its divisor
+                self._require(self.expression(part, required.summed), replace(required, node=part))
+            return
+        key = expression, required.everywhere
+        if (known := self._open.get(key)) and known.relation != required.relation:
+            required = replace(required, relation="> 0")  # of ≥ 0, ≠ 0 and > 0 any two come to this
+        holds = value_range(required.node).satisfies(required.relation)
+        if holds is None:
+            holds = self._by_normal_form(self.definitions.unfold(expression), required.relation)
+        if holds is False:
+            raise FormulaError(required.refusal(), self.text, required.position)
+        if holds is None:
+            self._open[key] = required
+
+    def _by_normal_form(self, unfolded: Expr, relation: str) -> bool | None:
+        """Whether the condition holds everywhere or nowhere; None if it may do either."""
+        unfolded = unfolded.xreplace({i: k})
         try:
-            zero = relation != "≥ 0" and self.setting.residual(unfolded) == 0
-        except Unprovable:  # what the normal form does not cover is not claimed to be 0
-            zero = False
-        if zero:
-            raise FormulaError(
-                "the formula is defined nowhere: it divides by something that is identically 0, as in 0/0",
-                self.text,
-                position,
-            )
-        self.conditions.add(Condition(unfolded.xreplace({i: k}), relation))
+            if self.setting.residual(unfolded) == 0:
+                return relation == "≥ 0"
+            if not self.setting.open_conditions([Condition(unfolded, relation)]):
+                return True
+            if not self.setting.open_conditions([Condition(-unfolded, "> 0")]):
+                return False
+            variance = self.definitions.unfold(v)
+            return True if relation == "≥ 0" and self.setting.residual(unfolded, variance) == 0 else None
+        except Unprovable:  # of what the normal form does not cover nothing is claimed
+            return None
 
 
 def _point_lines(found: Counterexample) -> list[str]:

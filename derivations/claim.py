@@ -112,7 +112,7 @@ class Claim:
         try:
             settlement = self._settled_twice()
         except Unprovable as error:
-            settlement = Settlement(Verdict.NOT_PROVED, 0.0, reason=str(error))
+            settlement = Settlement(Verdict.NOT_PROVED, 0.0, reason=error.worded(printing.unicode))
         return replace(self, settlement=replace(settlement, seconds=time.perf_counter() - start))
 
     def line(self) -> str:
@@ -164,8 +164,12 @@ def _settle_equation(left: Expr, right: Expr, setting: Setting, *, equal: bool) 
     residual = setting.residual(left, right)
     if residual == 0:
         moments = len(Add.make_args(setting.normal_form(right)))
-        return Settlement(Verdict.PROVED, 0.0, (f"both sides have one normal form, of {moments} terms",))
+        terms = f"{moments} term{'s' * (moments > 1)}"
+        return Settlement(Verdict.PROVED, 0.0, (f"both sides have one normal form, of {terms}",))
     if found := search(left, right, setting, seed=1):
+        return _refuted(found)
+    # A difference such as (m − 1)·(m − 2)·… vanishes for small sizes.
+    if not equal and (found := search(left, right, setting, sizes=range(5, 17), tries=2)):
         return _refuted(found)
     reason = f"neither proof nor counterexample; the normal form of the difference is {printing.unicode(residual)}"
     return Settlement(Verdict.NOT_PROVED, 0.0, reason=reason)

@@ -49,10 +49,19 @@ def evaluate(expression: Any, values: Values) -> Fraction:
     >>> evaluate(over_batch(x[i]) / m, {m: Fraction(2), x: (Fraction(0), Fraction(3))})
     Fraction(3, 2)
     """
-    value = _Evaluation(values).value(sp.sympify(expression), {})
+    value = enclosed(expression, values)
     if isinstance(value, Interval):
         raise Undefined(f"a root in {expression} is not rational")
     return value
+
+
+def enclosed(expression: Any, values: Values) -> Number:
+    """The value of an expression, exact or, where a root is not rational, between rational numbers.
+
+    Raises:
+        Undefined: a denominator is 0, a radicand negative, an index outside of its range.
+    """
+    return _Evaluation(values).value(sp.sympify(expression), {})
 
 
 def search(
@@ -226,11 +235,8 @@ class _Evaluation:
             return _total(self.value(arg, bound) for arg in e.args)
         if e.is_Mul:
             return reduce(operator.mul, (self.value(arg, bound) for arg in e.args))
-        if e.is_Pow and e.exp.is_Rational and e.exp.q & (e.exp.q - 1) == 0:
+        if e.is_Pow and e.exp.is_Rational and e.exp.q in (1, 2):
             return self._power(e, bound)
-        if isinstance(e, sp.Abs):  # SymPy's for (a²)^(1/2)
-            value = self.value(e.args[0], bound)
-            return value if lower_end(value) >= 0 else value * Fraction(-1)
         if isinstance(e, KroneckerDelta):
             a, b = (self._position(arg, bound) for arg in e.args)
             return Fraction(a == b)
@@ -250,9 +256,7 @@ class _Evaluation:
             raise Undefined(f"1/0 in {e}")
         if e.exp.q > 1 and lower_end(base) < 0:
             raise Undefined(f"the root of {base}")
-        for _ in range(int(e.exp.q).bit_length() - 1):  # a fourth root is the root of a root
-            base = square_root(base)
-        return base ** int(e.exp.p)
+        return (square_root(base) if e.exp.q > 1 else base) ** int(e.exp.p)
 
     def _sum(self, e: Sum, bound: Bound) -> Number:
         positions: list[dict[Symbol, Fraction]] = [{}]

@@ -27,6 +27,7 @@ from derivations.finite_sums import Setting, Unprovable
 from derivations.notation import Definitions
 
 ATTEMPTS = 40  # points drawn until all radicands are squares
+LARGEST = 128  # elements, for a verdict within seconds; what ships needs 26, and each further root doubles the number
 SMALLEST = 2  # elements: with one the variance is 0, and what is divided by it has no value
 
 
@@ -54,7 +55,7 @@ def examine(members: Sequence[Member], setting: Setting, definitions: Definition
     """Whether all members are equal at random points, enough of them to prove that they are the same for every size.
 
     Raises:
-        Unprovable: no point was found at which all members are defined.
+        Unprovable: no point was found at which all members are defined, or too large ones would be needed.
     """
     expressions = [member.value if isinstance(member, Computed) else member for member in members]
     free = [index for index in setting.ranges if any(index in e.free_symbols for e in expressions)]
@@ -66,6 +67,8 @@ def examine(members: Sequence[Member], setting: Setting, definitions: Definition
     degrees, roots, primes = draw.degrees(place)
     first = max(SMALLEST, degrees.elements + len(free))
     sizes = range(first, first + degrees.sizes + 1) if symbols else range(1, 2)
+    if sizes[-1] > LARGEST:
+        raise Unprovable(f"the second proof would need batches of {sizes[-1]} elements; it goes to {LARGEST}")
     bound = degrees.total * 4.0**roots / min(primes)
 
     points = 0

@@ -12,7 +12,7 @@ nothing here calls its ``simplify``, ``doit`` or ``summation``.
 The method decides within these bounds and refuses, by ``Unprovable``, whatever lies outside of them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -22,7 +22,18 @@ from sympy import Add, Expr, Indexed, KroneckerDelta, Mul, Pow, Rational, S, Sum
 
 
 class Unprovable(ValueError):
-    """The expression breaks a precondition of the normal form, which therefore says nothing about it."""
+    """The expression breaks a precondition of the normal form, which therefore says nothing about it.
+
+    Raised with a message, and the expressions that belong in its places {}.
+    """
+
+    def worded(self, show: Callable[[Any], str]) -> str:
+        """The message, its expressions in some notation."""
+        message, *expressions = self.args
+        return message.format(*map(show, expressions)) if expressions else message
+
+    def __str__(self) -> str:
+        return self.worded(str)
 
 
 class Shorthand(Symbol):
@@ -168,7 +179,7 @@ class Setting:
         for condition in sorted(set(conditions), key=lambda c: (c.relation, sp.default_sort_key(c.expression))):
             normal = self.normal_form(condition.expression)
             if normal == 0 and condition.relation != "≥ 0":
-                raise Unprovable(f"the denominator {condition.expression} is identically 0")
+                raise Unprovable("the denominator {} is identically 0", condition.expression)
             factors = Mul.make_args(normal)
             nonzero = condition.relation == "≠ 0" and all(factor.is_nonzero for factor in factors)
             if normal != 0 and not nonzero and not all(map(self._is_positive, factors)):
@@ -212,7 +223,7 @@ def _normal_form(e: Expr, scope: Scope) -> Expr:
     if isinstance(base, Add) and exponent.is_Integer and exponent > 1:
         return _distribute([base] * int(exponent))
     if exponent.is_negative and base == 0:
-        raise Unprovable(f"the denominator {e.base} is identically 0")
+        raise Unprovable("the denominator {} is identically 0", e.base)
     return Pow(base, exponent)
 
 
@@ -304,13 +315,13 @@ def _check_form(e: Expr, enclosing: frozenset[Symbol]) -> None:
         _check_form(e.function, enclosing | bound)
     elif isinstance(e, Pow):
         if not (isinstance(e.exp, Rational) and e.exp.q in (1, 2)):
-            raise Unprovable(f"{e}: exponents must be integers or halves of integers")
+            raise Unprovable("{}: exponents must be integers or halves of integers", e)
         _check_form(e.base, enclosing)
     elif isinstance(e, Add | Mul):
         for arg in e.args:
             _check_form(arg, enclosing)
     else:  # floats, infinities, Abs, Piecewise, Min, …
-        raise Unprovable(f"{e}: {type(e).__name__} is outside of what the normal form covers")
+        raise Unprovable("{} is outside of what the normal form covers", e)
 
 
 def _names(symbols: Iterable[Symbol]) -> str:

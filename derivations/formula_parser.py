@@ -4,12 +4,14 @@
     factor  = ("+" | "-") factor | power      power = atom ["**" factor]
     atom    = number | name | function "(" formula ")" | "(" formula ")"
 
-Exponents are whole or half numbers, such as 2, -1, 0.5 or (-3/2).
+Exponents are whole or half numbers, such as 2, -1, 0.5 or (-3/2); ² and ⁻¹ may stand for ** 2 and ** -1.
 """
 
+import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 from fractions import Fraction
 
 MAX_LENGTH = 2000
@@ -27,12 +29,20 @@ SIZES = {
 }  # fmt: skip
 WEIGHTED_SIZES = {"w": (1, 1), "W": (1, 1)}
 ALIASES = {
-    "dy": "delta", "mean_x": "mu", "inv_std": "s", "δ": "delta", "γ": "gamma", "β": "beta", "μ": "mu", "ε": "epsilon",
+    "dy": "delta", "mean_x": "mu", "inv_std": "s", "v": "var", "x̂": "x_hat", "δ": "delta", "γ": "gamma", "β": "beta",
+    "μ": "mu", "ε": "epsilon",
+}  # fmt: skip
+# What others call these quantities, in lower case.
+MEANT = {
+    "xhat": "x_hat", "x_norm": "x_hat", "z": "x_hat", "n": "m", "batch_size": "m", "eps": "epsilon", "mean_": "mu",
+    "sigma": "1/s", "σ": "1/s", "std": "1/s", "rstd": "s", "rsqrt": "1/sqrt", "variance": "var", "sigma2": "var",
+    "dl": "delta", "dout": "delta", "dldy": "delta", "grad": "delta", "g": "delta", "weight": "gamma", "bias": "beta",
 }  # fmt: skip
 OPERATORS = {"·": "*", "−": "-", "^": "**"}
+SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[^\W\d]\w*)|(?P<operator>\*\*|[-+*/()·−^]))"
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[^\W\d⁰¹²³⁴-⁹][^\W⁰¹²³⁴-⁹]*\u0302?[ᵢⱼₖ]?)|(?P<power>⁻?[⁰¹²³⁴-⁹]+)|(?P<operator>\*\*|[-+*/()·−^]))"
 )
 
 
@@ -54,14 +64,21 @@ class FormulaError(ValueError):
 class Node:
     """One part of a formula.
 
-    kind: "number", "name", "+", "*", "/", "**", "-" (of one operand), or the name of a function.
+    kind: "number", "name", "+", "*", "**", the name of a function, or "-" and "/", which have one operand: a − b is
+    a + (−b) and a/b is a·(/b), so that a long chain is no deep tree. Two that are equal stand for the same.
     """
 
     kind: str
-    position: int
+    position: int = field(compare=False)
     parts: tuple["Node", ...] = ()
-    name: str = ""
+    name: str = ""  # of a number, how it was typed
     value: Fraction = Fraction(0)  # of a number; of a power, its exponent
+
+    def walk(self) -> Iterator["Node"]:
+        """This node and all below it."""
+        yield self
+        for part in self.parts:
+            yield from part.walk()
 
 
 @dataclass(frozen=True)
@@ -98,9 +115,12 @@ class _Parser:
                 start = position + len(self.text[position:]) - len(self.text[position:].lstrip())
                 raise self._error(f"{self.text[start]!r} is not part of a formula", start)
             kind, text = str(match.lastgroup), match[match.lastgroup or 0]
-            kind = OPERATORS.get(text, text) if kind == "operator" else kind
-            tokens.append(_Token(kind, text, match.start(match.lastgroup or 0)))
-            position = match.end()
+            start, position = match.start(kind), match.end()
+            if kind == "power":  # s² as s**2
+                text = text.translate(SUPERSCRIPTS)
+                tokens += [_Token("**", "**", start)] + [_Token("-", "-", start)] * text.startswith("-")
+                kind, text = "number", text.lstrip("-")
+            tokens.append(_Token(OPERATORS.get(text, text) if kind == "operator" else kind, text, start))
         return [*tokens, _Token("end", "", len(self.text.rstrip()))]
 
     def _error(self, message: str, position: int) -> FormulaError:
@@ -147,11 +167,13 @@ class _Parser:
         return parts[0] if len(parts) == 1 else Node("+", position, tuple(parts))
 
     def _product(self) -> Node:
-        node = self._factor()
+        parts = [self._factor()]
+        position = parts[0].position
         while self.token.kind in ("*", "/"):
             operator = self._take()
-            node = Node(operator.kind, operator.position, (node, self._factor()))
-        return node
+            part = self._factor()
+            parts.append(part if operator.kind == "*" else Node("/", operator.position, (part,)))
+        return parts[0] if len(parts) == 1 else Node("*", position, tuple(parts))
 
     def _factor(self) -> Node:
         if self.token.kind in ("+", "-"):
@@ -179,15 +201,17 @@ class _Parser:
                 return node.value
             case "-":
                 return -self._constant(node.parts[0])
-            case "/" if divisor := self._constant(node.parts[1]):
-                return self._constant(node.parts[0]) / divisor
+            case "/" if divisor := self._constant(node.parts[0]):
+                return Fraction(1) / divisor
+            case "*":
+                return math.prod(map(self._constant, node.parts), start=Fraction(1))
         raise self._error("an exponent must be a number, such as 2, -1, 0.5 or (-3/2)", node.position)
 
     def _atom(self) -> Node:
         token = self._take()
         match token.kind:
             case "number":
-                return Node("number", token.position, value=self._number(token))
+                return Node("number", token.position, name=token.text, value=self._number(token))
             case "name" if token.text in FUNCTIONS:
                 self._expect("(", f"after {token.text}")
                 inner = self._deeper(self._sum)
@@ -196,9 +220,7 @@ class _Parser:
             case "name":
                 name = ALIASES.get(token.text, token.text)
                 if name not in self.names:
-                    known = ", ".join([*self.names, *FUNCTIONS])
-                    hint = "; w and W are known with --weighted" if name in WEIGHTED_SIZES else ""
-                    raise self._error(f"there is no {token.text!r}: known are {known}{hint}", token.position)
+                    raise self._error(self._unknown(token.text), token.position)
                 if self.token.kind == "(":
                     raise self._error(f"{token.text} is no function: write * to multiply", self.token.position)
                 return Node("name", token.position, name=name)
@@ -208,6 +230,16 @@ class _Parser:
                 return inner
         found = f"{token.text!r}" if token.text else "the end"
         raise self._error(f"expected a number, a name or '(', found {found}", token.position)
+
+    def _unknown(self, name: str) -> str:
+        known = [*self.names, *FUNCTIONS]
+        if name in WEIGHTED_SIZES:
+            return f"there is no {name!r} without weights: w and W are known with --weighted"
+        bare = name.rstrip("ᵢⱼₖ")  # such as δₖ, as results are printed
+        close = get_close_matches(name, [*known, *ALIASES], n=1, cutoff=0.75)
+        meant = MEANT.get(name.lower()) or ALIASES.get(bare) or (bare if bare in known else next(iter(close), ""))
+        guess = f"did you mean {meant}? " if meant else ""
+        return f"there is no {name!r}: {guess}known are {', '.join(known)}"
 
     def _number(self, token: _Token) -> Fraction:
         mantissa, _, exponent = token.text.lower().partition("e")
@@ -242,9 +274,12 @@ class _Parser:
                     size = size.plus(part)
                     self._check_terms(size, node)
             case "*":
-                size = parts[0].times(parts[1])
+                size = parts[0]
+                for part, factor in zip(parts[1:], node.parts[1:], strict=True):
+                    size = size.times(part)
+                    self._check_terms(size, factor)
             case "/":
-                size = parts[0].times(parts[1].inverse())
+                size = parts[0].inverse()
             case "**":
                 base = parts[0] if node.value >= 0 else parts[0].inverse()
                 size = _Size()

@@ -49,6 +49,11 @@ def lower_end(value: Number) -> Fraction:
     return _ends(value)[0]
 
 
+def upper_end(value: Number) -> Fraction:
+    """A rational number that is not below the value."""
+    return _ends(value)[1]
+
+
 def square_root(value: Number) -> Number:
     """The root of a value ≥ 0, exact if it is rational."""
     if isinstance(value, Interval):

@@ -22,7 +22,7 @@ _LATEX = {
 }  # fmt: skip
 _LETTERS = "jlhpq"  # of nested sums, from the outside
 _SUBSCRIPTS = str.maketrans("hijklmnpqrt0123456789", "ₕᵢⱼₖₗₘₙₚqᵣₜ₀₁₂₃₄₅₆₇₈₉")
-_SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 def unicode(expression: Any) -> str:
@@ -82,6 +82,9 @@ class _Unicode(StrPrinter):
     def _print_Indexed(self, e: sp.Indexed) -> str:
         return self._print(e.base.label) + ",".join(map(self._subscript, e.indices))
 
+    def _print_Abs(self, e: Expr) -> str:
+        return f"|{self._print(e.args[0])}|"
+
     def _print_KroneckerDelta(self, e: Expr) -> str:
         return "[{} = {}]".format(*(self._print(arg) for arg in e.args))
 
@@ -125,7 +128,7 @@ class _Unicode(StrPrinter):
         if e.exp == -1:
             return "1/" + self._factor(e.base)
         if e.exp.is_Integer:
-            return self._factor(e.base) + str(e.exp).translate(_SUPERSCRIPTS)
+            return self._factor(e.base) + str(e.exp).translate(SUPERSCRIPTS)
         return f"{self._factor(e.base)}^({str(e.exp).replace('-', '−')})"
 
     def _factor(self, e: Expr, last: bool = False) -> str:

@@ -95,7 +95,8 @@ def summary_text(claims: Iterable[Claim], seconds: float) -> str:
     ]
     if bounds:
         verdicts += f"; settled twice, a false claim passes the second proof with a probability below {max(bounds):.0e}"
-    return "\n".join((f"{counts.total()} claims: {verdicts or 'none'}; {seconds:.1f} s.", *LIMITS))
+    number = "1 claim" if counts.total() == 1 else f"{counts.total()} claims"
+    return "\n".join((f"{number}: {verdicts or 'none'}; {seconds:.1f} s.", *LIMITS))
 
 
 def records(claims: Iterable[Claim]) -> list[dict[str, object]]:

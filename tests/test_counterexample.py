@@ -54,11 +54,6 @@ def test_other_functions_are_refused():
         evaluate(sp.floor(x[k] / 2), POINT)
 
 
-def test_fourth_roots_and_absolute_values():
-    assert evaluate(sp.Abs(-m), {m: Fraction(3)}) == 3
-    assert evaluate(sp.Pow(m, sp.Rational(1, 4)), {m: Fraction(16)}) == 2
-
-
 def test_no_counterexample_to_a_true_identity():
     assert search(TEXTBOOK.unfold(Partial(v, x[k])), TEXTBOOK.unfold(2 * (x[k] - mu) / m), SETTING) is None
 

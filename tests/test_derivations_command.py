@@ -86,18 +86,44 @@ def test_the_steps_of_one_claim(capsys: pytest.CaptureFixture[str]):
     assert "The mean depends on x_k too" in printed
     assert "both sides have one normal form" in printed
     assert re.search(r"a false claim passes with a probability below \de-1[3-9]", printed)
-    assert "1 claims: 1 proved" in printed
+    assert "1 claim: 1 proved" in printed
 
 
-def test_an_unknown_claim_and_a_file_that_cannot_be_written(tmp_path: Path):
-    for arguments, message in (
-        (["prove", "steps.nonsense"], "there is no claim steps.nonsense"),
-        (["prove", "steps.mean", "--json", str(tmp_path / "no" / "file")], "cannot write"),
-    ):
-        done = run(*arguments)
-        assert done.returncode == 2
-        assert message in done.stderr
-        assert "Traceback" not in done.stderr
+def test_an_unknown_claim():
+    done = run("prove", "steps.nonsense")
+    assert done.returncode == 2
+    assert "there is no claim steps.nonsense" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("option", [["prove", "--json"], ["report", "--html"], ["report", "--markdown"]])
+def test_a_file_that_cannot_be_written_is_found_before_the_work(
+    option: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(command, "_chosen", lambda *arguments: pytest.fail("the work has begun"))
+    (tmp_path / "kept").write_text("", encoding="utf-8")
+
+    def error(file: Path) -> str:
+        with pytest.raises(SystemExit) as caught:
+            command.main([*option, str(file)])
+        assert caught.value.code == 2
+        return capsys.readouterr().err
+
+    assert f"there is no directory {tmp_path / 'no'}; create it first" in error(tmp_path / "no" / "file")
+    assert f"there is no directory {tmp_path / 'kept'};" in error(tmp_path / "kept" / "file")
+    assert f"cannot write {tmp_path}: it is a directory; name a file in it" in error(tmp_path)
+    monkeypatch.setattr("os.access", lambda *arguments: False)  # root may write anywhere
+    for name in ("kept", "new"):
+        assert "no permission; choose a place where you may write" in error(tmp_path / name)
+
+
+def test_what_was_written_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(command, "FAMILIES", {"steps": "derivations.steps"})
+    files = [tmp_path / "page.html", tmp_path / "text.md"]
+    assert command.main(["report", "--no-mutants", "--html", str(files[0]), "--markdown", str(files[1])]) == 0
+    printed = capsys.readouterr().out
+    for file in files:
+        assert f"Wrote {file} ({file.stat().st_size / 1000:.0f} kB)." in printed
 
 
 def test_list_settles_nothing(capsys: pytest.CaptureFixture[str]):
@@ -127,6 +153,14 @@ def test_a_formula_that_begins_with_a_minus():
     done = run("check", "-gamma*s*sum(delta)", "--target", "dmean")
     assert done.returncode == 0, done.stderr
     assert "proved" in done.stdout
+
+
+def test_a_formula_that_is_defined_nowhere_is_refused():
+    done = run("check", "--target", "dx_hat", "-gamma*delta*sqrt(-1)**2")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "defined nowhere" in done.stderr
+    assert done.stderr.splitlines()[2].index("^") == done.stderr.splitlines()[1].index("sqrt")
 
 
 def test_check_points_at_the_character():

@@ -1,0 +1,65 @@
+"""A formula as it was typed, in the field's notation: nothing is cancelled, multiplied out or reordered."""
+
+from sympy import Symbol
+
+from derivations import printing
+from derivations.formula_parser import FUNCTIONS, Node
+
+ELEMENTS = ("x", "delta", "x_hat", "w")  # the names that have a value for each element
+_NAMES = {"x_hat": "xhat", "var": "v"}
+_LOOSE, _TIGHT, _POWER, _ATOM = range(4)  # how strongly a node binds
+_BINDING = {"+": _LOOSE, "-": _LOOSE, "*": _TIGHT, "**": _POWER}
+
+
+def typed(node: Node, index: str = "ₖ") -> str:
+    """The formula; an element outside of any sum carries the index.
+
+    >>> from derivations.formula_parser import parse
+    >>> print(typed(parse("gamma*s*(delta - mean(delta*x_hat)) + 0/(m - 1)**2")))
+    γ·s·(δₖ − mean(δ·x̂)) + 0/(m − 1)²
+    """
+    match node.kind:
+        case "number":
+            return node.name
+        case "name":
+            name = printing.symbol_name(Symbol(_NAMES.get(node.name, node.name)))
+            return name + index if node.name in ELEMENTS else name
+        case "+":
+            first, *others = node.parts
+            return _signed(first, index) + "".join(
+                f" − {_factor(part.parts[0], index)}" if part.kind == "-" else f" + {_factor(part, index)}"
+                for part in others
+            )
+        case "-":
+            return f"−{_factor(node.parts[0], index)}"
+        case "*":
+            first, *others = node.parts
+            return _signed(first, index) + "".join(
+                f"/{_factor(part.parts[0], index, _POWER)}" if part.kind == "/" else f"·{_factor(part, index, _POWER)}"
+                for part in others
+            )
+        case "**":
+            base = _factor(node.parts[0], index, _ATOM)
+            exponent = str(node.value)
+            if node.value.denominator == 1:
+                return base + exponent.translate(printing.SUPERSCRIPTS)
+            return f"{base}^({exponent.replace('-', '−')})"
+    return f"{node.kind}({typed(node.parts[0], '' if node.kind != 'sqrt' else index)})"
+
+
+def per_element(node: Node) -> bool:
+    """Whether there is a value for each element, outside of any sum."""
+    if node.kind in FUNCTIONS and node.kind != "sqrt":
+        return False
+    return node.name in ELEMENTS if node.kind == "name" else any(map(per_element, node.parts))
+
+
+def _signed(node: Node, index: str) -> str:
+    """As the first of several, where a minus needs no brackets."""
+    return typed(node, index) if node.kind == "-" else _factor(node, index)
+
+
+def _factor(node: Node, index: str, binding: int = _TIGHT) -> str:
+    """The node, in brackets where it binds less strongly than is needed."""
+    text = typed(node, index)
+    return f"({text})" if _BINDING.get(node.kind, _ATOM) < binding else text
