@@ -5,7 +5,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
@@ -13,6 +14,7 @@ from typing import NoReturn
 from derivations import FAMILIES, WITHOUT_TENSORFLOW, document, mutants, report, steps
 from derivations.check import TARGETS, FormulaError, judge
 from derivations.claim import Claim, all_as_expected
+from derivations.second_process import graphs_ahead
 
 COMMANDS = ("prove", "list", "check", "report")
 STATUS = "Exit status: 0 if every verdict is as it should be, 1 if something is refuted or not proved, 2 for bad input."
@@ -103,20 +105,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _prove(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     start = time.perf_counter()
-    chosen = _chosen(parser, options)
-    if chosen is None:
-        return 2
     settled: list[Claim] = []
-    count = sum(len(claims) for _, claims in chosen)
-    for name, claims in chosen:
+    for name, claims, verdicts in _settled(parser, options):
         _print(report.heading_text(report.TITLES[name], claims) + "\n")
         if name == "steps":
             _print(report.definitions_text(steps.definitions(), latex=options.latex) + "\n")
-        for claim in claims:
-            _progress(f"{len(settled) + 1} of {count}: {claim.identifier}")
-            settled.append(claim.settle())
-            _progress("")
-            _print(report.claim_text(settled[-1], len(settled), latex=options.latex, steps=options.steps))
+        for claim in verdicts:
+            settled.append(claim)
+            _print(report.claim_text(claim, len(settled), latex=options.latex, steps=options.steps))
         _print("")
     _print(report.summary_text(settled, time.perf_counter() - start))
     if options.json is not None:
@@ -125,11 +121,10 @@ def _prove(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
 
 
 def _list(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
-    chosen = _chosen(parser, options)
-    for _, claims in chosen or []:
+    for _, claims in _chosen(parser, _names(options)):
         for claim in claims:
             _print(f"{claim.identifier}\n    {claim.statement}")
-    return 2 if chosen is None else 0
+    return 0
 
 
 def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
@@ -143,13 +138,7 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
 
 
 def _report(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
-    chosen = _chosen(parser, options)
-    if chosen is None:
-        return 2
-    settled = []
-    for claim in (claim for _, claims in chosen for claim in claims):
-        _progress(claim.identifier)
-        settled.append(claim.settle())
+    settled = [claim for *_, verdicts in _settled(parser, options) for claim in verdicts]
     tallies = [] if options.no_mutants else mutants.tallies(_progress)
     _progress("")
     if options.html is None and options.markdown is None:
@@ -179,9 +168,34 @@ def _write(parser: argparse.ArgumentParser, file: Path, text: str) -> None:
     _print(f"Wrote {file} ({len(text.encode()) / 1000:.0f} kB).")
 
 
-def _chosen(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[tuple[str, list[Claim]]] | None:
-    """The claims asked for, by family; None, after a message, if what they are about cannot be imported."""
-    names: list[str] = options.names or [name for name in FAMILIES if not (options.no_graphs and name == "graphs")]
+def _names(options: argparse.Namespace) -> list[str]:
+    """The families and claims asked for."""
+    return options.names or [name for name in FAMILIES if not (options.no_graphs and name == "graphs")]
+
+
+def _settled(
+    parser: argparse.ArgumentParser, options: argparse.Namespace
+) -> Iterator[tuple[str, list[Claim], Iterable[Claim]]]:
+    """For each family asked for its name, its claims, and the same, settled one by one."""
+    names = _names(options)
+    with graphs_ahead() if "graphs" in names else nullcontext() as graphs:
+        for family, claims in _chosen(parser, [name for name in names if name != "graphs"]):
+            yield family, claims, map(_settle, claims)
+        if graphs is not None:
+            settled = graphs(_progress)
+            _progress("")
+            yield "graphs", settled, settled
+
+
+def _settle(claim: Claim) -> Claim:
+    _progress(claim.identifier)
+    settled = claim.settle()
+    _progress("")
+    return settled
+
+
+def _chosen(parser: argparse.ArgumentParser, names: Sequence[str]) -> list[tuple[str, list[Claim]]]:
+    """The claims of these names, by family."""
     families = dict.fromkeys(name.split(".")[0] for name in names)
     if unknown := [name for name in families if name not in FAMILIES]:
         parser.error(f"there is no family {', '.join(unknown)}: choose from {', '.join(FAMILIES)}")
@@ -190,8 +204,7 @@ def _chosen(parser: argparse.ArgumentParser, options: argparse.Namespace) -> lis
         try:
             claims = _claims(family)
         except ImportError as error:
-            print(f"cannot import the functions to be proved: {error}", file=sys.stderr)
-            return None
+            parser.exit(2, f"cannot import the functions to be proved: {error}\n")
         wanted = [claim for claim in claims if family in names or claim.identifier in names]
         missing = [n for n in names if n.split(".")[0] == family != n and n not in {c.identifier for c in claims}]
         if missing:

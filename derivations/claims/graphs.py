@@ -30,13 +30,17 @@ GUARD = {True: "the statistics are found reliable", False: "the statistics are f
 
 @dataclass(frozen=True)
 class GraphClaim(Claim):
-    """A claim on an output of a graph. The same expression, met in another graph, is not proved a second time."""
+    """A claim on an output of a graph. The same expression, met in another graph of the engine, is not proved twice.
 
+    Of another engine it is: the claims of the two engines may be settled by two processes.
+    """
+
+    engine: str = ""
     _proved: ClassVar[dict[Any, tuple[str, Settlement]]] = {}
 
     def _settled_twice(self) -> Settlement:
         values = tuple(member.value if isinstance(member, Computed) else member for member in self.members)
-        key = values, id(self.setting), self.definitions, self.conditions
+        key = self.engine, values, id(self.setting), self.definitions, self.conditions
         if key in self._proved:
             name, settlement = self._proved[key]
             return replace(settlement, steps=(f"this is, term by term, the expression of {name}, proved there",))
@@ -80,6 +84,7 @@ def _claims(graph: Graph, traced: Traced) -> Iterator[Claim]:
             in_words=("Proved is the traced graph, not what compilers make of it.",),
             conditions=frozenset(c._replace(expression=c.expression.xreplace(given)) for c in found.conditions),
             axioms=axioms,
+            engine=graph.engine,
         )
 
 
