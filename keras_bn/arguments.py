@@ -4,6 +4,8 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 # Arguments of older built-in layers that choose an implementation or are gone; they change no result.
 LEGACY = ("fused", "adjustment", "_scope")
 
@@ -28,7 +30,7 @@ def axes(value: Any) -> tuple[int, ...]:
 
 def flag(name: str, value: Any) -> None:
     """True or False: a word such as "no" would count as true."""
-    if not isinstance(value, bool):
+    if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False. Received: {name}={value!r}.")
 
 
