@@ -178,8 +178,10 @@ def _settled(
 ) -> Iterator[tuple[str, list[Claim], Iterable[Claim]]]:
     """For each family asked for its name, its claims, and the same, settled one by one."""
     names = _names(options)
-    with graphs_ahead() if "graphs" in names else nullcontext() as graphs:
-        for family, claims in _chosen(parser, [name for name in names if name != "graphs"]):
+    # Where single graphs are named beside all of them, these are looked up one by one.
+    whole = "graphs" in names and not any(name.startswith("graphs.") for name in names)
+    with graphs_ahead() if whole else nullcontext() as graphs:
+        for family, claims in _chosen(parser, [name for name in names if not (whole and name == "graphs")]):
             yield family, claims, map(_settle, claims)
         if graphs is not None:
             settled = graphs(_progress)

@@ -25,19 +25,11 @@ def typed(node: Node, index: str = "ₖ") -> str:
             name = printing.symbol_name(Symbol(_NAMES.get(node.name, node.name)))
             return name + index if node.name in ELEMENTS else name
         case "+":
-            first, *others = node.parts
-            return _signed(first, index) + "".join(
-                f" − {_factor(part.parts[0], index)}" if part.kind == "-" else f" + {_factor(part, index)}"
-                for part in others
-            )
+            return _chain(node, index, " + ", "-", " − ", _TIGHT)
         case "-":
             return f"−{_factor(node.parts[0], index)}"
         case "*":
-            first, *others = node.parts
-            return _signed(first, index) + "".join(
-                f"/{_factor(part.parts[0], index, _POWER)}" if part.kind == "/" else f"·{_factor(part, index, _POWER)}"
-                for part in others
-            )
+            return _chain(node, index, "·", "/", "/", _POWER)
         case "**":
             base = _factor(node.parts[0], index, _ATOM)
             exponent = str(node.value)
@@ -54,9 +46,14 @@ def per_element(node: Node) -> bool:
     return node.name in ELEMENTS if node.kind == "name" else any(map(per_element, node.parts))
 
 
-def _signed(node: Node, index: str) -> str:
-    """As the first of several, where a minus needs no brackets."""
-    return typed(node, index) if node.kind == "-" else _factor(node, index)
+def _chain(node: Node, index: str, operator: str, inverted: str, inverse: str, binding: int) -> str:
+    """A sum or a product; ``inverse`` stands before a part of the kind ``inverted``. A minus at the start is bare."""
+    first, *others = node.parts
+    text = typed(first, index) if first.kind == "-" else _factor(first, index)
+    for part in others:
+        sign, factor = (inverse, part.parts[0]) if part.kind == inverted else (operator, part)
+        text += sign + _factor(factor, index, binding)
+    return text
 
 
 def _factor(node: Node, index: str, binding: int = _TIGHT) -> str:

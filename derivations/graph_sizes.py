@@ -118,12 +118,12 @@ class SizeOperations:
         own = operation.get_attr("shrink_axis_mask") == (1 << len(first)) - 1 and first == [0] * len(first)
         return len(first) if own and sizes[: len(first)] == [1] * len(first) else None
 
-    def few_of(self, operation: Any, sizes: list[Expr], begin: Value, end: Value, step: Value) -> int | None:
+    def few_of(self, operation: Any, sizes: list[Expr], step: Value) -> int | None:
         """Which axis of unknown size a slice leaves every n-th entry of; None if it does something else."""
-        first, strides = (list(integers(array)) for array in (begin, step))
+        strides = list(integers(step))
         if any(operation.get_attr(f"{name}_mask") for name in ("shrink_axis", "ellipsis", "new_axis")):
             return None
-        few = len(first) - 1
+        few = len(strides) - 1
         whole = operation.get_attr("begin_mask") & operation.get_attr("end_mask") == (2 << few) - 1
         spread = strides[:few] == [1] * few and strides[few] != 1
         return None if not (whole and spread) or sizes[few].is_Integer else few

@@ -231,7 +231,7 @@ class Interpretation(Kernels, SizeOperations, GraphWalk):
             return self.slice_of_sizes(operation, value, begin, end, step)
         if (own := self.single_entry(operation, value.sizes(), begin)) is not None:
             return replace(value, axes=value.axes[own:])
-        if (few := self.few_of(operation, value.sizes(), begin, end, step)) is not None:
+        if (few := self.few_of(operation, value.sizes(), step)) is not None:
             return Few((*value.axes[:few], self.sizes.axis(UNKNOWN), *value.axes[few + 1 :]))
         position, head = self.cut_of(operation, value.sizes(), begin, end, step)
         return axes.cut(value, position, head=head, sizes=self.sizes)

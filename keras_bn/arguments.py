@@ -28,10 +28,11 @@ def axes(value: Any) -> tuple[int, ...]:
     return checked if isinstance(checked, tuple) else (checked,)
 
 
-def flag(name: str, value: Any) -> None:
+def flags(**values: Any) -> None:
     """True or False: a word such as "no" would count as true."""
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False. Received: {name}={value!r}.")
+    for name, value in values.items():
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{name} must be True or False. Received: {name}={value!r}.")
 
 
 def momentum(name: str, value: Any, *, optional: bool = False) -> None:

@@ -99,14 +99,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
         **kwargs: Any,
     ) -> None:
         axis = arguments.axis(axis)
-        for name, value in (
-            ("center", center),
-            ("scale", scale),
-            ("renorm", renorm),
-            ("synchronized", synchronized),
-            ("unbiased_variance", unbiased_variance),
-        ):
-            arguments.flag(name, value)
+        arguments.flags(
+            center=center,
+            scale=scale,
+            renorm=renorm,
+            synchronized=synchronized,
+            unbiased_variance=unbiased_variance,
+        )
         arguments.momentum("momentum", momentum, optional=True)
         arguments.momentum("renorm_momentum", renorm_momentum)
         arguments.epsilon(epsilon)

@@ -315,7 +315,7 @@ PLANTED: list[tuple[Any, str, str, str, str, str | None]] = [
     (fused, "_unweighted", "- tf.square(mean)", "", "fused.wide.kernel", "new_moving_variance"),
     (fused, "_weighted", "route = ", "route = 2 * ", "fused.wide.masked.kernel", "d_x"),
     (fused, "_unweighted", "- tf.square(mean)", "", "fused.kernel", "d_x"),
-    (fused, "_unweighted", '"reserve_space_2": variance', '"reserve_space_2": mean', "fused.kernel", "d_gamma"),
+    (fused, "_unweighted", "(mean, variance, variance)", "(mean, mean, variance)", "fused.kernel", "d_gamma"),
     (fused, "_own_statistics", " * batch.biased()", "", "fused.half.kernel", "new_moving_variance"),
     (column_sums, "squares", "tf.reduce_sum(", "2 * tf.reduce_sum(", "fused.wide.kernel", "y"),
     (column_sums, "weighted", "weights[", "2 * weights[", "fused.kernel", "new_moving_mean"),
@@ -327,7 +327,7 @@ PLANTED: list[tuple[Any, str, str, str, str, str | None]] = [
     (fused, "_weighted", "route = ", "route = 2 * ", "fused.masked.kernel", "d_x"),
     (fused, "_weighted", "route = ", "route = 2 * ", "fused.masked.closed_form", None),  # the other branch
     (fused, "_weighted", "slope, offset, epsilon=0.0", "slope, offset, epsilon=epsilon", "fused.masked.kernel", "d_x"),
-    (fused, "_weighted", '"reserve_space_2": variance', '"reserve_space_2": mean', "fused.masked.kernel", "d_gamma"),
+    (fused, "_weighted", "(mean, variance, variance)", "(mean, mean, variance)", "fused.masked.kernel", "d_gamma"),
     (fused, "_weighted", "batch.squared_difference(x, mean)", "tf.square(x)", "fused.masked.kernel", "y"),
     (batch.TensorBatch, "over_count", "/ self._divisor", "/ (2 * self._divisor)", "fused.masked.kernel", "y"),
     (training, "through_statistics", "scale * d_beta", "d_beta", "fused.masked.kernel", "d_x"),

@@ -102,8 +102,8 @@ def _unweighted(batch: TensorBatch, rows: tf.Tensor, gamma: tf.Tensor, beta: tf.
     mean = batch.over_count(column_sums.weighted(x, tf.ones([tf.shape(x)[0], 1])))
     variance = batch.over_count(column_sums.squares(x)) - tf.square(mean)
     y = inference(rows, mean, variance, gamma, beta, epsilon=epsilon)
-    reserved = {"reserve_space_1": mean, "reserve_space_2": variance, "reserve_space_3": variance}
-    return (y, mean, variance), _gradients_of_training(rows, gamma, reserved, epsilon)
+    gradients = _gradient_kernel(rows, gamma, (mean, variance, variance), epsilon, is_training=True)
+    return (y, mean, variance), gradients
 
 
 def _own_statistics(batch: TensorBatch, rows: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> Kernels:
@@ -114,17 +114,20 @@ def _own_statistics(batch: TensorBatch, rows: tf.Tensor, gamma: tf.Tensor, beta:
     kernel = tf.raw_ops.FusedBatchNormV3(
         x=rows, scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon, is_training=True
     )
-    reserved = {f"reserve_space_{i}": getattr(kernel, f"reserve_space_{i}") for i in (1, 2, 3)}
-    statistics = kernel.y, kernel.batch_mean, kernel.batch_variance * batch.biased()
-    return statistics, _gradients_of_training(rows, gamma, reserved, epsilon)
+    reserved = kernel.reserve_space_1, kernel.reserve_space_2, kernel.reserve_space_3
+    gradients = _gradient_kernel(rows, gamma, reserved, epsilon, is_training=True)
+    return (kernel.y, kernel.batch_mean, kernel.batch_variance * batch.biased()), gradients
 
 
-def _gradients_of_training(
-    rows: tf.Tensor, gamma: tf.Tensor, reserved: dict[str, tf.Tensor], epsilon: float
+def _gradient_kernel(
+    rows: tf.Tensor, gamma: tf.Tensor, reserved: tuple[tf.Tensor, ...], epsilon: float, *, is_training: bool
 ) -> Callable[[tf.Tensor], Gradients]:
+    """The kernel that returns the gradients; what is reserved for it are mean, variance, and once more the variance."""
+
     def gradients(dy: tf.Tensor) -> Gradients:
+        spaces = {f"reserve_space_{i}": space for i, space in enumerate(reserved, 1)}
         return tf.raw_ops.FusedBatchNormGradV3(
-            y_backprop=dy, x=rows, scale=gamma, **reserved, epsilon=epsilon, is_training=True
+            y_backprop=dy, x=rows, scale=gamma, **spaces, epsilon=epsilon, is_training=is_training
         )[:3]
 
     return gradients
@@ -141,14 +144,11 @@ def _weighted(batch: TensorBatch, rows: tf.Tensor, gamma: tf.Tensor, beta: tf.Te
     weights = batch.row_weights
     mean = batch.over_count(column_sums.weighted(x, weights))
     variance = batch.over_count(column_sums.weighted(batch.squared_difference(x, mean), weights))
-    given = {"epsilon": epsilon, "is_training": False}
     y = inference(rows, mean, variance, gamma, beta, epsilon=epsilon)
+    of_constants = _gradient_kernel(rows, gamma, (mean, variance, variance), epsilon, is_training=False)
 
     def gradients(dy: tf.Tensor) -> Gradients:
-        reserved = {"reserve_space_1": mean, "reserve_space_2": variance, "reserve_space_3": variance}
-        dx, d_gamma, d_beta, *_ = tf.raw_ops.FusedBatchNormGradV3(
-            y_backprop=dy, x=rows, scale=gamma, **reserved, **given
-        )
+        dx, d_gamma, d_beta = of_constants(dy)
         none = tf.zeros_like(mean)
         saved = training_formulas.Saved(mean, none, batch.inverse_root(variance + epsilon))
         slope, offset = training_formulas.through_statistics(batch, d_gamma, d_beta, none, none, gamma, saved)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bn import masking, moving_state
+from keras_bn import arguments, masking, moving_state
 from keras_bn.batch import TensorBatch
 from keras_bn.engines import closed_form
 from keras_bn.engines.closed_form import Fallback
@@ -165,7 +165,7 @@ def _recording_call(layer: keras.layers.BatchNormalization, accumulator: _Accumu
         x = tf.convert_to_tensor(inputs)
         if not x.dtype.is_floating:
             x = tf.cast(x, layer.compute_dtype)
-        axes = layer.axis if isinstance(layer.axis, tuple) else (layer.axis,)
+        axes = arguments.axes(layer.axis)
         shape = tuple(layer.moving_mean.shape)
         weights = None
         if mask is not None:
