@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_bn import BatchNormalization, convert, revert
-from keras_bn.model_tools.rebuilding import all_layers
+from keras_bn.model_tools.copying_models import all_layers
 from tests import applications
 
 BUILT_IN = keras.layers.BatchNormalization

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from keras_bn import BatchNormalization, BatchNormMonitor
-from keras_bn.model_tools import monitoring
-from keras_bn.model_tools.monitoring import QUANTITIES
+from keras_bn.model_tools import monitoring_picture
+from keras_bn.model_tools.watched_layers import QUANTITIES
 
 KINDS = [keras.layers.BatchNormalization, BatchNormalization]
 # The variance and the mean of channel 1 differ from those of a new layer.
@@ -134,7 +134,9 @@ def test_picture(tmp_path):
 def test_a_picture_of_what_is_frozen_or_not_finite(tmp_path):
     pytest.importorskip("matplotlib", reason="Matplotlib is an optional extra")
     values = {quantity: [1.0, float("nan"), float("inf")] for quantity in QUANTITIES}
-    monitoring.draw({"a": values, "b": {quantity: [float("nan")] * 3 for quantity in QUANTITIES}}, tmp_path / "bn.png")
+    monitoring_picture.draw(
+        {"a": values, "b": {quantity: [float("nan")] * 3 for quantity in QUANTITIES}}, tmp_path / "bn.png"
+    )
     assert (tmp_path / "bn.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bn.model_tools import health, rebuilding
+from keras_bn.model_tools import copying_models, inspection
 from keras_bn.model_tools.folding import fold
 from keras_bn.model_tools.keras_conversion import check_options, convert, revert
 from keras_bn.model_tools.recalibration import recalibrate
@@ -251,17 +251,17 @@ def _inspect(model: keras.Model) -> Outcome:
     if not rows:
         say(f"{model.name} has no batch normalization.")
         return Outcome(0)
-    say(health.table(rows))
+    say(inspection.table(rows))
     bad = [row for row in rows if row.verdict != "ok"]
     say(f"{len(rows)} batch normalizations, {len(rows) - len(bad)} of them ok")
     return Outcome(0)
 
 
-def _examined(model: keras.Model) -> list[health.Health]:
-    layers = [layer for layer in rebuilding.all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
+def _examined(model: keras.Model) -> list[inspection.Health]:
+    layers = [layer for layer in copying_models.all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
     names = [layer.name for layer in layers]
     return [
-        health.examine(layer, layer.name if names.count(layer.name) == 1 else layer.path)
+        inspection.examine(layer, layer.name if names.count(layer.name) == 1 else layer.path)
         for layer in layers
         if layer.built
     ]

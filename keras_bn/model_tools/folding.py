@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from keras_bn.layer import BatchNormalization
-from keras_bn.model_tools import exchanging, linear_layers, rebuilding
-from keras_bn.model_tools.health import as_array
+from keras_bn.model_tools import copying_models, linear_layers, replacing_layers
+from keras_bn.model_tools.inspection import as_array
 from keras_bn.model_tools.keras_conversion import is_batch_normalization, is_built_in
 from keras_bn.model_tools.linear_layers import Linear
 from keras_bn.progress import task
@@ -106,7 +106,7 @@ def fold(model: keras.Model, *, verbose: bool = False, return_report: bool = Fal
         )
     with task(f"folding {model.name}"):
         folding = _Folding()
-        new = folding.fold(rebuilding.rebuild(model, lambda layer: None))
+        new = folding.fold(copying_models.rebuild(model, lambda layer: None))
     report = FoldReport(tuple(folding.folds))
     if verbose:
         print(report)
@@ -133,7 +133,7 @@ class _Folding:
 
     def fold(self, layer: keras.Layer, path: str = "") -> keras.Layer:
         if id(layer) not in self._done:
-            if isinstance(layer, keras.Model) and layer.built and rebuilding.is_graph(layer):
+            if isinstance(layer, keras.Model) and layer.built and copying_models.is_graph(layer):
                 self._done[id(layer)] = self._graph(layer, path)
             else:
                 self._done[id(layer)] = layer
@@ -147,13 +147,13 @@ class _Folding:
             if isinstance(layer, keras.layers.BatchNormalization):
                 reason = f"{owner.name}, a {type(owner).__name__}, calls it, and is not a graph"
                 self.folds.append(Fold(path + layer.name, None, reason))
-            elif rebuilding.holds_graph(owner):
+            elif copying_models.holds_graph(owner):
                 # Its graph, which its call may run or not, holds the layers, too.
                 self._within(layer, f"{path}{layer.name}/")
             else:
                 folded = self.fold(layer, f"{path}{layer.name}/")
                 exchanged |= {id(layer): folded} if folded is not layer else {}
-        exchanging.exchange(owner, exchanged)
+        replacing_layers.exchange(owner, exchanged)
 
     def _graph(self, model: keras.Model, path: str) -> keras.Model:
         uses, outputs = _uses(model)
@@ -173,7 +173,7 @@ class _Folding:
         if isinstance(model, keras.Sequential):
             layers = [_identity(v) if id(v) in plan.gone & last else substitute(v) for v in model.layers]
             kept = [new for new, old in zip(layers, model.layers, strict=True) if id(old) not in plan.gone - last]
-            return keras.Sequential([*rebuilding.input_of_sequential(model), *kept], name=model.name)
+            return keras.Sequential([*copying_models.input_of_sequential(model), *kept], name=model.name)
         identities: dict[int, keras.Layer] = {}
 
         def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -189,7 +189,7 @@ class _Folding:
 
         view = keras.Model(model.input, model.output, name=model.name)
         return keras.models.clone_model(
-            view, input_tensors=rebuilding.inputs_like(view), clone_function=substitute, call_function=call
+            view, input_tensors=copying_models.inputs_like(view), clone_function=substitute, call_function=call
         )
 
 

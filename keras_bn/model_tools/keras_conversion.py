@@ -8,7 +8,7 @@ import keras
 
 from keras_bn import moving_state
 from keras_bn.layer import BatchNormalization
-from keras_bn.model_tools import rebuilding
+from keras_bn.model_tools import copying_models
 from keras_bn.model_tools.untracked import UntrackedBatchNormalization
 from keras_bn.progress import task
 
@@ -54,7 +54,7 @@ def convert(model: keras.Layer, **options: Any) -> keras.Layer:
     _check(model, "convert")
     # Errors in the options come first, and whatever the model holds.
     check_options(options)
-    derived = sorted({layer.name for layer in rebuilding.all_layers(model) if _is_derived(layer)})
+    derived = sorted({layer.name for layer in copying_models.all_layers(model) if _is_derived(layer)})
     if derived:
         warnings.warn(
             f"left as they are, since their classes derive from keras.layers.BatchNormalization: {', '.join(derived)}",
@@ -72,7 +72,7 @@ def convert(model: keras.Layer, **options: Any) -> keras.Layer:
     # Where renormalization is new, the statistics of earlier batches start from the moving ones.
     starting: list[BatchNormalization] = []
     with task(f"converting {model.name}"):
-        new = rebuilding.rebuild(model, replacement)
+        new = copying_models.rebuild(model, replacement)
         for layer in starting:
             if layer.built:
                 moving_state.start_references(layer)
@@ -117,7 +117,7 @@ def revert(model: keras.Layer, *, lossy: bool = False) -> keras.Layer:
     Pass lossy=True (--lossy on the command line) to leave out what inference does not depend on.
     """
     _check(model, "revert")
-    ours = [layer for layer in rebuilding.all_layers(model) if isinstance(layer, BatchNormalization)]
+    ours = [layer for layer in copying_models.all_layers(model) if isinstance(layer, BatchNormalization)]
     lost = {layer.name: (inexpressible(layer), impossible(layer)) for layer in ours}
     listing = "\n".join(f"  {name}: {', '.join([*b, *a])}" for name, (a, b) in lost.items() if a or b)
     if any(hard for _, hard in lost.values()) or (listing and not lossy):
@@ -140,7 +140,7 @@ def revert(model: keras.Layer, *, lossy: bool = False) -> keras.Layer:
         return keras.layers.BatchNormalization.from_config(config)
 
     with task(f"reverting {model.name}"):
-        return rebuilding.rebuild(model, replacement)
+        return copying_models.rebuild(model, replacement)
 
 
 def is_built_in(layer: Any) -> bool:

@@ -3,18 +3,15 @@
 import os
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bn.model_tools import health, rebuilding
+from keras_bn.model_tools import copying_models, monitoring_picture
 from keras_bn.model_tools.keras_conversion import is_batch_normalization
-
-QUANTITIES = ("gamma_min", "gamma_max", "beta_min", "beta_max", "mean_gap", "variance_gap", "dead")
-# Gaps from which on inference normalizes visibly otherwise than training: half a standard deviation; a factor of two.
-LAGGING_MEAN, LAGGING_VARIANCE = 0.5, float(np.log(2))
+from keras_bn.model_tools.watched_layers import LAGGING_MEAN, LAGGING_VARIANCE, QUANTITIES, WatchedLayer
 
 
 class BatchNormMonitor(keras.callbacks.Callback):
@@ -64,17 +61,17 @@ class BatchNormMonitor(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         if picture is not None:
-            _check_picture(Path(picture))
+            monitoring_picture.check(Path(picture))
         if tensorboard is not None and "://" not in str(tensorboard):
             _check_directory(Path(tensorboard))
         self._directory, self._picture, self._warns = tensorboard, picture, warn
         self._writer: Any = None
-        self._watched: list[_Watched] = []
+        self._watched: list[WatchedLayer] = []
         self.records: dict[str, dict[str, list[float]]] = {}
         """By layer and quantity, one value an epoch."""
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        layers = [layer for layer in rebuilding.all_layers(self.model) if is_batch_normalization(layer)]
+        layers = [layer for layer in copying_models.all_layers(self.model) if is_batch_normalization(layer)]
         if not layers:
             raise ValueError(
                 f"BatchNormMonitor needs a batch normalization. Received: the model {self.model.name!r} without "
@@ -83,7 +80,7 @@ class BatchNormMonitor(keras.callbacks.Callback):
         names = [layer.name for layer in layers]
         # Models within models may use a name twice.
         unique = [name if names.count(name) == 1 else layer.path for name, layer in zip(names, layers, strict=True)]
-        self._watched = [_Watched(name, layer) for name, layer in zip(unique, layers, strict=True)]
+        self._watched = [WatchedLayer(name, layer) for name, layer in zip(unique, layers, strict=True)]
         self.records = {watched.name: {quantity: [] for quantity in QUANTITIES} for watched in self._watched}
         self._lagged: set[str] = set()
         self._warned = False
@@ -123,7 +120,7 @@ class BatchNormMonitor(keras.callbacks.Callback):
             self._writer.close()
             self._writer = None
         if self._picture is not None:
-            draw(self.records, Path(self._picture))
+            monitoring_picture.draw(self.records, Path(self._picture))
         self._warn(self._lagged)
 
     def _read(self) -> None:
@@ -164,132 +161,6 @@ class BatchNormMonitor(keras.callbacks.Callback):
         )
 
 
-class _Watched:
-    """A layer, and what its batches of the present epoch told."""
-
-    def __init__(self, name: str, layer: keras.layers.BatchNormalization) -> None:
-        self.name, self.layer = name, layer
-        self.now: list[np.ndarray] | None = None
-        """The values of ``variables``."""
-        self._before: list[np.ndarray] | None = None
-
-    def variables(self) -> list[Any]:
-        """The moving mean and variance; with renormalization the deviation that is averaged, as the last."""
-        layer = self.layer
-        return [layer.moving_mean, layer.moving_variance, *([layer.moving_stddev] if layer.renorm else [])]
-
-    def begin(self) -> None:
-        self._before = self.now
-        self._sums, self._batches = [np.zeros(()), np.zeros(())], 0
-
-    def update(self, steps: int) -> None:
-        """Solve for the statistics of the last ``steps`` batches."""
-        before, self._before = self._before, self.now
-        momentum = self.layer.momentum
-        if before is None or self.now is None or not self.layer.trainable or momentum == 1 or steps < 1:
-            return
-        if momentum is None:
-            count = float(health.as_array(self.layer.update_count).max())
-            kept = (count - steps) / count if count else 1.0
-        else:
-            kept = momentum**steps
-        if kept >= 1:
-            return
-        mean, *_, spread = ((new - kept * old) / (1 - kept) for new, old in zip(self.now, before, strict=True))
-        variance = spread**2 - self.layer.epsilon if self.layer.renorm else spread
-        self._sums = [self._sums[0] + steps * mean, self._sums[1] + steps * variance]
-        self._batches += steps
-
-    def summary(self) -> dict[str, float]:
-        layer = self.layer
-        if not layer.built or self.now is None:
-            return dict.fromkeys(QUANTITIES, float("nan"))
-        moving_mean, moving_variance = self.now[:2]
-        gamma = health.as_array(layer.gamma).reshape(-1) if layer.scale else np.ones_like(moving_mean)
-        beta = health.as_array(layer.beta).reshape(-1) if layer.center else np.zeros_like(moving_mean)
-        (gamma_min, gamma_max), (beta_min, beta_max) = health.span(gamma), health.span(beta)
-        mean_gap = variance_gap = float("nan")
-        if self._batches:
-            mean, variance = (total / self._batches for total in self._sums)
-            # Rounding may take it below zero.
-            variance = np.maximum(variance, 0) + layer.epsilon
-            moving = np.maximum(moving_variance, 0) + layer.epsilon
-            with np.errstate(divide="ignore", invalid="ignore"):
-                mean_gap = float(np.max(np.abs(moving_mean - mean) / np.sqrt(variance)))
-                variance_gap = float(np.max(np.abs(np.log(moving / variance))))
-        dead = float(health.dead_channels(gamma, moving_variance, layer.epsilon).sum())
-        values = (gamma_min, gamma_max, beta_min, beta_max, mean_gap, variance_gap, dead)
-        return dict(zip(QUANTITIES, values, strict=True))
-
-
-class _Panel(NamedTuple):
-    title: str
-    quantities: tuple[str, ...]
-    threshold: float | None = None
-    """From where on it is too much; marked on the scale of colours, which ends at four times as much."""
-
-
-_PANELS = (
-    _Panel("largest |gamma|", ("gamma_min", "gamma_max")),
-    _Panel("largest |beta|", ("beta_min", "beta_max")),
-    _Panel("gap of the means\n[standard deviations]", ("mean_gap",), LAGGING_MEAN),
-    _Panel("gap of the variances\n[|log ratio|]", ("variance_gap",), LAGGING_VARIANCE),
-    _Panel("dead channels\n[number]", ("dead",)),
-)
-
-
-def draw(records: dict[str, dict[str, list[float]]], path: Path) -> None:
-    """Draw a map a quantity: layers downwards, in their order, epochs to the right."""
-    names = list(records)
-    figure = _figure_class()(figsize=(16, max(3.5, 2.0 + 0.18 * len(names))), dpi=120, layout="constrained")
-    figure.suptitle("Batch normalization by layer and epoch", fontsize=11)
-    grid = figure.subplots(1, len(_PANELS), sharey=True, squeeze=False)[0]
-    for axes, panel in zip(grid, _PANELS, strict=True):
-        values = np.max([np.abs([records[name][q] for name in names]) for q in panel.quantities], axis=0)
-        epochs = values.shape[1]
-        image = axes.imshow(
-            values,
-            aspect="auto",
-            interpolation="none",
-            cmap="viridis",
-            vmin=0,
-            # Of whole numbers, at least one; where all is zero, there is no scale to choose.
-            vmax=4 * panel.threshold
-            if panel.threshold
-            else max(1.0, float(np.max(values, where=np.isfinite(values), initial=0))),
-            extent=(0.5, epochs + 0.5, len(names) - 0.5, -0.5),
-        )
-        axes.set_facecolor("0.8")
-        axes.set_title(panel.title, fontsize=9)
-        axes.set_xlabel("epoch")
-        axes.set_xticks(np.unique(np.linspace(1, max(epochs, 1), min(epochs, 5)).round()))
-        axes.set_yticks(range(len(names)), names, fontsize=6)
-        bar = figure.colorbar(image, ax=axes, extend="max" if panel.threshold else "neither")
-        if panel.threshold:
-            bar.ax.axhline(panel.threshold, color="white", linewidth=2)
-            bar.ax.set_ylabel("above the white line inference lags behind", fontsize=8)
-        elif panel.quantities == ("dead",):
-            bar.ax.yaxis.get_major_locator().set_params(integer=True)
-    grid[0].set_ylabel("layer, from first to last")
-    if any(np.isnan(values).any() for quantities in records.values() for values in quantities.values()):
-        figure.supxlabel("grey: not updated in this epoch, as a frozen layer", fontsize=8)
-    figure.savefig(path)
-
-
-def _check_picture(path: Path) -> None:
-    """Before training, not after."""
-    formats = _figure_class()().canvas.get_supported_filetypes()
-    if path.suffix and path.suffix[1:].lower() not in formats:
-        raise ValueError(f"picture must end in one of {', '.join(sorted(formats))}. Received: {str(path)!r}.")
-    if path.is_dir():
-        raise ValueError(f"picture must be a file. Received: the directory {str(path)!r}. Name a file in it.")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(
-            f"picture must be in a directory that can be written to. Received: {str(path)!r}. Create {path.parent}, or "
-            "name another."
-        )
-
-
 def _check_directory(path: Path) -> None:
     """Before training, too: what is there of the path must be a directory in which the rest can be made."""
     there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
@@ -298,14 +169,3 @@ def _check_directory(path: Path) -> None:
             f"tensorboard must be a directory that can be written to. Received: {str(path)!r}, and {there} is none. "
             "Name another."
         )
-
-
-def _figure_class() -> Any:
-    try:
-        # Not pyplot: it would look for a display.
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            'picture= needs Matplotlib, which is not installed. Install it with: pip install "keras-bn[demo]"'
-        ) from error
-    return Figure

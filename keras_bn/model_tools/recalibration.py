@@ -15,7 +15,7 @@ from keras_bn.engines import closed_form
 from keras_bn.engines.closed_form import Fallback
 from keras_bn.formulas import merging
 from keras_bn.layer import BatchNormalization
-from keras_bn.model_tools import batches, rebuilding
+from keras_bn.model_tools import copying_models, data_sets
 from keras_bn.model_tools.keras_conversion import is_batch_normalization
 from keras_bn.progress import task
 
@@ -74,12 +74,12 @@ def recalibrate(
     """
     if not isinstance(model, keras.Layer):
         raise TypeError(f"recalibrate() takes a Keras model. Received: {type(model).__name__}.")
-    steps = None if steps is None else batches.whole("steps", steps)
-    batch_size = batches.whole("batch_size", batch_size)
-    total = batches.count(data, steps=steps, batch_size=batch_size)
+    steps = None if steps is None else data_sets.whole("steps", steps)
+    batch_size = data_sets.whole("batch_size", batch_size)
+    total = data_sets.count(data, steps=steps, batch_size=batch_size)
     with task(f"recalibrating {model.name}") as current:
-        new = model if in_place else rebuilding.rebuild(model, lambda layer: None)
-        layers = [layer for layer in rebuilding.all_layers(new) if is_batch_normalization(layer)]
+        new = model if in_place else copying_models.rebuild(model, lambda layer: None)
+        layers = [layer for layer in copying_models.all_layers(new) if is_batch_normalization(layer)]
         if unbuilt := [layer.name for layer in layers if not layer.built]:
             raise ValueError(
                 f"every layer must be built. Received: {', '.join(unbuilt)} without weights. Call the model on data."
@@ -88,8 +88,8 @@ def recalibrate(
         seen = 0
         with _recording(layers, accumulators):
             run = _runner(new)
-            for inputs in batches.inputs(data, steps=steps, batch_size=batch_size):
-                batches.check_fit(inputs, new)
+            for inputs in data_sets.inputs(data, steps=steps, batch_size=batch_size):
+                data_sets.check_fit(inputs, new)
                 run(inputs)
                 seen += 1
                 current.detail = f"batch {seen}" + (f" of {total}" if total else "")

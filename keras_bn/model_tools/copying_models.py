@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from keras_bn.model_tools import exchanging
+from keras_bn.model_tools import replacing_layers
 
 # Whether a layer is to be replaced, and what takes its place: a new layer, not yet built, of the same name.
 Replacement = Callable[[keras.Layer], keras.Layer | None]
@@ -208,7 +208,7 @@ class _Copier:
             else:
                 self._copies[id(child)] = child, fresh, False
                 self._exchange(child, fresh)
-        exchanging.exchange(new, exchanged)
+        replacing_layers.exchange(new, exchanged)
 
     def _concerns(self, layer: keras.Layer) -> bool:
         return any(self._replacement(inner) is not None for inner in all_layers(layer))
