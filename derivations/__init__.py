@@ -8,26 +8,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from derivations.claim import Claim
+    from derivations.claims.claim import Claim
 
 __all__ = ["FAMILIES", "WITHOUT_TENSORFLOW", "prove"]
 
 # In the order of the argument.
 FAMILIES = {
-    "steps": "derivations.steps",
-    "training": "derivations.claims.training",
-    "forms": "derivations.claims.forms",
-    "inference": "derivations.claims.inference",
-    "second_order": "derivations.claims.second_order",
-    "replicas": "derivations.claims.replicas",
-    "renormalization": "derivations.claims.renormalization",
-    "output": "derivations.claims.output",
-    "moving_statistics": "derivations.claims.moving_statistics",
-    "bounds": "derivations.claims.bounds",
-    "degenerate": "derivations.claims.degenerate",
-    "mistakes": "derivations.claims.mistakes",
-    "tutorials": "derivations.claims.tutorials",
-    "graphs": "derivations.claims.graphs",
+    "steps": "derivations.claims.steps",
+    "training": "derivations.claims.families.training",
+    "forms": "derivations.claims.families.forms",
+    "inference": "derivations.claims.families.inference",
+    "second_order": "derivations.claims.families.second_order",
+    "replicas": "derivations.claims.families.replicas",
+    "renormalization": "derivations.claims.families.renormalization",
+    "output": "derivations.claims.families.output",
+    "moving_statistics": "derivations.claims.families.moving_statistics",
+    "bounds": "derivations.claims.families.bounds",
+    "degenerate": "derivations.claims.families.degenerate",
+    "mistakes": "derivations.claims.families.mistakes",
+    "tutorials": "derivations.claims.families.tutorials",
+    "graphs": "derivations.claims.families.graphs",
 }
 # The others execute functions of keras_bn, and so import TensorFlow.
 WITHOUT_TENSORFLOW = ("steps", "forms", "second_order", "output", "bounds", "mistakes", "tutorials")

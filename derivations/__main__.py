@@ -11,10 +11,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from derivations import FAMILIES, WITHOUT_TENSORFLOW, document, mutants, report, steps
-from derivations.check import TARGETS, FormulaError, judge
-from derivations.claim import Claim, all_as_expected
-from derivations.second_process import graphs_ahead
+from derivations import FAMILIES, WITHOUT_TENSORFLOW
+from derivations.check.verdict import TARGETS, FormulaError, judge
+from derivations.claims import mutants, steps
+from derivations.claims.claim import Claim, all_as_expected
+from derivations.claims.processes import graphs_ahead
+from derivations.report import document
+from derivations.report import terminal as report
 
 COMMANDS = ("prove", "list", "check", "report")
 STATUS = "Exit status: 0 if every verdict is as it should be, 1 if something is refuted or not proved, 2 for bad input."

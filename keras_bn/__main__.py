@@ -157,7 +157,7 @@ def guided_run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
     # Before SymPy is imported, which takes a moment.
     print(f"Prove, check, train and draw; the results go to {arguments.output}.\n", flush=True)
     with held_stderr():
-        from derivations.steps import numeric_gradients
+        from derivations.claims.steps import numeric_gradients
         from keras_bn.guided_run.run import Options, run
 
         options = Options(
@@ -175,7 +175,7 @@ def guided_run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
 
 def _proofs() -> Iterator:
     from derivations import prove
-    from derivations.claim import Verdict
+    from derivations.claims.claim import Verdict
     from keras_bn.guided_run.run import Proof
 
     for claim in prove():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras_bn
 from derivations import FAMILIES
-from derivations.equations import EQUATIONS
+from derivations.notation.equations import EQUATIONS
 
 FORMULAS = ("inference", "merging", "moving_statistics", "renormalization", "training")
 SOURCES = [

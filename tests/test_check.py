@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derivations.check import TARGETS, judge
-from derivations.claim import Verdict
-from derivations.formula_parser import MAX_DEPTH, MAX_LENGTH, FormulaError, parse
+from derivations.check.parser import MAX_DEPTH, MAX_LENGTH, FormulaError, parse
+from derivations.check.verdict import TARGETS, judge
+from derivations.claims.claim import Verdict
 from derivations.notation import delta, gamma, k, m, x
 
 RIGHT = [

@@ -7,11 +7,14 @@ from dataclasses import replace
 import pytest
 import sympy as sp
 
-from derivations import FAMILIES, prove, report, steps
-from derivations.claim import Claim, Computed, Verdict, all_proved
-from derivations.claims import training
-from derivations.finite_sums import Condition, Setting
+from derivations import FAMILIES, prove
+from derivations.claims import steps
+from derivations.claims.claim import Claim, Verdict, all_proved
+from derivations.claims.families import training
 from derivations.notation import Definitions, gamma, i, k, m, mu, over_batch, x
+from derivations.notation.settings import Condition, Setting
+from derivations.notation.worlds import Computed
+from derivations.report import terminal as report
 from keras_bn.formulas import training as shipped
 
 SETTLED = list(prove([family for family in FAMILIES if family not in ("steps", "graphs")]))

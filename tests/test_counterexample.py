@@ -6,11 +6,11 @@ import pytest
 import sympy as sp
 from sympy import KroneckerDelta, Rational
 
-from derivations import steps
-from derivations.counterexample import Undefined, evaluate, search
-from derivations.finite_sums import Setting
-from derivations.interval import Interval, differ, square_root
+from derivations.claims import steps
+from derivations.normal_form.counterexamples import Undefined, evaluate, search
+from derivations.normal_form.intervals import Interval, differ, square_root
 from derivations.notation import L, Partial, delta, epsilon, gamma, i, k, m, mu, over_batch, s, v, w, x, x_hat
+from derivations.notation.settings import Setting
 
 TEXTBOOK, SETTING = steps.definitions(), steps.setting()
 POINT = {

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from derivations import __main__ as command
-from derivations import steps
+from derivations.claims import steps
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -118,7 +118,7 @@ def test_a_file_that_cannot_be_written_is_found_before_the_work(
 
 
 def test_what_was_written_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(command, "FAMILIES", {"steps": "derivations.steps"})
+    monkeypatch.setattr(command, "FAMILIES", {"steps": "derivations.claims.steps"})
     files = [tmp_path / "page.html", tmp_path / "text.md"]
     assert command.main(["report", "--no-mutants", "--html", str(files[0]), "--markdown", str(files[1])]) == 0
     printed = capsys.readouterr().out

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import derivations
-import derivations.equations
 import keras_bn
+from derivations.notation import equations
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -82,7 +82,7 @@ def test_links_in_the_readme_lead_somewhere(link):
 
 
 def test_equations_are_numbered_once_and_cited():
-    assert set(derivations.equations.EQUATIONS) == EQUATIONS
+    assert set(equations.EQUATIONS) == EQUATIONS
     cited = set()
     for package in ("keras_bn", "derivations"):
         for file in (ROOT / package).rglob("*.py"):

@@ -10,15 +10,16 @@ import sympy as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from derivations import steps
-from derivations.claim import Claim, Disagreement, Verdict
-from derivations.claims import training
-from derivations.dual_numbers import PRIMES, Degree, Degrees, Dual, NoRoot, inverse_root_of_residue
-from derivations.execution import Computed
-from derivations.field_batch import FieldBatch, FieldOperations
-from derivations.finite_field import examine
-from derivations.finite_sums import Setting, Unprovable
+from derivations.claims import steps
+from derivations.claims.claim import Claim, Disagreement, Verdict
+from derivations.claims.families import training
 from derivations.notation import Definitions, Partial, beta, delta, gamma, i, k, m, mu, over_batch, s, x, x_hat
+from derivations.notation.expressions import Unprovable
+from derivations.notation.settings import Setting
+from derivations.notation.worlds import Computed
+from derivations.prime_fields.batches import FieldBatch, FieldOperations
+from derivations.prime_fields.dual_numbers import PRIMES, Degree, Degrees, Dual, NoRoot, inverse_root_of_residue
+from derivations.prime_fields.examination import examine
 from keras_bn.formulas import training as shipped
 
 P = PRIMES[0]
@@ -138,8 +139,8 @@ def test_a_contradiction_between_the_proofs_is_an_error(monkeypatch: pytest.Monk
     assert claim.settle().verdict is Verdict.PROVED
     wrong = replace(claim, members=(claim.members[0], 2 / m))
     assert wrong.settle().verdict is Verdict.REFUTED
-    monkeypatch.setattr(Setting, "residual", lambda *_: sp.Integer(0))
-    monkeypatch.setattr("derivations.claim.search", lambda *_, **__: None)
+    monkeypatch.setattr("derivations.claims.claim.residual", lambda *_: sp.Integer(0))
+    monkeypatch.setattr("derivations.claims.claim.search", lambda *_, **__: None)
     with pytest.raises(Disagreement, match="proved by the first proof, different by the second"):
         wrong.settle()
 

@@ -5,11 +5,11 @@ from fractions import Fraction
 
 import pytest
 
-from derivations.counterexample import Undefined
-from derivations.formula_parser import FormulaError, parse
-from derivations.formula_points import points
-from derivations.formula_ranges import value_range
-from derivations.interval import lower_end, upper_end
+from derivations.check.parser import FormulaError, parse
+from derivations.check.points import points
+from derivations.check.ranges import value_range
+from derivations.normal_form.counterexamples import Undefined
+from derivations.normal_form.intervals import lower_end, upper_end
 
 PARTS = ["x", "x_hat", "var", "s", "epsilon", "m", "w", "W", "2", "0.5", "0", "(-3)"]
 

@@ -45,7 +45,7 @@ def test_agrees_with_central_differences(case):
 
 
 def test_agrees_with_the_derivation():
-    from derivations.steps import numeric_gradients
+    from derivations.claims.steps import numeric_gradients
 
     case = Case((11, 4), -1)
     inputs = draw(case)

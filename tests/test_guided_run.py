@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from derivations.steps import numeric_gradients
+from derivations.claims.steps import numeric_gradients
 from keras_bn import BatchNormalization, __main__, progress
 from keras_bn.guided_run import agreement, checks, run, training
 

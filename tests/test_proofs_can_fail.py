@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from derivations import mutants
-from derivations.claim import Verdict
-from derivations.claims import sums_of_replicas
-from derivations.claims import training as training_claims
-from derivations.mutants import EQUIVALENT, FAMILIES, Mutant, Tally
+from derivations.claims import mutants
+from derivations.claims.claim import Verdict
+from derivations.claims.families import sums_of_replicas
+from derivations.claims.families import training as training_claims
+from derivations.claims.mutants import EQUIVALENT, FAMILIES, Mutant, Tally
 from keras_bn import functional
 from keras_bn.batch import TensorBatch
 from keras_bn.formulas import training
@@ -45,7 +45,7 @@ def test_every_function_is_mutated():
 
 @pytest.mark.parametrize(("module", "function"), CASES)
 def test_mutants_are_refuted(module, function):
-    claims = import_module(f"derivations.claims.{FAMILIES[module]}")
+    claims = import_module(f"derivations.claims.families.{FAMILIES[module]}")
     tried = [mutant for mutant in mutants.mutants(formulas(module)) if mutant.function == function]
     survivors = set()
     for mutant in tried:

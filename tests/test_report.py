@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 import sympy as sp
 
-from derivations import document, mathml, prove, report, steps
-from derivations.claim import Claim, Verdict
-from derivations.equations import EQUATIONS
-from derivations.mutants import EQUIVALENT, Tally
-from derivations.notation import Partial, delta, i, k, m, over_batch, x
+from derivations import prove
+from derivations.claims import steps
+from derivations.claims.claim import Claim, Verdict
+from derivations.claims.mutants import EQUIVALENT, Tally
+from derivations.notation import Partial, delta, i, k, m, mathml, over_batch, x
+from derivations.notation.equations import EQUATIONS
+from derivations.report import document
+from derivations.report import terminal as report
 
 REPORT = Path(document.__file__).with_name("REPORT.md")
 

@@ -8,11 +8,12 @@ import pytest
 import sympy as sp
 from sympy import Add
 
-from derivations import steps
-from derivations.claim import Verdict
-from derivations.counterexample import evaluate
-from derivations.finite_sums import Unprovable
+from derivations.claims import steps
+from derivations.claims.claim import Verdict
+from derivations.normal_form.counterexamples import evaluate
+from derivations.normal_form.finite_sums import residual
 from derivations.notation import L, Partial, beta, delta, epsilon, gamma, i, k, m, over_batch, s, v, x, y
+from derivations.notation.expressions import Unprovable
 
 CLAIMS = {claim.identifier.split(".")[1]: claim for claim in steps.claims()}
 TEXTBOOK = steps.definitions()
@@ -65,7 +66,7 @@ def test_equations_are_printed_as_a_textbook_would(name, text, latex):
 def test_a_loss_with_fixed_coefficients_would_prove_wrong_formulas():
     """Why δ is free: the gradient of Σ y with respect to x is 0, so that any multiple of a right one would pass."""
     gradient = TEXTBOOK.unfold(Partial(over_batch(y[i]), x[k]))
-    assert steps.setting().residual(gradient) == 0
+    assert residual(steps.setting(), gradient) == 0
 
 
 def test_differentiating_what_was_not_unfolded_is_an_error():

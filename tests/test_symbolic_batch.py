@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from derivations.finite_sums import Condition, Setting
+from derivations.normal_form.finite_sums import residual
+from derivations.normal_form.symbolic_batch import SymbolicBatch, SymbolicOperations
 from derivations.notation import beta, gamma, i, k, m, over_batch, w, x
-from derivations.symbolic_batch import SymbolicBatch, SymbolicOperations
+from derivations.notation.settings import Condition, Setting
 from keras_bn.formulas.operations import Operations
 
 PLAIN, WEIGHTED = SymbolicOperations(), SymbolicOperations(weighted=True)
@@ -22,7 +23,7 @@ def batch() -> SymbolicBatch:
 
 
 def same(value: SymbolicBatch, expected: sp.Expr) -> bool:
-    return SETTING.residual(value.expression, expected) == 0
+    return residual(SETTING, value.expression, expected) == 0
 
 
 def test_it_offers_the_operations_that_formulas_use():
@@ -117,9 +118,9 @@ def test_numpy_does_not_swallow_it():
 def test_a_constant_stands_for_any_value():
     ops = SymbolicOperations()
     first, second = ops.constant(ops.mean(batch())), ops.constant(ops.mean(batch()))
-    assert SETTING.residual(first.expression, second.expression) != 0
+    assert residual(SETTING, first.expression, second.expression) != 0
     assert list(ops.constants) == [first.expression, second.expression]
-    assert SETTING.residual(ops.constants[first.expression], over_batch(x[i]) / m) == 0
+    assert residual(SETTING, ops.constants[first.expression], over_batch(x[i]) / m) == 0
     assert not first.per_element
 
 

@@ -14,18 +14,20 @@ import pytest
 import sympy as sp
 import tensorflow as tf
 
-from derivations import graph_outputs, layer_graphs, steps
-from derivations.claim import Verdict
-from derivations.claims import graphs
-from derivations.dual_numbers import PRIMES, Dual, NoRoot
-from derivations.field_graph import FieldGraph
-from derivations.finite_sums import Condition
-from derivations.graph_walk import GraphWalk, Resource
-from derivations.layer_graphs import CHANNELS, EPSILON, GRAPHS, LAYOUTS, MOMENTUM, RENORM_MOMENTUM, Graph, traced
+from derivations.claims import steps
+from derivations.claims.claim import Verdict
+from derivations.claims.families import graphs
+from derivations.graphs import shipped as layer_graphs
+from derivations.graphs.exact.run import FieldGraph
+from derivations.graphs.shipped import CHANNELS, EPSILON, GRAPHS, LAYOUTS, MOMENTUM, RENORM_MOMENTUM, Graph, traced
+from derivations.graphs.symbolic import outputs as graph_outputs
+from derivations.graphs.symbolic.axes import BLOCK
+from derivations.graphs.symbolic.interpretation import Interpretation
+from derivations.graphs.walk import GraphWalk, Resource, UnknownGraph
 from derivations.notation import epsilon as epsilon_symbol
 from derivations.notation import i, m, mu, over_batch, x
-from derivations.symbolic_axes import BLOCK, UnknownGraph
-from derivations.traced_graph import Interpretation
+from derivations.notation.settings import Condition
+from derivations.prime_fields.dual_numbers import PRIMES, Dual, NoRoot
 from keras_bn import batch, moving_state
 from keras_bn.engines import column_sums, fused
 from keras_bn.formulas import inference, moving_statistics, renormalization, training

@@ -1,1 +1,1 @@
-"""Claims about the functions that ship, one module a family. Importing one of them imports ``keras_bn``."""
+"""Claims, how they are settled, and the derivation step by step."""

@@ -1,0 +1,1 @@
+"""A graph run exactly, on field elements, at given sizes."""

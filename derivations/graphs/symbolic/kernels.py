@@ -1,0 +1,106 @@
+"""The kernels that multiply and sum at once: products of matrices, a filter's gradient, fused batch normalization."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import sympy as sp
+from sympy import Expr, Rational, S
+
+from derivations.graphs import kernel_axioms as fused_kernels
+from derivations.graphs.kernel_axioms import check_pointwise
+from derivations.graphs.symbolic import axes as axes
+from derivations.graphs.symbolic.arithmetic import Arithmetic
+from derivations.graphs.symbolic.axes import Tensor
+from derivations.graphs.symbolic.sizes import SideBySide, Value, as_data, integers
+from derivations.graphs.walk import UnknownGraph
+
+
+class Kernels(Arithmetic):
+    """Methods ``_<Type>`` for kernels; ``constants`` are symbols for numbers in the graph, such as ε for 10⁻³."""
+
+    constants: Mapping[float, Expr]
+    _Maximum: Callable[..., Value]
+
+    def _MatMul(self, operation: Any, a: Value, b: Value) -> Tensor:
+        a_flipped, b_flipped = (operation.get_attr(f"transpose_{name}") for name in "ab")
+        return self._product_of_matrices(as_data(a), as_data(b), a_flipped, b_flipped)
+
+    def _BatchMatMulV2(self, operation: Any, a: Value, b: Value) -> Tensor:
+        a_flipped, b_flipped = (operation.get_attr(f"adj_{name}") for name in "xy")
+        return self._product_of_matrices(as_data(a), as_data(b), a_flipped, b_flipped)
+
+    def _product_of_matrices(self, a: Tensor, b: Tensor, a_flipped: bool, b_flipped: bool) -> Tensor:
+        """Σ_k a_ik·b_kj, over the last two axes."""
+        (*batch, rows, inner), (*others, outer, columns) = a.axes, b.axes
+        if a_flipped:
+            rows, inner = inner, rows
+        if b_flipped:
+            outer, columns = columns, outer
+        if inner.size != outer.size:
+            raise UnknownGraph(f"a product of matrices of the sizes {a.sizes()} and {b.sizes()}")
+        left = replace(a, axes=(*batch, rows, inner, axes.ONE))
+        right = replace(b, axes=(*others, axes.ONE, outer, columns))
+        return axes.summed(self.of_known(lambda p, q: p * q, left, right), [-2], keep=False)
+
+    def _DepthwiseConv2dNativeBackpropFilter(self, operation: Any, x: Any, sizes: Value, dy: Any) -> SideBySide:
+        """Σ x·δ over all axes but that of the channels, for a filter of one weight a channel."""
+        if not isinstance(x, SideBySide) or not isinstance(dy, SideBySide):
+            raise UnknownGraph(f"{operation.name} of other data than rows side by side")
+        check_pointwise(operation, integers(sizes), sp.Mul(*x.tensor.sizes()[-2:]))
+        product = self.of_known(lambda p, q: p * q, x.tensor, dy.tensor)
+        return SideBySide(axes.summed(product, range(3), keep=True))
+
+    def _FusedBatchNormV3(
+        self, operation: Any, x: Value, scale: Value, offset: Value, mean: Value, variance: Value
+    ) -> tuple[Any, ...]:
+        self.assume(fused_kernels.axiom(operation))
+        epsilon = self._epsilon_of(operation)
+        return fused_kernels.forward(operation, self._kernel(), x, scale, offset, mean, variance, epsilon)
+
+    def _FusedBatchNormGradV3(
+        self, operation: Any, dy: Value, x: Value, scale: Value, *reserved: Any
+    ) -> tuple[Any, ...]:
+        self.assume(fused_kernels.axiom(operation))
+        return fused_kernels.backward(operation, self._kernel(), dy, x, scale, reserved, self._epsilon_of(operation))
+
+    def _epsilon_of(self, operation: Any) -> Expr:
+        number = float(operation.get_attr("epsilon"))
+        return self.constants.get(number, Rational(Fraction(number)))
+
+    def _kernel(self) -> fused_kernels.Kernel:
+        def count(value: Tensor) -> Expr:
+            return sp.Mul(*value.sizes()[:-1])
+
+        def total(value: Tensor) -> Tensor:
+            return axes.summed(value, range(len(value.axes) - 1), keep=False)
+
+        def mean(value: Tensor) -> Tensor:
+            summed = total(value)
+            return replace(summed, expression=summed.expression / count(value))
+
+        def unbiased(variance: Tensor, x: Tensor) -> Tensor:
+            at_least_one = self._Maximum(None, Tensor((), count(x) - 1), Tensor((), S.One))
+            return self.elementwise(lambda v, q: v * count(x) / q, variance, at_least_one)
+
+        return fused_kernels.Kernel(
+            of=self.of_known,
+            mean=mean,
+            total=total,
+            inverse_root=lambda value: self._Rsqrt(None, value),
+            unbiased=unbiased,
+        )
+
+
+def side_by_side(value: Tensor, target: Sequence[Expr]) -> SideBySide | None:
+    """The tensor reshaped such that its last two axes, of different indices, are joined; None if it is not."""
+    if len(value.axes) < 2:
+        return None
+    *others, rows, channels = value.axes
+    if None in (rows.index, channels.index) or rows.index == channels.index:
+        return None
+    kept = [axis.size for axis in others if axis.size != 1]
+    if [size for size in target[:-1] if size != 1] != kept or target[-1] != rows.size * channels.size:
+        return None
+    return SideBySide(axes.reshaped(value, [*target[:-1], rows.size, channels.size]))
