@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_bn import keras_internals
 from keras_bn.batch import TensorBatch
 from keras_bn.engines.closed_form import Fallback
 
@@ -22,7 +23,7 @@ def is_propagated(mask: Any, inputs: Any) -> bool:
     A Functional model computes the mask that it passes once more, by operations of its graph, so that nothing but the
     shape tells it from one that the caller gave.
     """
-    attached = getattr(inputs, "_keras_mask", None)
+    attached = keras_internals.attached_mask(inputs)
     if mask is None or attached is None:
         return False
     return mask is attached or tf.convert_to_tensor(mask).shape.is_compatible_with(attached.shape)

@@ -13,6 +13,16 @@ from typing import Any
 
 import keras
 
+from keras_bn.keras_internals import (
+    begin_paths_as,
+    functional_class,
+    held_layers,
+    origin,
+    output_shape_of,
+    own_variables,
+    set_own_trainable,
+    set_path,
+)
 from keras_bn.model_tools import replacing_layers
 
 # Whether a layer is to be replaced, and what takes its place: a new layer, not yet built, of the same name.
@@ -33,9 +43,7 @@ def holds_graph(layer: Any) -> bool:
 def _graph_class(layer: Any) -> type | None:
     if isinstance(layer, keras.Sequential):
         return keras.Sequential
-    # Keras has no public name for this class.
-    functional = [c for c in type(layer).__mro__ if c.__name__ == "Functional" and c.__module__.startswith("keras.")]
-    return functional[0] if functional else None
+    return functional_class(layer)
 
 
 def all_layers(root: keras.Layer) -> list[keras.Layer]:
@@ -46,7 +54,7 @@ def all_layers(root: keras.Layer) -> list[keras.Layer]:
         layer = waiting.pop()
         if id(layer) not in found:
             found[id(layer)] = layer
-            waiting += reversed(layer._layers)
+            waiting += reversed(held_layers(layer))
     return list(found.values())
 
 
@@ -77,13 +85,13 @@ def inputs_like(model: keras.Model) -> Any:
     """New inputs like those of a Functional model, in the same structure."""
 
     def like(tensor: Any) -> Any:
-        origin = tensor._keras_history.operation
+        source = origin(tensor)
         return keras.Input(
             batch_shape=tensor.shape,
             dtype=tensor.dtype,
-            name=origin.name,
+            name=source.name,
             sparse=tensor.sparse,
-            optional=getattr(origin, "optional", False),
+            optional=getattr(source, "optional", False),
         )
 
     return keras.tree.map_structure(like, model.input)
@@ -91,16 +99,11 @@ def inputs_like(model: keras.Model) -> Any:
 
 def input_of_sequential(model: keras.Sequential) -> list[Any]:
     """What to put before the copied layers of a Sequential model: its input, if it is known."""
-    if not (model.built and model._layers and isinstance(model._layers[0], keras.layers.InputLayer)):
+    layers = held_layers(model)
+    if not (model.built and layers and isinstance(layers[0], keras.layers.InputLayer)):
         return []
-    origin = model._layers[0]
-    return [keras.Input(batch_shape=origin.batch_shape, dtype=origin.dtype, name=origin.name, optional=origin.optional)]
-
-
-def own_variables(layer: keras.Layer) -> list[keras.Variable]:
-    """The weights and random states that belong to the layer itself, not to one within it."""
-    seeds = [generator.state for generator in layer._seed_generators]
-    return [*layer._trainable_variables, *layer._non_trainable_variables, *seeds]
+    first = layers[0]
+    return [keras.Input(batch_shape=first.batch_shape, dtype=first.dtype, name=first.name, optional=first.optional)]
 
 
 class _Copier:
@@ -142,9 +145,10 @@ class _Copier:
         new = keras.Sequential(layers, name=model.name)
         if type(model) is not keras.Sequential:
             new = _of_class(model, new, layers)
-        if len(new._layers) == len(model._layers):
+        held, made = held_layers(model), held_layers(new)
+        if len(held) == len(made):
             # The layer of the input, which `layers` leaves out.
-            self._copies.setdefault(id(model._layers[0]), (model._layers[0], new._layers[0], False))
+            self._copies.setdefault(id(held[0]), (held[0], made[0], False))
         return new
 
     def _from_config(self, layer: keras.Layer) -> keras.Layer:
@@ -156,7 +160,7 @@ class _Copier:
                 f"Received: {_said(error)} Define get_config() in its class, and register functions and "
                 "classes of your own with keras.saving.register_keras_serializable()."
             ) from error
-        if layer._layers:
+        if held_layers(layer):
             self._build(layer, new)
             self._exchange(layer, new)
         return new
@@ -165,7 +169,7 @@ class _Copier:
         config = old.get_build_config() if old.built else None
         if config and not new.built:
             # The scope that the paths of its weights begin with.
-            new._parent_path = getattr(old, "_parent_path", None)
+            begin_paths_as(new, old)
             with warnings.catch_warnings():
                 # Where it cannot be built, its weights cannot be copied: `transfer` says so.
                 warnings.filterwarnings("ignore", message="(Model|Layer) '.*' had a build config")
@@ -181,15 +185,16 @@ class _Copier:
 
     def _exchange(self, old: keras.Layer, new: keras.Layer) -> None:
         """Go through the layers in ``new``, which its constructor made, beside those in ``old``."""
-        if not (len(old._layers) == len(new._layers) and all(map(_corresponds, old._layers, new._layers))):
-            held, made = (", ".join(type(layer).__name__ for layer in owner._layers) for owner in (old, new))
+        held, made = held_layers(old), held_layers(new)
+        if not (len(held) == len(made) and all(map(_corresponds, held, made))):
+            names = [", ".join(type(layer).__name__ for layer in layers) for layers in (held, made)]
             raise ValueError(
-                f"{_described(old)} holds {len(old._layers)} layers ({held}), and its copy from its config "
-                f"{len(new._layers)} ({made}); these must correspond. Let its constructor or build() make "
+                f"{_described(old)} holds {len(held)} layers ({names[0]}), and its copy from its config "
+                f"{len(made)} ({names[1]}); these must correspond. Let its constructor or build() make "
                 "all of its layers, or let get_config() state those that are passed in."
             )
         exchanged: dict[int, keras.Layer] = {}
-        for child, fresh in zip(list(old._layers), list(new._layers), strict=True):
+        for child, fresh in zip(held, made, strict=True):
             known = self._copies.get(id(child))
             if known is not None and known[1] is fresh:
                 continue
@@ -219,8 +224,7 @@ class _Copier:
         for old, new, _ in reversed(list(self._copies.values())):
             self._build(old, new)
         for old, new, replaced in self._copies.values():
-            # Not the setter: it would set those of the layers within, too.
-            new._trainable = old.trainable
+            set_own_trainable(new, old.trainable)
             pairs = list(zip(own_variables(old), own_variables(new), strict=False))
             if replaced:
                 by_name = {variable.name: variable for variable in own_variables(new)}
@@ -235,7 +239,7 @@ class _Copier:
                 target.assign(source.numpy())
                 target.trainable = source.trainable
                 # The constructor of an owner builds under names of its own.
-                target._path = source.path
+                set_path(target, source.path)
 
 
 def _fresh(layer: keras.Layer) -> keras.Layer:
@@ -243,7 +247,7 @@ def _fresh(layer: keras.Layer) -> keras.Layer:
         # The function itself: its code alone, all that a config could hold, would lose what it refers to.
         config = {name: layer.get_config()[name] for name in ("name", "dtype")}
         return keras.layers.Lambda(
-            layer.function, output_shape=layer._output_shape, mask=layer.mask, arguments=layer.arguments, **config
+            layer.function, output_shape=output_shape_of(layer), mask=layer.mask, arguments=layer.arguments, **config
         )
     config = layer.get_config()
     parameters = inspect.signature(type(layer).__init__).parameters
@@ -296,7 +300,7 @@ def _compile_alike(old: keras.Model, new: keras.Model) -> None:
 
 
 def _input_layers(model: keras.Model) -> list[keras.Layer]:
-    return [tensor._keras_history.operation for tensor in model.inputs]
+    return [origin(tensor) for tensor in model.inputs]
 
 
 def _custom_classes(root: keras.Layer) -> dict[str, type]:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_bn import keras_internals
 from keras_bn.layer import BatchNormalization
 from keras_bn.model_tools import copying_models, linear_layers, replacing_layers
 from keras_bn.model_tools.inspection import as_array
@@ -143,7 +144,7 @@ class _Folding:
     def _within(self, owner: keras.Layer, path: str) -> None:
         """Fold the graphs within a layer whose own calls are unknown."""
         exchanged: dict[int, keras.Layer] = {}
-        for layer in owner._layers:
+        for layer in keras_internals.held_layers(owner):
             if isinstance(layer, keras.layers.BatchNormalization):
                 reason = f"{owner.name}, a {type(owner).__name__}, calls it, and is not a graph"
                 self.folds.append(Fold(path + layer.name, None, reason))
@@ -306,16 +307,15 @@ def _uses(model: keras.Model) -> tuple[list[_Use], set[int]]:
         for place, layer in enumerate(model.layers):
             chain.append(_Use(layer, (place,), (place + 1,), _rank(layer), False))
         return chain, {len(chain)}
-    nodes = [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]]
     uses = [
         _Use(
-            node.operation,
-            tuple(id(tensor) for tensor in node.input_tensors),
-            tuple(id(tensor) for tensor in node.outputs),
-            len(node.outputs[0].shape),
-            bool(node.arguments.kwargs.get("training")),
+            call.operation,
+            tuple(id(tensor) for tensor in call.inputs),
+            tuple(id(tensor) for tensor in call.outputs),
+            len(call.outputs[0].shape),
+            bool(call.options.get("training")),
         )
-        for node in nodes
+        for call in keras_internals.calls(model)
     ]
     return uses, {id(tensor) for tensor in model.outputs}
 

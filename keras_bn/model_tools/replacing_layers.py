@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from keras_bn import keras_internals
+
 
 def exchange(owner: keras.Layer, exchanged: dict[int, keras.Layer]) -> None:
     """Put other layers in the place of some that ``owner`` holds, by their identities, in the same order.
@@ -13,13 +15,11 @@ def exchange(owner: keras.Layer, exchanged: dict[int, keras.Layer]) -> None:
     """
     if not exchanged:
         return
-    olds = [layer for layer in owner._layers if id(layer) in exchanged]
+    olds = [layer for layer in keras_internals.held_layers(owner) if id(layer) in exchanged]
     for old in olds:
-        owner._tracker.replace_tracked_value("layers", old, exchanged[id(old)])
+        keras_internals.track_instead(owner, old, exchanged[id(old)])
     met: set[int] = set()
-    for name, value in list(vars(owner).items()):
-        if name in ("_layers", "_tracker"):
-            continue
+    for name, value in keras_internals.attributes(owner).items():
         swapped = _swapped(value, exchanged, met)
         if swapped is not value:
             setattr(owner, name, swapped)
