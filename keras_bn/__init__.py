@@ -26,7 +26,7 @@ with quiet_import():
     from keras_bn.model_tools.monitoring import BatchNormMonitor
     from keras_bn.model_tools.recalibration import recalibrate
     from keras_bn.model_tools.torch_conversion import from_torch, to_torch, to_torch_state_dict
-    from keras_bn.model_tools.untracked import UntrackedBatchNormalization
+    from keras_bn.untracked import UntrackedBatchNormalization
 
 __version__ = "0.1.0"
 

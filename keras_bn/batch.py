@@ -13,14 +13,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_bn import xla
+from keras_bn.engines.staged_sums import BLOCK, staged_sum
 from keras_bn.formulas import training
 from keras_bn.formulas.training import Moments
-
-# How many numbers are added one after the other before their mean joins the second stage of a sum.
-BLOCK = 256
-# Parts that are added to each other, number by number, before XLA sums.
-FOLDS = 8
+from keras_bn.tensors import sizes_of
 
 
 class TensorBatch:
@@ -156,7 +152,7 @@ class TensorBatch:
         sizes = self._view if self._weights is None else sizes_of(value)
         per_channel = self._without_reduced(sizes)
         for number in reversed(self._reduced):
-            value = _staged_sum(value, number, sizes[: number + 1])
+            value = staged_sum(value, number, sizes[: number + 1])
         return _reshaped(value, per_channel)
 
     # What the formulas use.
@@ -274,59 +270,6 @@ def _product(sizes: list[Any]) -> Any:
     return functools.reduce(operator.mul, unknown, known) if unknown else known
 
 
-def sizes_of(value: tf.Tensor) -> list[Any]:
-    """Sizes of a tensor, as ints where they are known."""
-    if value.shape.is_fully_defined():
-        return list(value.shape)
-    dynamic = tf.shape(value)
-    return [dynamic[i] if size is None else size for i, size in enumerate(value.shape)]
-
-
 def _reshaped(value: tf.Tensor, shape: list[Any] | tuple[Any, ...]) -> tf.Tensor:
     """``tf.reshape``, left out where it is known to change nothing."""
     return value if value.shape.as_list() == list(shape) else tf.reshape(value, shape)
-
-
-def _staged_sum(value: tf.Tensor, axis: int, sizes: list[Any]) -> tf.Tensor:
-    """Σ along one axis, in stages; ``sizes`` are those of the axes up to it, as ints where they are known.
-
-    Both TensorFlow and XLA add serially, but for TensorFlow's sums along the last axis, which are pairwise: 4·10⁵
-    float32 numbers cost them a relative 10⁻⁵. Runs of BLOCK numbers are summed first, which is also faster, since a run
-    stays in the cache. The *means* of the runs go to the second stage, because XLA folds a sum of sums back into one
-    serial sum; a division between them prevents that.
-    """
-    if isinstance(sizes[axis], int) and sizes[axis] <= BLOCK:
-        return tf.reduce_sum(value, axis)
-    if xla.compiles():
-        value, length, rest = _folded(value, axis, sizes)
-        return _sum_of_runs(value, axis, [*sizes[:axis], length]) + rest
-    return tf.reduce_sum(value, axis) if axis == value.shape.rank - 1 else _sum_of_runs(value, axis, sizes)
-
-
-def _sum_of_runs(value: tf.Tensor, axis: int, sizes: list[Any]) -> tf.Tensor:
-    head, rest = _split(value, axis, sizes, [sizes[axis] // BLOCK, BLOCK])
-    total = BLOCK * tf.reduce_sum(tf.reduce_mean(head, axis + 1), axis)
-    return total if rest is None else total + tf.reduce_sum(rest, axis)
-
-
-def _folded(value: tf.Tensor, axis: int, sizes: list[Any]) -> tuple[tf.Tensor, Any, tf.Tensor | float]:
-    """(v, its length, r) with Σ value = Σ v + r: v is the sum of the FOLDS parts of the values.
-
-    XLA writes out what it is to reduce, here an eighth of the values; the sum of the parts it computes while it reads.
-    """
-    length = sizes[axis] // FOLDS
-    head, rest = _split(value, axis, sizes, [FOLDS, length])
-    parts = tf.unstack(head, FOLDS, axis)
-    while len(parts) > 1:
-        parts = [a + b for a, b in zip(parts[::2], parts[1::2], strict=True)]
-    return parts[0], length, 0.0 if rest is None else tf.reduce_sum(rest, axis)
-
-
-def _split(value: tf.Tensor, axis: int, sizes: list[Any], stages: list[Any]) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """The axis as two axes of sizes ``stages``, and what is left over, if anything may be."""
-    before, whole = (slice(None),) * axis, stages[0] * stages[1]
-    after = sizes_of(value)[axis + 1 :] if axis + 1 < value.shape.rank else []
-    shape = [*sizes[:axis], *stages, *after]
-    if isinstance(whole, int) and whole == sizes[axis]:
-        return tf.reshape(value, shape), None
-    return tf.reshape(value[(*before, slice(None, whole))], shape), value[(*before, slice(whole, None))]

@@ -7,9 +7,9 @@ import tensorflow as tf
 from keras_bn import arguments, masking, xla
 from keras_bn.batch import TensorBatch, statistics_dtype
 from keras_bn.engines import closed_form, fused, selection
-from keras_bn.engines.closed_form import Fallback
 from keras_bn.formulas.renormalization import Reference
-from keras_bn.formulas.training import Moments
+from keras_bn.formulas.training import Fallback, Moments
+from keras_bn.tensors import as_tensor, check_shape, with_channels
 
 
 class BatchNormOutput(NamedTuple):
@@ -94,16 +94,6 @@ def batch_norm(
     return BatchNormOutput(y, moments.mean, moments.variance)
 
 
-def as_tensor(name: str, value: Any) -> tf.Tensor:
-    """A dense tensor of a value; raise TypeError if it is None or not dense."""
-    if value is None or isinstance(value, (tf.SparseTensor, tf.RaggedTensor, tf.IndexedSlices)):
-        raise TypeError(
-            f"{name} must be a dense tensor or array. Received: {type(value).__name__}. "
-            "tf.sparse.to_dense makes one of a sparse tensor, its to_tensor() of a ragged one."
-        )
-    return tf.convert_to_tensor(value)
-
-
 def train(
     engine: str,
     batch: TensorBatch,
@@ -139,35 +129,3 @@ def train(
         return tuple(tf.stop_gradient(value) for value in moments), backward
 
     return y, Moments(*statistics(x))
-
-
-def with_channels(shape: tf.TensorShape, axes: tuple[int, ...], channels: tuple[int, ...]) -> tuple[int | None, ...]:
-    """The static shape of inputs, completed by that of their channels."""
-    sizes = list(shape)
-    for axis, size in zip(axes, channels, strict=True):
-        sizes[axis] = size
-    return tuple(sizes)
-
-
-def check_shape(shape: tf.TensorShape, axes: tuple[int, ...]) -> None:
-    """Raise ValueError unless a tensor of this shape has rank 2 or more and the distinct ``axes``."""
-    rank = shape.rank
-    if rank is None:
-        raise ValueError(
-            "batch normalization needs inputs of known rank. Received: a tensor of unknown rank. "
-            "State its rank with tf.ensure_shape."
-        )
-    if rank < 2:
-        raise ValueError(
-            f"batch normalization needs inputs of rank 2 or more, (batch, ..., channels). Received: shape={shape}. "
-            "A batch of scalars has the shape (batch, 1)."
-        )
-    if any(not -rank <= a < rank for a in axes) or len({a % rank for a in axes}) != len(axes):
-        raise ValueError(
-            f"axis must name distinct axes in [{-rank}, {rank}) for inputs of shape {shape}. "
-            f"Received: axis={axes[0] if len(axes) == 1 else axes}."
-        )
-    if len(axes) == rank:
-        raise ValueError(
-            f"axis must leave at least one axis to take statistics over. Received: axis={axes} for shape {shape}."
-        )

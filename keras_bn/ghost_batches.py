@@ -8,10 +8,10 @@ from typing import Any
 import tensorflow as tf
 
 from keras_bn import functional
-from keras_bn.batch import TensorBatch, sizes_of
-from keras_bn.engines.closed_form import Fallback
+from keras_bn.batch import TensorBatch
 from keras_bn.formulas import merging
-from keras_bn.formulas.training import Moments
+from keras_bn.formulas.training import Fallback, Moments
+from keras_bn.tensors import sizes_of
 
 
 def train(

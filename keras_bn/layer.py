@@ -9,10 +9,10 @@ import tensorflow as tf
 from keras_bn import arguments, functional, ghost_batches, masking, moving_state, replicas, xla
 from keras_bn.batch import TensorBatch
 from keras_bn.engines import closed_form, fused, selection
-from keras_bn.engines.closed_form import Fallback
 from keras_bn.engines.selection import Choice, Request
 from keras_bn.formulas.renormalization import Reference
-from keras_bn.formulas.training import Moments
+from keras_bn.formulas.training import Fallback, Moments
+from keras_bn.tensors import as_tensor, check_shape, with_channels
 
 
 @keras.saving.register_keras_serializable(package="keras_bn", name="BatchNormalization")
@@ -149,7 +149,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def build(self, input_shape: Any) -> None:
         shape = tf.TensorShape(input_shape)
-        functional.check_shape(shape, self._axes)
+        check_shape(shape, self._axes)
         channels = tuple(shape[a] for a in self._axes)
         if None in channels:
             raise ValueError(
@@ -284,7 +284,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         'for about 320 elements the calls of the fused kernel cost more'
         """
         shape = tf.TensorShape(input_shape)
-        functional.check_shape(shape, self._axes)
+        check_shape(shape, self._axes)
         dtype = tf.as_dtype(self.compute_dtype if dtype is None else dtype)
         return self._choose(tuple(shape), dtype, self._uses_batch(training), mask, jit_compile)
 
@@ -314,7 +314,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return selection.choose(self.engine, request)
 
     def _checked(self, inputs: Any) -> tf.Tensor:
-        x = functional.as_tensor("inputs", inputs)
+        x = as_tensor("inputs", inputs)
         if x.dtype.is_complex or not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool):
             raise TypeError(f"batch normalization needs real numbers. Received: inputs of dtype {x.dtype.name}.")
         narrow = tf.as_dtype(self.compute_dtype).size < 4
@@ -323,7 +323,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         elif not (x.dtype.is_floating and x.dtype.size < 4):
             x = tf.cast(x, tf.float32)
         if self._rank is None:
-            functional.check_shape(x.shape, self._axes)
+            check_shape(x.shape, self._axes)
             self._rank = x.shape.rank
         if x.shape.rank is None:
             x = tf.ensure_shape(x, [None] * self._rank)
@@ -336,7 +336,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             )
         # Of sizes that the graph does not know, the channels' must be right where it runs.
         if any(x.shape[a] is None for a in self._axes):
-            x = tf.ensure_shape(x, functional.with_channels(x.shape, self._axes, self._channels))
+            x = tf.ensure_shape(x, with_channels(x.shape, self._axes, self._channels))
         return x
 
     def _reference(self, state: dict[str, tf.Tensor]) -> Reference:
@@ -351,7 +351,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the inputs."""
-        functional.check_shape(tf.TensorShape(input_shape), self._axes)
+        check_shape(tf.TensorShape(input_shape), self._axes)
         return input_shape
 
     def get_build_config(self) -> dict[str, Any] | None:
@@ -359,7 +359,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if config is None or self._rank == len(config["input_shape"]):
             return config
         shape = tf.TensorShape([None] * (self._rank or len(config["input_shape"])))
-        known = functional.with_channels(shape, self._axes, self._channels)
+        known = with_channels(shape, self._axes, self._channels)
         return {"input_shape": known, "any_rank": True} if self._rank is None else {"input_shape": known}
 
     def build_from_config(self, config: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from keras_bn import keras_internals
 from keras_bn.batch import TensorBatch
-from keras_bn.engines.closed_form import Fallback
+from keras_bn.formulas.training import Fallback
 
 
 def weights_of(mask: Any, inputs: Any, x: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor | None:

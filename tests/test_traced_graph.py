@@ -358,7 +358,7 @@ def test_a_sum_that_loses_its_rest_is_no_sum(monkeypatch):
         assert axis == 0
         return tf.reduce_sum(value[:whole], 0)
 
-    monkeypatch.setattr(batch, "_staged_sum", headless)
+    monkeypatch.setattr(batch, "staged_sum", headless)
     with pytest.raises(UnknownGraph, match="head"):
         graph_outputs.interpret(NAMED["rows.plain"])
 

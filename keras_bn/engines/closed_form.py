@@ -1,7 +1,6 @@
 """The formulas of ``keras_bn.formulas``, run operation by operation on TensorFlow tensors."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -10,17 +9,11 @@ from keras_bn.formulas import inference as inference_formulas
 from keras_bn.formulas import renormalization
 from keras_bn.formulas import training as training_formulas
 from keras_bn.formulas.renormalization import Reference
+from keras_bn.formulas.training import Fallback
 
 Outputs = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
 Gradients = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 Backward = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], Gradients]
-
-
-class Fallback(NamedTuple):
-    """Statistics for channels in which no element counts."""
-
-    mean: tf.Tensor
-    variance: tf.Tensor
 
 
 def training(

@@ -6,7 +6,7 @@ ReLU. Here runs of BLOCK rows are summed apart, and then their sums.
 
 import tensorflow as tf
 
-from keras_bn.batch import BLOCK
+from keras_bn.engines.staged_sums import BLOCK
 
 # How many rows of a block are laid side by side, as so many more channels: each channel then adds fewer numbers, and
 # the kernel is fastest at some ten thousand channels (measured on 2 CPU cores).

@@ -10,9 +10,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_bn.batch import BLOCK, TensorBatch
+from keras_bn.batch import TensorBatch
 from keras_bn.engines import closed_form, column_sums
 from keras_bn.engines.closed_form import Backward, Gradients, Outputs
+from keras_bn.engines.staged_sums import BLOCK
 from keras_bn.formulas import training as training_formulas
 
 # |mean|/std up to which ⟨x²⟩ − μ² is the variance to within 17 roundings, or (1 + LIMIT²).

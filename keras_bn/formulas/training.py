@@ -25,6 +25,13 @@ class Moments(NamedTuple):
         return self.center + self.shift
 
 
+class Fallback(NamedTuple):
+    """Statistics for channels in which no element counts."""
+
+    mean: Value
+    variance: Value
+
+
 class Saved(NamedTuple):
     """What backward needs besides x and γ: vectors of one value a channel.
 

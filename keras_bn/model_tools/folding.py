@@ -9,9 +9,9 @@ from keras_bn import keras_internals
 from keras_bn.layer import BatchNormalization
 from keras_bn.model_tools import copying_models, linear_layers, replacing_layers
 from keras_bn.model_tools.inspection import as_array
-from keras_bn.model_tools.keras_conversion import is_batch_normalization, is_built_in
 from keras_bn.model_tools.linear_layers import Linear
 from keras_bn.progress import task
+from keras_bn.untracked import is_batch_normalization, is_built_in
 
 # Layers that are the identity in inference.
 _IDENTITIES = (

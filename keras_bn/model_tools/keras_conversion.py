@@ -9,8 +9,8 @@ import keras
 from keras_bn import moving_state
 from keras_bn.layer import BatchNormalization
 from keras_bn.model_tools import copying_models
-from keras_bn.model_tools.untracked import UntrackedBatchNormalization
 from keras_bn.progress import task
+from keras_bn.untracked import is_built_in
 
 # Of the options that the built-in layer lacks, those that it does without: results do not depend on them.
 _HARMLESS = ("engine",)
@@ -141,16 +141,6 @@ def revert(model: keras.Layer, *, lossy: bool = False) -> keras.Layer:
 
     with task(f"reverting {model.name}"):
         return copying_models.rebuild(model, replacement)
-
-
-def is_built_in(layer: Any) -> bool:
-    """Whether a layer is Keras' own batch normalization, and of no class derived from it."""
-    return type(layer) is keras.layers.BatchNormalization
-
-
-def is_batch_normalization(layer: Any) -> bool:
-    """Whether a layer normalizes with moving statistics as the built-in layer and ours do."""
-    return isinstance(layer, keras.layers.BatchNormalization) and not isinstance(layer, UntrackedBatchNormalization)
 
 
 def inexpressible(layer: BatchNormalization) -> list[str]:

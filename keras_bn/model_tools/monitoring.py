@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bn.model_tools import copying_models, monitoring_picture
-from keras_bn.model_tools.keras_conversion import is_batch_normalization
 from keras_bn.model_tools.watched_layers import LAGGING_MEAN, LAGGING_VARIANCE, QUANTITIES, WatchedLayer
+from keras_bn.untracked import is_batch_normalization
 
 
 class BatchNormMonitor(keras.callbacks.Callback):

@@ -12,12 +12,12 @@ import tensorflow as tf
 from keras_bn import arguments, masking, moving_state
 from keras_bn.batch import TensorBatch
 from keras_bn.engines import closed_form
-from keras_bn.engines.closed_form import Fallback
 from keras_bn.formulas import merging
+from keras_bn.formulas.training import Fallback
 from keras_bn.layer import BatchNormalization
 from keras_bn.model_tools import copying_models, data_sets
-from keras_bn.model_tools.keras_conversion import is_batch_normalization
 from keras_bn.progress import task
+from keras_bn.untracked import is_batch_normalization
 
 # Batches of a shape that run without a graph.
 EAGER = 8

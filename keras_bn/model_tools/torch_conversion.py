@@ -9,9 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bn import arguments, functional, moving_state
+from keras_bn import arguments, moving_state
 from keras_bn.layer import BatchNormalization
-from keras_bn.model_tools.untracked import UntrackedBatchNormalization
+from keras_bn.tensors import check_shape
+from keras_bn.untracked import UntrackedBatchNormalization
 
 # The class that BatchNorm1d, 2d, 3d and SyncBatchNorm derive from, and InstanceNorm does not.
 _BASE = "_BatchNorm"
@@ -262,7 +263,7 @@ def _shape(axis: Any, ranks: tuple[int, ...], features: int) -> tuple[int | None
         raise TypeError(f"PyTorch has one channel axis. Received: axis={axis!r}. The default is -1.")
     least = max(2, place + 1, -place)
     if ranks:
-        functional.check_shape(tf.TensorShape([None] * max(ranks)), (place,))
+        check_shape(tf.TensorShape([None] * max(ranks)), (place,))
         least = min(rank for rank in ranks if rank >= least)
     shape: list[int | None] = [None] * least
     shape[place] = features

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_bn import functional, masking
 from keras_bn.batch import TensorBatch
-from keras_bn.engines.closed_form import Fallback
+from keras_bn.formulas.training import Fallback
 from keras_bn.layer import BatchNormalization
 
 
@@ -51,3 +51,13 @@ class UntrackedBatchNormalization(BatchNormalization):
 
     def _uses_batch(self, training: bool | None) -> bool:
         return True
+
+
+def is_built_in(layer: Any) -> bool:
+    """Whether a layer is Keras' own batch normalization, and of no class derived from it."""
+    return type(layer) is keras.layers.BatchNormalization
+
+
+def is_batch_normalization(layer: Any) -> bool:
+    """Whether a layer normalizes with moving statistics as the built-in layer and ours do."""
+    return isinstance(layer, keras.layers.BatchNormalization) and not isinstance(layer, UntrackedBatchNormalization)
