@@ -12,7 +12,7 @@ FIELDS = {
     "speed": {"case", "shape", "mode", "contender"} | TIMING,
     "memory": {"case", "dtype", "contender", "peak_over_input"},
     "accuracy": {"contender", "mode", "mean_over_std", "output_error", "dx_error"},
-    "models": {"model", "step", "contender"} | TIMING,
+    "steps": {"model", "step", "threads", "contender", "cost"} | TIMING,
 }
 
 
@@ -34,13 +34,18 @@ def test_the_short_form(tmp_path):
         assert results[part], part
         assert all(set(record) == fields for record in results[part]), part
         assert {"keras", "keras_bn"} <= {record["contender"] for record in results[part]}
-    for part in ("speed", "models"):
+    for part in ("speed", "steps"):
         for record in results[part]:
             low, high = record["quartiles"]
             assert 0 < low <= record["milliseconds"] <= high
             if record["contender"] == "keras":
                 assert record["ratio"] == 1
-    assert sorted(os.listdir(folder)) == ["accuracy.png", "memory.png", "models.png", "speed.png"]
+    assert sorted(os.listdir(folder)) == ["accuracy.png", "memory.png", "speed.png", "steps.png"]
+    for record in results["steps"]:
+        low, median, high = record["cost"]
+        assert low <= median <= high
+        if record["contender"] == "none":
+            assert median == 0
     # What a step returns is twice its input.
     peaks = {(r["contender"], r["dtype"]): r["peak_over_input"] for r in results["memory"]}
     assert 1.9 < peaks["keras_bn", "float32"] < peaks["keras", "float32"]
@@ -63,8 +68,35 @@ def test_contenders_that_differ_are_not_timed(monkeypatch, capsys):
     assert "keras_bn differs by" in capsys.readouterr().err
 
 
+def test_networks_that_differ_are_not_timed(monkeypatch, capsys):
+    """One whose forward pass is right and whose gradient is 10 % off."""
+    import tensorflow as tf
+
+    from tests.benchmarks import __main__, networks
+
+    @tf.custom_gradient
+    def wrong(y):
+        return tf.identity(y), lambda dy: 1.1 * dy
+
+    right = networks.BareKernel.call
+
+    def call(self, inputs, training=None, mask=None):
+        return wrong(right(self, inputs, training))
+
+    monkeypatch.setattr(networks.BareKernel, "call", call)
+    command = ["steps", "--quick", "--models", "DENSE 128", "--contenders", "tf.nn.fused_batch_norm"]
+    assert __main__.main(command) == 1
+    assert "gradient of tf.nn.fused_batch_norm differs by" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
-    ("arguments", "said"), [(["sped"], "speed"), (["speed", "--json", "nowhere/results.json"], "no folder nowhere")]
+    ("arguments", "said"),
+    [
+        (["sped"], "speed"),
+        (["speed", "--json", "nowhere/results.json"], "no folder nowhere"),
+        (["steps", "--models", "VGG"], "no network has 'VGG' in its name"),
+        (["steps", "--contenders", "jax"], "no contender is called 'jax'"),
+    ],
 )
 def test_bad_input(arguments, said):
     done = command(*arguments)

@@ -11,7 +11,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from keras_bn.quiet import quiet_import
 
-PARTS = ("speed", "memory", "accuracy", "models")
+PARTS = ("steps", "speed", "memory", "accuracy")
 # With these the C library keeps what was freed, for the next pass: no page is fetched anew from the system.
 KEEPS_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "1000000000"}
 
@@ -26,10 +26,13 @@ def main(arguments: list[str] | None = None) -> int:
     with quiet_import():
         import tensorflow as tf
 
-        from tests.benchmarks import accuracy, machine, memory, models, speed
+        from tests.benchmarks import accuracy, machine, memory, networks, speed, steps
 
-        modules = {"speed": speed, "memory": memory, "accuracy": accuracy, "models": models}
+        modules = {"steps": steps, "speed": speed, "memory": memory, "accuracy": accuracy}
     tf.get_logger().setLevel("ERROR")  # it advises against one function a contender
+    if options.threads:
+        machine.use_threads(options.threads)
+    selected = _selected(parser, options, networks.NETWORKS, networks.CONTENDERS)
     results: dict[str, Any] = machine.description()
     kept = {name: os.environ[name] for name in KEEPS_MEMORY if name in os.environ}
     if kept:
@@ -38,7 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     for part in options.parts or PARTS:
         _say(f"\n{part}: {(modules[part].__doc__ or '').split(': ', 1)[1].strip()}")
         try:
-            results[part] = modules[part].measure(quick=options.quick, say=_say)
+            own = selected if part == "steps" else {}
+            results[part] = modules[part].measure(quick=options.quick, say=_say, **own)
         except AssertionError as error:
             print(f"results differ: {error}", file=sys.stderr)
             return 1
@@ -53,6 +57,27 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _selected(
+    parser: argparse.ArgumentParser, options: argparse.Namespace, models: list[Any], contenders: tuple[str, ...]
+) -> dict[str, Any]:
+    """The networks, contenders and rounds asked for; what was not asked for is left out."""
+    selected: dict[str, Any] = {}
+    if options.models:
+        selected["models"] = [m for m in models if any(word.lower() in m.name.lower() for word in options.models)]
+        for word in options.models:
+            if not any(word.lower() in model.name.lower() for model in models):
+                parser.error(f"no network has {word!r} in its name: {', '.join(model.name for model in models)}")
+    if options.contenders:
+        unknown = [name for name in options.contenders if name not in contenders]
+        if unknown:
+            parser.error(f"no contender is called {unknown[0]!r}; they are {', '.join(map(repr, contenders))}")
+        # The built-in layer is what all are compared with.
+        selected["contenders"] = tuple(dict.fromkeys((contenders[0], *options.contenders)))
+    if options.rounds:
+        selected["rounds"] = options.rounds
+    return selected
+
+
 def _parser() -> argparse.ArgumentParser:
     settings = " ".join(f"{name}={value}" for name, value in KEEPS_MEMORY.items())
     parser = argparse.ArgumentParser(
@@ -65,6 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="|".join(PARTS), help="all by default")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw them into this folder")
+    parser.add_argument("--models", nargs="+", metavar="WORD", help="steps: networks with such a word in their name")
+    parser.add_argument("--contenders", nargs="+", metavar="NAME", help="steps: these beside the built-in layer")
+    parser.add_argument("--rounds", type=int, metavar="N", help="steps: how often each contender has a turn")
+    parser.add_argument("--threads", type=int, metavar="N", help="let TensorFlow and PyTorch use so many")
     parser.add_argument("--quick", action="store_true", help="small cases and few rounds: a test of the benchmark")
     return parser
 

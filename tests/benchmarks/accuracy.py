@@ -9,13 +9,12 @@ import tensorflow as tf
 import keras_bn
 from tests import oracles
 from tests.benchmarks import contenders
-from tests.benchmarks.contenders import BUILT_IN, FUSED, OURS, TORCH
+from tests.benchmarks.contenders import BUILT_IN, CLOSED_FORM, FUSED, OURS, TORCH
 from tests.cases import EPSILON, Case, Inputs, draw
 
 CASE, QUICK_CASE = Case((32, 28, 28, 32), -1), Case((4, 7, 7, 8), -1)
 MEAN_OVER_STD = (0.0, 1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
 QUICK_MEAN_OVER_STD = (0.0, 1e3)
-CLOSED_FORM = f"{OURS}, closed_form"
 
 
 def measure(*, quick: bool, say: Callable[[str], None]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ except ImportError:
 
 EPSILON = 1e-3
 BUILT_IN, OURS, FUSED = "keras", "keras_bn", "tf.nn.fused_batch_norm"
+CLOSED_FORM = f"{OURS}, closed_form"
 TORCH, TORCH_FIRST, FLOOR, NONE = "torch", "torch channels-first", "memory floor", "none"
 
 Step = Callable[[], tuple[Any, Any]]
@@ -89,7 +90,7 @@ def torch_step(
     x: np.ndarray, dy: np.ndarray, gamma: np.ndarray, beta: np.ndarray, *, channels_last: bool = True
 ) -> Step:
     """``torch.nn.BatchNorm1d`` or ``2d`` on the same numbers, in one of its memory formats."""
-    torch.set_num_threads(machine.cores())
+    torch.set_num_threads(machine.threads())
     kind = torch.nn.BatchNorm2d if x.ndim == 4 else torch.nn.BatchNorm1d
     module = kind(x.shape[-1], eps=EPSILON, momentum=0.01)
     with torch.no_grad():
@@ -121,7 +122,7 @@ def floor_step(x: np.ndarray) -> Callable[[], None]:
     dx.
     """
     source, target = x.reshape(-1), np.empty(x.size, x.dtype)
-    parts = np.array_split(np.arange(x.size), machine.cores())
+    parts = np.array_split(np.arange(x.size), machine.threads())
     slices = [slice(int(part[0]), int(part[-1]) + 1) for part in parts if len(part)]
 
     def copy(part: slice) -> None:

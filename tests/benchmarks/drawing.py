@@ -7,8 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tests.benchmarks.accuracy import CLOSED_FORM
-from tests.benchmarks.contenders import BUILT_IN, FLOOR, FUSED, NONE, OURS, TORCH, TORCH_FIRST
+from tests.benchmarks.contenders import BUILT_IN, CLOSED_FORM, FLOOR, FUSED, NONE, OURS, TORCH, TORCH_FIRST
 
 MARKS: dict[str, dict[str, Any]] = {
     OURS: {"color": "#000000", "marker": "o"},
@@ -34,7 +33,7 @@ def draw(results: dict[str, Any], folder: Path) -> Iterator[Path]:
         + [f"{name} {versions[name]}" for name in ("tensorflow", "keras", "torch") if name in versions]
         + [results["date"]]
     )
-    for part, make in (("speed", _speed), ("memory", _memory), ("accuracy", _accuracy), ("models", _models)):
+    for part, make in (("steps", _steps), ("speed", _speed), ("memory", _memory), ("accuracy", _accuracy)):
         if part in results:
             figure = make(results[part])
             figure.text(0.01, 0.003, where, fontsize=7, color="#555555")
@@ -95,7 +94,7 @@ def _speed(records: Records) -> Figure:
     return figure
 
 
-def _models(records: Records) -> Figure:
+def _steps(records: Records) -> Figure:
     rows = list(dict.fromkeys(record["model"] for record in records))
     figure, panels = _panels(2, (9.4, 0.5 * len(rows) + 1.9), sharey=True)
     for axes, (step, title) in zip(

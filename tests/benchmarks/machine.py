@@ -6,6 +6,8 @@ import platform
 from datetime import date
 from typing import Any
 
+import tensorflow as tf
+
 PACKAGES = ("keras-bn", "keras", "tensorflow", "numpy", "torch")
 
 
@@ -20,6 +22,17 @@ def description() -> dict[str, Any]:
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads() -> int:
+    """Threads that an operation of TensorFlow may use."""
+    return tf.config.threading.get_intra_op_parallelism_threads() or cores()
+
+
+def use_threads(count: int) -> None:
+    """Let TensorFlow use so many threads; before its first operation."""
+    tf.config.threading.set_intra_op_parallelism_threads(count)
+    tf.config.threading.set_inter_op_parallelism_threads(count)
 
 
 def _processor() -> str:

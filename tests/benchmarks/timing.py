@@ -25,9 +25,16 @@ class Timing(NamedTuple):
 
 
 def interleaved(contenders: Mapping[str, Callable[[], Any]], reference: str, *, quick: bool) -> dict[str, Timing]:
-    """Medians and quartiles over rounds in which every contender runs, in an order drawn anew each time.
+    """Medians and quartiles over rounds in which every contender runs, in an order drawn anew each time."""
+    return compared(rounds(contenders, quick=quick), reference)
 
-    A contender is called once before, and returns when its work is done.
+
+def rounds(
+    contenders: Mapping[str, Callable[[], Any]], *, quick: bool, count: int | None = None
+) -> dict[str, np.ndarray]:
+    """Seconds of every contender by round.
+
+    A contender is called twice before, and returns when its work is done.
     """
     repeats = {}
     for name, run in contenders.items():
@@ -37,15 +44,25 @@ def interleaved(contenders: Mapping[str, Callable[[], Any]], reference: str, *, 
         repeats[name] = 1 if quick else max(1, round(TURN / (time.perf_counter() - start)))
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     order, rng = list(contenders), random.Random(0)
-    for _ in range(QUICK_ROUNDS if quick else ROUNDS):
+    for _ in range(count or (QUICK_ROUNDS if quick else ROUNDS)):
         rng.shuffle(order)
         for name in order:
             start = time.perf_counter()
             for _ in range(repeats[name]):
                 contenders[name]()
             seconds[name].append((time.perf_counter() - start) / repeats[name])
-    base = np.array(seconds[reference])
-    return {name: _timing(np.array(values), base) for name, values in seconds.items()}
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+def compared(seconds: Mapping[str, np.ndarray], reference: str) -> dict[str, Timing]:
+    """Medians and quartiles of every contender, and of its ratio to the reference."""
+    return {name: _timing(values, seconds[reference]) for name, values in seconds.items()}
+
+
+def difference(seconds: np.ndarray, base: np.ndarray) -> tuple[float, float, float]:
+    """Lower quartile, median and upper quartile of the milliseconds beyond those of another, in the same round."""
+    low, median, high = (float(value) for value in np.quantile(1e3 * (seconds - base), [0.25, 0.5, 0.75]))
+    return low, median, high
 
 
 def _timing(seconds: np.ndarray, base: np.ndarray) -> Timing:
