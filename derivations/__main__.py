@@ -16,6 +16,7 @@ from derivations.check.verdict import TARGETS, FormulaError, judge
 from derivations.claims import mutants, steps
 from derivations.claims.claim import Claim, all_as_expected
 from derivations.claims.processes import graphs_ahead
+from derivations.quiet import held_stderr
 from derivations.report import document
 from derivations.report import terminal as report
 
@@ -221,7 +222,8 @@ def _chosen(parser: argparse.ArgumentParser, names: Sequence[str]) -> list[tuple
 def _claims(family: str) -> list[Claim]:
     if family not in WITHOUT_TENSORFLOW and "keras_bn" not in sys.modules:
         _progress("Importing keras_bn and TensorFlow …")
-    claims: Iterable[Claim] = import_module(FAMILIES[family]).claims()
+    with held_stderr():
+        claims: Iterable[Claim] = import_module(FAMILIES[family]).claims()
     return list(claims)
 
 

@@ -1,8 +1,7 @@
 """Batch normalization for Keras 3 on TensorFlow, with a closed-form backward pass that is proved symbolically."""
 
 import os
-
-from keras_bn.quiet import quiet_import
+import sys
 
 _BACKEND_HINT = (
     "keras_bn needs Keras' TensorFlow backend. Received: KERAS_BACKEND={}. "
@@ -13,7 +12,9 @@ if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
     # Before Keras is imported: it would fail first where that backend is not installed.
     raise ImportError(_BACKEND_HINT.format(os.environ["KERAS_BACKEND"]))
 
-with quiet_import():
+# Eager, since Keras finds a registered layer only once it is imported. But Python imports this package also to find the
+# command ``python -m keras_bn``, which is to keep TensorFlow quiet, and therefore imports it itself.
+if not (sys.argv[0] == "-m" and "keras_bn" in sys.orig_argv):
     import keras
 
     if keras.backend.backend() != "tensorflow":

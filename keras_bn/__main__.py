@@ -1,14 +1,19 @@
 """``python -m keras_bn``: the guided run, from the proof to a trained network; and the model tools on files."""
 
 import argparse
+import importlib
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
-from keras_bn.quiet import held_stderr
+from rich.console import Console
+
+import keras_bn
+from derivations.quiet import held_stderr
 
 # What the guided run imports, and the name it is installed by.
 OPTIONAL = {"matplotlib": "matplotlib", "sklearn": "scikit-learn"}
@@ -132,9 +137,9 @@ def model_tool(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
     Raises:
         SystemExit: 1, if it failed; 2, if a file is not there, or must not be overwritten.
     """
-    from keras_bn.model_tools import commands
+    with _tensorflow():
+        from keras_bn.model_tools import commands
 
-    with held_stderr():
         outcome = commands.run(arguments)
     if outcome.error:
         parser.exit(outcome.status, f"{parser.prog} {arguments.subcommand}: error: {outcome.error}\n")
@@ -171,6 +176,15 @@ def guided_run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
         except KeyboardInterrupt:
             print("Interrupted.", flush=True)
             return 130
+
+
+@contextmanager
+def _tensorflow() -> Iterator[None]:
+    """Import TensorFlow and the whole of the package, and let TensorFlow write nothing meanwhile."""
+    with held_stderr():
+        with Console().status("Loading TensorFlow"):
+            importlib.reload(keras_bn)
+        yield
 
 
 def _proofs() -> Iterator:

@@ -1,12 +1,13 @@
 """``python -m keras_bn``: its arguments, and that each of its checks can fail."""
 
+import io
 import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -84,14 +85,48 @@ def test_help_names_every_option(capsys):
 # Progress
 
 
-def test_a_long_step_shows_dots(capsys, monkeypatch):
-    monkeypatch.setattr(progress, "INTERVAL", 0.01)
-    with progress.step("working") as step:
-        time.sleep(0.1)
+def test_a_step_in_a_file_is_its_label_and_its_result(capsys):
+    with progress.step("working", parts=2) as step:
+        step.advance()
         step.result = "done"
-    label, dots, result = capsys.readouterr().out.split()
-    assert (label, result) == ("working", "done")
-    assert set(dots) == {"."}
+    assert capsys.readouterr().out == "working done\n"
+
+
+def test_a_step_on_a_terminal_shows_a_bar_and_leaves_its_result(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress.step("working", parts=2) as step:
+        step.advance()
+        step.result = "done"
+    assert "1/2" in terminal.getvalue()
+    assert terminal.getvalue().endswith("working done\n")
+
+
+def run_task(parts=3):
+    with progress.task("counting", parts, "sheep") as advance:
+        for _ in range(parts):
+            advance()
+
+
+def test_a_task_speaks_after_its_patience_and_can_be_silenced(capsys, monkeypatch):
+    run_task()
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    run_task()
+    out = capsys.readouterr().out
+    assert out.startswith("counting\n3/3 - 0s")
+    assert "/sheep" in out
+    keras.config.disable_interactive_logging()
+    try:
+        run_task()
+    finally:
+        keras.config.enable_interactive_logging()
+    assert capsys.readouterr().out == ""
 
 
 # Checks

@@ -16,7 +16,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess:
 
 def test_public_names_are_all():
     public = {name for name, value in vars(keras_bn).items() if not isinstance(value, ModuleType)}
-    public = {name for name in public if not name.startswith("_")} - {"quiet_import"}
+    public = {name for name in public if not name.startswith("_")}
     assert set(keras_bn.__all__) == public | {"__version__"}
     assert sorted(keras_bn.__all__) == list(keras_bn.__all__)
 
@@ -53,10 +53,18 @@ def test_another_backend_is_refused_with_the_remedy():
     assert "export KERAS_BACKEND=tensorflow" in found.stderr
 
 
+def test_the_command_can_be_found_without_tensorflow():
+    code = "import sys; sys.argv, sys.orig_argv = ['-m'], ['python', '-m', {!r}]; import keras_bn; "
+    code += "print('keras' in sys.modules)"
+    assert python(code.format("keras_bn")).stdout.strip() == "False"
+    # Another package whose command imports ours gets all of it.
+    assert python(code.format("training")).stdout.strip() == "True"
+
+
 def test_held_output_is_shown_only_on_failure():
     code = """
 import os
-from keras_bn.quiet import held_stderr
+from derivations.quiet import held_stderr
 with held_stderr():
     os.write(2, b"chatter")
 print("went on")

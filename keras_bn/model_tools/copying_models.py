@@ -24,6 +24,7 @@ from keras_bn.keras_internals import (
     set_path,
 )
 from keras_bn.model_tools import replacing_layers
+from keras_bn.progress import task
 
 # Whether a layer is to be replaced, and what takes its place: a new layer, not yet built, of the same name.
 Replacement = Callable[[keras.Layer], keras.Layer | None]
@@ -72,8 +73,10 @@ def rebuild(root: keras.Layer, replacement: Replacement) -> keras.Layer:
     Raises:
         ValueError: a layer cannot be made from its config, or its copy cannot be built.
     """
-    copier = _Copier(replacement)
-    with keras.saving.custom_object_scope(_custom_classes(root)):
+    layers = len(all_layers(root))
+    scope = keras.saving.custom_object_scope(_custom_classes(root))
+    with task(f"Copying {root.name}", layers, "layer") as advance, scope:
+        copier = _Copier(replacement, advance)
         new = copier.copy(root)
         copier.transfer()
         if isinstance(root, keras.Model) and isinstance(new, keras.Model) and root.compiled:
@@ -107,8 +110,8 @@ def input_of_sequential(model: keras.Sequential) -> list[Any]:
 
 
 class _Copier:
-    def __init__(self, replacement: Replacement) -> None:
-        self._replacement = replacement
+    def __init__(self, replacement: Replacement, advance: Callable[[], None]) -> None:
+        self._replacement, self._advance = replacement, advance
         # By the identity of the original: the copy; and whether it is a replacement.
         self._copies: dict[int, tuple[keras.Layer, keras.Layer, bool]] = {}
 
@@ -126,15 +129,19 @@ class _Copier:
                 new = self._sequential(layer)
             else:
                 new = self._functional(layer) if holds_graph(layer) else self._from_config(layer)
-        self._copies[id(layer)] = layer, new, replaced
+        self._keep(layer, new, replaced)
         return new
+
+    def _keep(self, old: keras.Layer, new: keras.Layer, replaced: bool = False) -> None:
+        self._copies[id(old)] = old, new, replaced
+        self._advance()
 
     def _functional(self, model: keras.Model) -> keras.Model:
         # The view has no compilation, which clone_model would copy, or fail to.
         view = keras.Model(model.input, model.output, name=model.name)
         clone = keras.models.clone_model(view, input_tensors=inputs_like(view), clone_function=self.copy)
         for old, new in zip(_input_layers(model), _input_layers(clone), strict=True):
-            self._copies[id(old)] = old, new, False
+            self._keep(old, new)
         return (
             clone if type(model) in (keras.Model, type(clone)) else _of_class(model, clone, clone.input, clone.output)
         )
@@ -148,7 +155,7 @@ class _Copier:
         held, made = held_layers(model), held_layers(new)
         if len(held) == len(made):
             # The layer of the input, which `layers` leaves out.
-            self._copies.setdefault(id(held[0]), (held[0], made[0], False))
+            self._keep(held[0], made[0])
         return new
 
     def _from_config(self, layer: keras.Layer) -> keras.Layer:
@@ -206,12 +213,12 @@ class _Copier:
             if known is not None:
                 exchanged[id(fresh)] = known[1]
             elif replacement is not None:
-                self._copies[id(child)] = child, replacement, True
+                self._keep(child, replacement, replaced=True)
                 exchanged[id(fresh)] = replacement
             elif is_graph(child) and self._concerns(child):
                 exchanged[id(fresh)] = self.copy(child)
             else:
-                self._copies[id(child)] = child, fresh, False
+                self._keep(child, fresh)
                 self._exchange(child, fresh)
         replacing_layers.exchange(new, exchanged)
 

@@ -10,7 +10,6 @@ from keras_bn.layer import BatchNormalization
 from keras_bn.model_tools import copying_models, linear_layers, replacing_layers
 from keras_bn.model_tools.inspection import as_array
 from keras_bn.model_tools.linear_layers import Linear
-from keras_bn.progress import task
 from keras_bn.untracked import is_batch_normalization, is_built_in
 
 # Layers that are the identity in inference.
@@ -105,9 +104,8 @@ def fold(model: keras.Model, *, verbose: bool = False, return_report: bool = Fal
         raise ValueError(
             f"fold() takes a model with weights. Received: {model.name}, not built. Call it on data first."
         )
-    with task(f"folding {model.name}"):
-        folding = _Folding()
-        new = folding.fold(copying_models.rebuild(model, lambda layer: None))
+    folding = _Folding()
+    new = folding.fold(copying_models.rebuild(model, lambda layer: None))
     report = FoldReport(tuple(folding.folds))
     if verbose:
         print(report)

@@ -9,7 +9,6 @@ import keras
 from keras_bn import moving_state
 from keras_bn.layer import BatchNormalization
 from keras_bn.model_tools import copying_models
-from keras_bn.progress import task
 from keras_bn.untracked import is_built_in
 
 # Of the options that the built-in layer lacks, those that it does without: results do not depend on them.
@@ -71,12 +70,11 @@ def convert(model: keras.Layer, **options: Any) -> keras.Layer:
 
     # Where renormalization is new, the statistics of earlier batches start from the moving ones.
     starting: list[BatchNormalization] = []
-    with task(f"converting {model.name}"):
-        new = copying_models.rebuild(model, replacement)
-        for layer in starting:
-            if layer.built:
-                moving_state.start_references(layer)
-        return new
+    new = copying_models.rebuild(model, replacement)
+    for layer in starting:
+        if layer.built:
+            moving_state.start_references(layer)
+    return new
 
 
 def check_options(options: dict[str, Any]) -> None:
@@ -139,8 +137,7 @@ def revert(model: keras.Layer, *, lossy: bool = False) -> keras.Layer:
             config.pop(name, None)
         return keras.layers.BatchNormalization.from_config(config)
 
-    with task(f"reverting {model.name}"):
-        return copying_models.rebuild(model, replacement)
+    return copying_models.rebuild(model, replacement)
 
 
 def inexpressible(layer: BatchNormalization) -> list[str]:

@@ -77,27 +77,24 @@ def recalibrate(
     steps = None if steps is None else data_sets.whole("steps", steps)
     batch_size = data_sets.whole("batch_size", batch_size)
     total = data_sets.count(data, steps=steps, batch_size=batch_size)
-    with task(f"recalibrating {model.name}") as current:
-        new = model if in_place else copying_models.rebuild(model, lambda layer: None)
-        layers = [layer for layer in copying_models.all_layers(new) if is_batch_normalization(layer)]
-        if unbuilt := [layer.name for layer in layers if not layer.built]:
-            raise ValueError(
-                f"every layer must be built. Received: {', '.join(unbuilt)} without weights. Call the model on data."
-            )
-        accumulators = [_Accumulator(layer) for layer in layers]
-        seen = 0
-        with _recording(layers, accumulators):
-            run = _runner(new)
-            for inputs in data_sets.inputs(data, steps=steps, batch_size=batch_size):
-                data_sets.check_fit(inputs, new)
-                run(inputs)
-                seen += 1
-                current.detail = f"batch {seen}" + (f" of {total}" if total else "")
-        # All at once and last: a pass that failed on the way has left the layers as they were.
-        statistics = [accumulator.result() for accumulator in accumulators]
-        for layer, found in zip(layers, statistics, strict=True):
-            if found is not None:
-                _set(layer, found)
+    new = model if in_place else copying_models.rebuild(model, lambda layer: None)
+    layers = [layer for layer in copying_models.all_layers(new) if is_batch_normalization(layer)]
+    if unbuilt := [layer.name for layer in layers if not layer.built]:
+        raise ValueError(
+            f"every layer must be built. Received: {', '.join(unbuilt)} without weights. Call the model on data."
+        )
+    accumulators = [_Accumulator(layer) for layer in layers]
+    with _recording(layers, accumulators), task(f"Recalibrating {model.name}", total, "batch") as advance:
+        run = _runner(new)
+        for inputs in data_sets.inputs(data, steps=steps, batch_size=batch_size):
+            data_sets.check_fit(inputs, new)
+            run(inputs)
+            advance()
+    # All at once and last: a pass that failed on the way has left the layers as they were.
+    statistics = [accumulator.result() for accumulator in accumulators]
+    for layer, found in zip(layers, statistics, strict=True):
+        if found is not None:
+            _set(layer, found)
     return new
 
 

@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-from keras_bn.quiet import quiet_import
+from derivations.quiet import held_stderr
 
 PARTS = ("steps", "speed", "memory", "accuracy")
 # With these the C library keeps what was freed, for the next pass: no page is fetched anew from the system.
@@ -23,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     for path in (options.json, options.plot):
         if path is not None and not path.parent.is_dir():
             parser.error(f"there is no folder {path.parent} to write {path} into")
-    with quiet_import():
+    with held_stderr():
         import tensorflow as tf
 
         from tests.benchmarks import accuracy, machine, memory, networks, speed, steps

@@ -10,8 +10,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-COMMANDS = ("keras_bn", "derivations", "tests.benchmarks")
-
 # The variable that TensorFlow's logging reads; 3 leaves errors that end the process.
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
@@ -40,25 +38,3 @@ def held_stderr() -> Iterator[None]:
             sys.stderr.flush()
             os.dup2(original, 2)
             os.close(original)
-
-
-@contextmanager
-def quiet_import() -> Iterator[None]:
-    """Hold back standard error while TensorFlow is imported for one of the commands; elsewhere, do nothing.
-
-    On a terminal, say what takes these seconds.
-    """
-    if not _importing_for_a_command():
-        yield
-        return
-    message = "Loading TensorFlow …" if sys.stdout.isatty() else ""
-    print(message, end="\r" if message else "", flush=True)
-    with held_stderr():
-        yield
-    print(" " * len(message), end="\r" if message else "", flush=True)
-
-
-def _importing_for_a_command() -> bool:
-    """Whether this process runs one of the project's commands, whose package is imported before its ``__main__``."""
-    words = sys.orig_argv
-    return any(words[i : i + 1] == ["-m"] and words[i + 1 : i + 2][0] in COMMANDS for i in range(len(words) - 1))
