@@ -5,6 +5,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 # Arguments of older built-in layers that choose an implementation or are gone; they change no result.
 LEGACY = ("fused", "adjustment", "_scope")
@@ -26,6 +27,15 @@ def axes(value: Any) -> tuple[int, ...]:
     """The same as a tuple, also of one."""
     checked = axis(value)
     return checked if isinstance(checked, tuple) else (checked,)
+
+
+def compute_dtype(name: str) -> None:
+    """The name of a floating-point dtype."""
+    if not tf.as_dtype(name).is_floating:
+        raise TypeError(
+            f"dtype must be floating-point. Received: dtype={name!r}. Inputs of whole numbers are converted by "
+            "themselves."
+        )
 
 
 def flags(**values: Any) -> None:

@@ -90,11 +90,11 @@ def batch_norm(
     engine = selection.choose(engine, request._replace(jit_compile=xla.compiles())).engine
     weights = None if mask is None else masking.explicit(tf.convert_to_tensor(mask), x, axes)
     batch = TensorBatch(x, axes, tuple(gamma.shape), weights)
-    y, moments = train(engine, batch, x, gamma, beta, epsilon=epsilon)
+    y, moments = normalize_batch(engine, batch, x, gamma, beta, epsilon=epsilon)
     return BatchNormOutput(y, moments.mean, moments.variance)
 
 
-def train(
+def normalize_batch(
     engine: str,
     batch: TensorBatch,
     x: tf.Tensor,
@@ -105,7 +105,7 @@ def train(
     fallback: Fallback | None = None,
     reference: Reference | None = None,
 ) -> tuple[tf.Tensor, Moments]:
-    """y and the moments of checked arguments by a chosen engine; ``fallback`` and ``reference`` as in the closed form.
+    """y and the moments of a batch by a chosen engine; ``fallback`` and ``reference`` are those of the closed form.
 
     The moments have the shape of gamma. All are differentiable, the mean with the pair that it is kept as.
     """

@@ -14,7 +14,7 @@ from keras_bn.formulas.training import Fallback, Moments
 from keras_bn.tensors import sizes_of
 
 
-def train(
+def normalize_groups(
     size: int,
     x: tf.Tensor,
     gamma: tf.Tensor,
@@ -25,7 +25,7 @@ def train(
     epsilon: float,
     fallback: Fallback,
 ) -> tuple[tf.Tensor, Moments]:
-    """``functional.train`` on groups of ``size`` samples, the last of which may be smaller.
+    """``functional.normalize_batch`` on groups of ``size`` samples, the last of which may be smaller.
 
     The moments are those of the whole batch, merged from those of the groups (equation 7).
     """
@@ -35,7 +35,7 @@ def train(
     whole = samples // size * size
     parts = [(slice(None, whole), whole // size, size), (slice(whole, None), 1, samples - whole)]
     outputs = [
-        _train_groups(
+        _equal_groups(
             groups,
             group_size,
             x[part],
@@ -55,7 +55,7 @@ def train(
     return tf.ensure_shape(y, x.shape), Moments(*(groups.vector(value) for value in merged))
 
 
-def _train_groups(
+def _equal_groups(
     groups: Any,
     size: Any,
     x: tf.Tensor,
@@ -73,7 +73,7 @@ def _train_groups(
         weights = tf.reshape(weights, [groups, size, *sizes_of(weights)[1:]])
     batch = TensorBatch(grouped, (0, *(a % rank + 1 for a in axes)), channels, weights)
     fallback = Fallback(*(tf.broadcast_to(value, channels) for value in fallback))
-    y, moments = functional.train(
+    y, moments = functional.normalize_batch(
         "closed_form",
         batch,
         grouped,

@@ -1,5 +1,6 @@
 """``BatchNormalization``, the Keras layer."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -7,12 +8,12 @@ import keras
 import tensorflow as tf
 
 from keras_bn import arguments, functional, ghost_batches, masking, moving_state, replicas, xla
-from keras_bn.batch import TensorBatch
+from keras_bn.batch import TensorBatch, statistics_dtype
 from keras_bn.engines import closed_form, fused, selection
 from keras_bn.engines.selection import Choice, Request
-from keras_bn.formulas.renormalization import Reference
 from keras_bn.formulas.training import Fallback, Moments
-from keras_bn.tensors import as_tensor, check_shape, with_channels
+from keras_bn.moving_state import State
+from keras_bn.tensors import as_built, as_real, check_shape, known_channels, with_channels
 
 
 @keras.saving.register_keras_serializable(package="keras_bn", name="BatchNormalization")
@@ -99,45 +100,23 @@ class BatchNormalization(keras.layers.BatchNormalization):
         **kwargs: Any,
     ) -> None:
         axis = arguments.axis(axis)
-        arguments.flags(
-            center=center,
-            scale=scale,
-            renorm=renorm,
-            synchronized=synchronized,
-            unbiased_variance=unbiased_variance,
-        )
+        arguments.flags(center=center, scale=scale, renorm=renorm)
+        arguments.flags(synchronized=synchronized, unbiased_variance=unbiased_variance)
         arguments.momentum("momentum", momentum, optional=True)
         arguments.momentum("renorm_momentum", renorm_momentum)
         arguments.epsilon(epsilon)
         arguments.renorm_clipping(renorm_clipping)
         arguments.virtual_batch_size(virtual_batch_size, axis, synchronized=synchronized, renorm=renorm)
         selection.check_name(engine)
-        # The parent takes one axis and a number for the momentum; both are set anew below.
         super().__init__(
-            axis=-1,
-            momentum=0.0,
-            epsilon=epsilon,
-            center=center,
-            scale=scale,
-            beta_initializer=beta_initializer,
-            gamma_initializer=gamma_initializer,
-            moving_mean_initializer=moving_mean_initializer,
-            moving_variance_initializer=moving_variance_initializer,
-            beta_regularizer=beta_regularizer,
-            gamma_regularizer=gamma_regularizer,
-            beta_constraint=beta_constraint,
-            gamma_constraint=gamma_constraint,
-            renorm=renorm,
-            renorm_clipping=renorm_clipping,
-            renorm_momentum=renorm_momentum,
-            synchronized=synchronized,
+            # The parent takes one axis and a number for the momentum; both are set anew below.
+            *(-1, 0.0, epsilon, center, scale),
+            *(beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer),
+            *(beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint),
+            *(renorm, renorm_clipping, renorm_momentum, synchronized),
             **kwargs,
         )
-        if not tf.as_dtype(self.compute_dtype).is_floating:
-            raise TypeError(
-                f"dtype must be floating-point. Received: dtype={self.compute_dtype!r}. Inputs of whole numbers are "
-                "converted by themselves."
-            )
+        arguments.compute_dtype(self.compute_dtype)
         self.axis = axis
         self._axes = arguments.axes(axis)
         self.momentum = None if momentum is None else float(momentum)
@@ -149,85 +128,110 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def build(self, input_shape: Any) -> None:
         shape = tf.TensorShape(input_shape)
-        check_shape(shape, self._axes)
-        channels = tuple(shape[a] for a in self._axes)
-        if None in channels:
-            raise ValueError(
-                f"the sizes along axis={self.axis} must be known. Received: input_shape={tuple(input_shape)}. "
-                "State them in the model's Input."
-            )
+        self._channels = known_channels(shape, self._axes)
         # None: that of the first call, as for a layer from PyTorch, which may not know it.
         self._rank: int | None = shape.rank
-        self._channels = channels
-        self._dtype = keras.backend.result_type(self.variable_dtype, "float32")
-        if self.scale:
-            self.gamma = self._weight(
-                "gamma", self.gamma_initializer, self.gamma_regularizer, self.gamma_constraint, trainable=True
-            )
-        if self.center:
-            self.beta = self._weight(
-                "beta", self.beta_initializer, self.beta_regularizer, self.beta_constraint, trainable=True
-            )
-        self.moving_mean = self._weight("moving_mean", self.moving_mean_initializer)
-        self.moving_variance = self._weight("moving_variance", self.moving_variance_initializer)
-        if self.renorm:
-            self.moving_stddev = self._weight("moving_stddev", self._initial_stddev)
-            self.renorm_mean = self._weight("renorm_mean", _copy(self.moving_mean_initializer))
-            self.renorm_stddev = self._weight("renorm_stddev", self._initial_stddev)
-        if self.momentum is None:
-            self.update_count = self._weight("update_count", "zeros")
-
-        self._state = [weight for weight in self.weights if weight.name not in ("gamma", "beta")]
-
-    def _weight(
-        self, name: str, initializer: Any, regularizer: Any = None, constraint: Any = None, trainable: bool = False
-    ) -> keras.Variable:
-        return self.add_weight(
+        weight = functools.partial(
+            self.add_weight,
             shape=self._channels,
-            name=name,
-            dtype=self._dtype,
-            initializer=initializer,
-            regularizer=regularizer,
-            constraint=constraint,
-            trainable=trainable,
+            dtype=keras.backend.result_type(self.variable_dtype, "float32"),
             autocast=False,
         )
+        statistic = functools.partial(weight, trainable=False)
+        if self.scale:
+            self.gamma = weight(
+                name="gamma",
+                initializer=self.gamma_initializer,
+                regularizer=self.gamma_regularizer,
+                constraint=self.gamma_constraint,
+            )
+        if self.center:
+            self.beta = weight(
+                name="beta",
+                initializer=self.beta_initializer,
+                regularizer=self.beta_regularizer,
+                constraint=self.beta_constraint,
+            )
+        self.moving_mean = statistic(name="moving_mean", initializer=self.moving_mean_initializer)
+        self.moving_variance = statistic(name="moving_variance", initializer=self.moving_variance_initializer)
+        if self.renorm:
+            self.moving_stddev = statistic(name="moving_stddev", initializer=self._initial_stddev)
+            self.renorm_mean = statistic(name="renorm_mean", initializer=self.moving_mean_initializer)
+            self.renorm_stddev = statistic(name="renorm_stddev", initializer=self._initial_stddev)
+        if self.momentum is None:
+            self.update_count = statistic(name="update_count", initializer="zeros")
+        # Without those that a class derived from this one may add.
+        self._own_weights = list(self.weights)
 
     def _initial_stddev(self, shape: Any, dtype: Any = None) -> tf.Tensor:
-        return tf.sqrt(_copy(self.moving_variance_initializer)(shape, dtype=dtype))
+        return tf.sqrt(self.moving_variance_initializer(shape, dtype=dtype))
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> tf.Tensor:
         x = self._checked(inputs)
-        uses_batch = self._uses_batch(training)
-        weights = masking.weights_of(mask, inputs, x, self._axes) if uses_batch else None
-        batch = TensorBatch(x, self._axes, self._channels, weights)
-        gamma, beta = self._gamma_and_beta(batch.dtype)
         # Every variable is read once, so that its new value depends on that very read: TensorFlow's graph optimizer has
         # been seen to let a second read, ordered before the assignment by a control dependency alone, come after it.
-        state = {variable.name: _read(variable, batch.dtype) for variable in self._state}
-        moving = Fallback(state["moving_mean"], state["moving_variance"])
-        engine = self._engine(x, uses_batch, mask, weights)
-        if not uses_batch:
-            if engine == "fused":
-                y = fused.inference(x, *moving, gamma, beta, epsilon=self.epsilon)
-            else:
-                y = closed_form.inference(batch, x, *moving, gamma, beta, epsilon=self.epsilon)
-            return tf.cast(y, self.compute_dtype)
-        several = replicas.several()
-        if several and self.synchronized:
+        state = {weight.name: _read(weight, statistics_dtype(x.dtype)) for weight in self._own_weights}
+        if not self._uses_batch(training):
+            return tf.cast(self._normalize_with_moving(x, state), self.compute_dtype)
+        weights = masking.weights_of(mask, inputs, x, self._axes)
+        y, batch, moments = self._normalize_with_batch(x, state, weights, masking.is_propagated(mask, inputs))
+        # Last: a call that fails on the way leaves the state as it was.
+        self._update(state, batch, moments)
+        return tf.cast(y, self.compute_dtype)
+
+    def _uses_batch(self, training: bool | None) -> bool:
+        """Whether a call normalizes with the statistics of its batch."""
+        return bool(training and self.trainable)
+
+    def _moving(self, state: State) -> Fallback:
+        return Fallback(state["moving_mean"], state["moving_variance"])
+
+    def _gamma_and_beta(self, state: State) -> tuple[tf.Tensor, tf.Tensor]:
+        gamma = state["gamma"] if self.scale else tf.ones_like(state["moving_mean"])
+        beta = state["beta"] if self.center else tf.zeros_like(state["moving_mean"])
+        return gamma, beta
+
+    def _normalize_with_moving(self, x: tf.Tensor, state: State) -> tf.Tensor:
+        """y by the moving statistics (equation 5)."""
+        arguments = (x, *self._moving(state), *self._gamma_and_beta(state))
+        request = self._request(x.shape, x.dtype, training=False, jit_compile=xla.compiles())
+        if selection.choose(self.engine, request).engine == "fused":
+            return fused.inference(*arguments, epsilon=self.epsilon)
+        batch = TensorBatch(x, self._axes, self._channels)
+        return closed_form.inference(batch, *arguments, epsilon=self.epsilon)
+
+    def _normalize_with_batch(
+        self, x: tf.Tensor, state: State, weights: tf.Tensor | None, is_propagated: bool
+    ) -> tuple[tf.Tensor, TensorBatch, Moments]:
+        """y by the statistics of the batch (equations 1 and 8), the batch that these are of, and these."""
+        batch = TensorBatch(x, self._axes, self._channels, weights)
+        gamma, beta = self._gamma_and_beta(state)
+        request = self._request(
+            x.shape,
+            x.dtype,
+            mask=weights is not None,
+            channel_weights=weights is not None and any(weights.shape[a] != 1 for a in self._axes),
+            jit_compile=xla.compiles(),
+        )
+        engine = selection.choose(self.engine, request).engine
+        if self.synchronized and replicas.several():
             batch = replicas.WholeBatch(batch, batch.moments(batch.elements(x)))
-        reference = self._reference(state) if self.renorm else None
-        fallback = masking.fallback(moving, batch, propagated=masking.is_propagated(mask, inputs))
+        fallback = masking.fallback(self._moving(state), batch, propagated=is_propagated)
         options = {"epsilon": self.epsilon, "fallback": fallback}
         if self.virtual_batch_size is None:
-            y, moments = functional.train(engine, batch, x, gamma, beta, reference=reference, **options)
+            reference = moving_state.reference(state, self.renorm_clipping) if self.renorm else None
+            y, moments = functional.normalize_batch(engine, batch, x, gamma, beta, reference=reference, **options)
         else:
-            y, moments = ghost_batches.train(
+            y, moments = ghost_batches.normalize_groups(
                 self.virtual_batch_size, x, gamma, beta, axes=self._axes, weights=weights, **options
             )
-        if several and not self.synchronized:
+        if not self.synchronized and replicas.several():
             batch = replicas.WholeBatch(batch, Moments(*(batch.channel(value) for value in moments)))
             moments = batch.statistics
+        return y, batch, moments
+
+    def _update(self, state: State, batch: TensorBatch, moments: Moments) -> None:
+        """Let the moving statistics follow the batch (equation 11)."""
         new = moving_state.renewed(
             state,
             batch,
@@ -238,25 +242,21 @@ class BatchNormalization(keras.layers.BatchNormalization):
             renorm_momentum=self.renorm_momentum if self.renorm else None,
             epsilon=self.epsilon,
         )
-        # All at once and last: a call that fails on the way leaves the state as it was.
         for name, value in new.items():
             getattr(self, name).assign(value)
-        return tf.cast(y, self.compute_dtype)
 
-    def _uses_batch(self, training: bool | None) -> bool:
-        """Whether a call normalizes with the statistics of its batch."""
-        return bool(training and self.trainable)
-
-    def _engine(self, x: tf.Tensor, uses_batch: bool, mask: Any, weights: tf.Tensor | None) -> str:
-        per_channel = weights is not None and any(weights.shape[a] != 1 for a in self._axes)
-        return self._choose(
-            tuple(x.shape), x.dtype, uses_batch, mask is not None, xla.compiles(), channel_weights=per_channel
-        ).engine
-
-    def _gamma_and_beta(self, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
-        gamma = _read(self.gamma, dtype) if self.scale else tf.ones(self._channels, dtype)
-        beta = _read(self.beta, dtype) if self.center else tf.zeros(self._channels, dtype)
-        return gamma, beta
+    def _request(self, shape: Any, dtype: tf.DType, **call: bool) -> Request:
+        """What this layer asks of an engine for inputs of a shape and dtype; ``call`` is what else the call says."""
+        return Request(
+            tuple(shape),
+            self._axes,
+            dtype,
+            self.epsilon,
+            renorm=self.renorm,
+            ghost_batches=self.virtual_batch_size is not None,
+            synchronized=self.synchronized and replicas.number() > 1,
+            **call,
+        )
 
     def engine_for(
         self,
@@ -286,68 +286,15 @@ class BatchNormalization(keras.layers.BatchNormalization):
         shape = tf.TensorShape(input_shape)
         check_shape(shape, self._axes)
         dtype = tf.as_dtype(self.compute_dtype if dtype is None else dtype)
-        return self._choose(tuple(shape), dtype, self._uses_batch(training), mask, jit_compile)
-
-    def _choose(
-        self,
-        shape: tuple[int | None, ...],
-        dtype: tf.DType,
-        training: bool,
-        mask: bool,
-        jit_compile: bool,
-        *,
-        channel_weights: bool = False,
-    ) -> Choice:
-        request = Request(
-            shape,
-            self._axes,
-            dtype,
-            self.epsilon,
-            training=training,
-            mask=mask,
-            channel_weights=channel_weights,
-            renorm=self.renorm,
-            ghost_batches=self.virtual_batch_size is not None,
-            synchronized=self.synchronized and replicas.number() > 1,
-            jit_compile=jit_compile,
-        )
+        request = self._request(shape, dtype, training=self._uses_batch(training), mask=mask, jit_compile=jit_compile)
         return selection.choose(self.engine, request)
 
     def _checked(self, inputs: Any) -> tf.Tensor:
-        x = as_tensor("inputs", inputs)
-        if x.dtype.is_complex or not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool):
-            raise TypeError(f"batch normalization needs real numbers. Received: inputs of dtype {x.dtype.name}.")
-        narrow = tf.as_dtype(self.compute_dtype).size < 4
-        if not narrow:
-            x = tf.cast(x, self.compute_dtype)
-        elif not (x.dtype.is_floating and x.dtype.size < 4):
-            x = tf.cast(x, tf.float32)
+        x = as_real("inputs", inputs, self.compute_dtype)
         if self._rank is None:
             check_shape(x.shape, self._axes)
             self._rank = x.shape.rank
-        if x.shape.rank is None:
-            x = tf.ensure_shape(x, [None] * self._rank)
-        if x.shape.rank != self._rank or any(
-            x.shape[a] not in (None, size) for a, size in zip(self._axes, self._channels, strict=True)
-        ):
-            raise ValueError(
-                f"{self.name} was built for inputs of rank {self._rank} with the shape {self._channels} along "
-                f"axis={self.axis}. Received: inputs of shape {x.shape}. Use another layer for inputs of another shape."
-            )
-        # Of sizes that the graph does not know, the channels' must be right where it runs.
-        if any(x.shape[a] is None for a in self._axes):
-            x = tf.ensure_shape(x, with_channels(x.shape, self._axes, self._channels))
-        return x
-
-    def _reference(self, state: dict[str, tf.Tensor]) -> Reference:
-        bounds = self.renorm_clipping or {}
-        return Reference(
-            state["renorm_mean"],
-            state["renorm_stddev"],
-            r_min=bounds.get("rmin"),
-            r_max=bounds.get("rmax"),
-            d_max=bounds.get("dmax"),
-        )
+        return as_built(x, self.name, self._rank, self._axes, self._channels)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the inputs."""
@@ -378,15 +325,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         Into a layer with ``renorm`` the statistics of earlier batches start from the moving statistics; into one
         without it, they are left out.
         """
-        plain = self.scale + self.center + 2
-        if self.momentum is not None and self.renorm and len(store) == plain:
-            for i, variable in enumerate(self.weights[:plain]):
-                variable.assign(store[str(i)])
-            moving_state.start_references(self)
-        elif self.momentum is not None and not self.renorm and len(store) == plain + 3:
-            super().load_own_variables({str(i): store[str(i)] for i in range(plain)})
-        else:
-            super().load_own_variables(store)
+        super().load_own_variables(moving_state.of_store(self, store))
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -408,10 +347,3 @@ class BatchNormalization(keras.layers.BatchNormalization):
 def _read(variable: keras.Variable, dtype: tf.DType) -> tf.Tensor:
     # Not tf.cast alone: of a variable that has the dtype it returns the variable, which is then read at every use.
     return tf.cast(tf.convert_to_tensor(variable.value), dtype)
-
-
-def _copy(initializer: Any) -> Any:
-    """An initializer that draws the same values once more."""
-    if isinstance(initializer, keras.initializers.Initializer):
-        return initializer.clone()
-    return initializer

@@ -62,6 +62,12 @@ def renewed(
     return {name: tf.where(valid, value, state[name]) for name, value in new.items()}
 
 
+def reference(state: State, bounds: dict[str, float] | None) -> renormalization.Reference:
+    """What batch renormalization corrects the statistics of a batch towards, and the bounds of that correction."""
+    r_min, r_max, d_max = ((bounds or {}).get(name) for name in ("rmin", "rmax", "dmax"))
+    return renormalization.Reference(state["renorm_mean"], state["renorm_stddev"], r_min, r_max, d_max)
+
+
 def references_from(moving_mean: Any, moving_variance: Any, epsilon: float) -> State:
     """What a layer with renorm keeps besides, where the moving statistics are all that is known."""
     stddev = tf.sqrt(tf.convert_to_tensor(moving_variance) + epsilon)
@@ -72,3 +78,18 @@ def start_references(layer: Any) -> None:
     """Let a layer with renorm start from its moving statistics, as after it took the weights of one without."""
     for name, value in references_from(layer.moving_mean, layer.moving_variance, layer.epsilon).items():
         getattr(layer, name).assign(value)
+
+
+def of_store(layer: Any, store: Any) -> Any:
+    """The stored weights of a layer, as this one has them, which may differ from it by ``renorm``."""
+    plain = layer.scale + layer.center + 2
+    if layer.momentum is None:
+        return store
+    if layer.renorm and len(store) == plain:
+        values = [store[str(i)] for i in range(plain)]
+        references = references_from(values[-2], values[-1], layer.epsilon)
+        values += [references[name] for name in ("moving_stddev", "renorm_mean", "renorm_stddev")]
+        return {str(i): value for i, value in enumerate(values)}
+    if not layer.renorm and len(store) == plain + 3:
+        return {str(i): store[str(i)] for i in range(plain)}
+    return store

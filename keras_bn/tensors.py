@@ -15,6 +15,20 @@ def as_tensor(name: str, value: Any) -> tf.Tensor:
     return tf.convert_to_tensor(value)
 
 
+def as_real(name: str, value: Any, compute_dtype: str) -> tf.Tensor:
+    """A dense tensor in the dtype in which it is normalized: ``compute_dtype``, or float32 for a wider value of that.
+
+    Raises:
+        TypeError: the value is None, not dense, complex, or no number.
+    """
+    x, dtype = as_tensor(name, value), tf.as_dtype(compute_dtype)
+    if x.dtype.is_complex or not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool):
+        raise TypeError(f"batch normalization needs real numbers. Received: {name} of dtype {x.dtype.name}.")
+    if dtype.size >= 4:
+        return tf.cast(x, dtype)
+    return x if x.dtype.is_floating and x.dtype.size < 4 else tf.cast(x, tf.float32)
+
+
 def check_shape(shape: tf.TensorShape, axes: tuple[int, ...]) -> None:
     """Raise ValueError unless a tensor of this shape has rank 2 or more and the distinct ``axes``."""
     rank = shape.rank
@@ -37,6 +51,33 @@ def check_shape(shape: tf.TensorShape, axes: tuple[int, ...]) -> None:
         raise ValueError(
             f"axis must leave at least one axis to take statistics over. Received: axis={axes} for shape {shape}."
         )
+
+
+def known_channels(shape: tf.TensorShape, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The sizes along ``axes``; raise ValueError unless the shape has these axes and their sizes are known."""
+    check_shape(shape, axes)
+    channels = tuple(shape[a] for a in axes)
+    if None in channels:
+        raise ValueError(
+            f"the sizes along axis={axes[0] if len(axes) == 1 else axes} must be known. "
+            f"Received: input_shape={tuple(shape)}. State them in the model's Input."
+        )
+    return channels
+
+
+def as_built(x: tf.Tensor, name: str, rank: int, axes: tuple[int, ...], channels: tuple[int, ...]) -> tf.Tensor:
+    """The inputs of a layer of this name with what it was built for in their static shape; raise if they contradict."""
+    if x.shape.rank is None:
+        x = tf.ensure_shape(x, [None] * rank)
+    sizes = [x.shape[a] for a in axes] if x.shape.rank == rank else None
+    if sizes is None or any(size not in (None, known) for size, known in zip(sizes, channels, strict=True)):
+        raise ValueError(
+            f"{name} was built for inputs of rank {rank} with the shape {channels} along "
+            f"axis={axes[0] if len(axes) == 1 else axes}. Received: inputs of shape {x.shape}. "
+            "Use another layer for inputs of another shape."
+        )
+    # Of sizes that the graph does not know, the channels' must be right where it runs.
+    return tf.ensure_shape(x, with_channels(x.shape, axes, channels)) if None in sizes else x
 
 
 def with_channels(shape: tf.TensorShape, axes: tuple[int, ...], channels: tuple[int, ...]) -> tuple[int | None, ...]:

@@ -5,10 +5,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_bn import functional, masking
 from keras_bn.batch import TensorBatch
-from keras_bn.formulas.training import Fallback
+from keras_bn.formulas.training import Fallback, Moments
 from keras_bn.layer import BatchNormalization
+from keras_bn.moving_state import State
 
 
 @keras.saving.register_keras_serializable(package="keras_bn", name="UntrackedBatchNormalization")
@@ -39,18 +39,14 @@ class UntrackedBatchNormalization(BatchNormalization):
                 f"UntrackedBatchNormalization supports none of {', '.join(excluded)}. Received: {given}. Leave it out."
             )
 
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> tf.Tensor:
-        x = self._checked(inputs)
-        weights = masking.weights_of(mask, inputs, x, self._axes)
-        batch = TensorBatch(x, self._axes, self._channels, weights)
-        gamma, beta = self._gamma_and_beta(batch.dtype)
-        engine = self._engine(x, True, mask, weights)
-        fallback = Fallback(tf.zeros_like(gamma), tf.ones_like(gamma))
-        y, _ = functional.train(engine, batch, x, gamma, beta, epsilon=self.epsilon, fallback=fallback)
-        return tf.cast(y, self.compute_dtype)
-
     def _uses_batch(self, training: bool | None) -> bool:
         return True
+
+    def _moving(self, state: State) -> Fallback:
+        return Fallback(tf.zeros_like(state["moving_mean"]), tf.ones_like(state["moving_variance"]))
+
+    def _update(self, state: State, batch: TensorBatch, moments: Moments) -> None:
+        """Nothing: the moving statistics stay what they are."""
 
 
 def is_built_in(layer: Any) -> bool:
