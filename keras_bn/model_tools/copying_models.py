@@ -6,7 +6,6 @@ config, and the layers that it holds as attributes, in lists or in dictionaries 
 
 import contextlib
 import inspect
-import textwrap
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -19,11 +18,9 @@ from keras_bn.keras_internals import (
     held_layers,
     origin,
     output_shape_of,
-    own_variables,
-    set_own_trainable,
-    set_path,
 )
 from keras_bn.model_tools import replacing_layers
+from keras_bn.model_tools.copied_state import compile_alike, copy_state, copy_weights_by_name, described, said
 from keras_bn.progress import task
 
 # Whether a layer is to be replaced, and what takes its place: a new layer, not yet built, of the same name.
@@ -62,8 +59,9 @@ def all_layers(root: keras.Layer) -> list[keras.Layer]:
 def rebuild(root: keras.Layer, replacement: Replacement) -> keras.Layer:
     """A copy of a model or layer, with state of its own, in which replaced layers keep their weights by name.
 
-    Weights, random states, trainable flags and names are those of ``root``; so are the compilation and the state of the
-    optimizer, where they can be expressed in a config. Layers that were shared are shared again.
+    Weights, random states, vocabularies, trainable flags and names are those of ``root``; so are the compilation and
+    the state of the optimizer, where they can be expressed in a config, with a warning where not. Layers that were
+    shared are shared again.
 
     Args:
         root: A model or layer; built, unless it holds no weights.
@@ -80,7 +78,7 @@ def rebuild(root: keras.Layer, replacement: Replacement) -> keras.Layer:
         new = copier.copy(root)
         copier.transfer()
         if isinstance(root, keras.Model) and isinstance(new, keras.Model) and root.compiled:
-            _compile_alike(root, new)
+            compile_alike(root, new)
     return new
 
 
@@ -163,8 +161,8 @@ class _Copier:
             new = _fresh(layer)
         except Exception as error:
             raise ValueError(
-                f"a copy of {_described(layer)} is made by from_config(get_config()), which must succeed. "
-                f"Received: {_said(error)} Define get_config() in its class, and register functions and "
+                f"a copy of {described(layer)} is made by from_config(get_config()), which must succeed. "
+                f"Received: {said(error)} Define get_config() in its class, and register functions and "
                 "classes of your own with keras.saving.register_keras_serializable()."
             ) from error
         if held_layers(layer):
@@ -185,8 +183,8 @@ class _Copier:
                     new.build_from_config(config)
                 except Exception as error:
                     raise ValueError(
-                        f"a copy of {_described(old)} is built by build_from_config(get_build_config()), which must "
-                        f"succeed. Received: {_said(error)} Let its build() make all weights, and build those "
+                        f"a copy of {described(old)} is built by build_from_config(get_build_config()), which must "
+                        f"succeed. Received: {said(error)} Let its build() make all weights, and build those "
                         "layers that are not built yet."
                     ) from error
 
@@ -196,7 +194,7 @@ class _Copier:
         if not (len(held) == len(made) and all(map(_corresponds, held, made))):
             names = [", ".join(type(layer).__name__ for layer in layers) for layers in (held, made)]
             raise ValueError(
-                f"{_described(old)} holds {len(held)} layers ({names[0]}), and its copy from its config "
+                f"{described(old)} holds {len(held)} layers ({names[0]}), and its copy from its config "
                 f"{len(made)} ({names[1]}); these must correspond. Let its constructor or build() make "
                 "all of its layers, or let get_config() state those that are passed in."
             )
@@ -226,27 +224,12 @@ class _Copier:
         return any(self._replacement(inner) is not None for inner in all_layers(layer))
 
     def transfer(self) -> None:
-        """Copy weights, random states and trainable flags."""
+        """Give the copies the state of the originals."""
         # What is part of a graph was built by its call. Owners come after what they hold, and build some of it.
         for old, new, _ in reversed(list(self._copies.values())):
             self._build(old, new)
         for old, new, replaced in self._copies.values():
-            set_own_trainable(new, old.trainable)
-            pairs = list(zip(own_variables(old), own_variables(new), strict=False))
-            if replaced:
-                by_name = {variable.name: variable for variable in own_variables(new)}
-                pairs = [(v, by_name[v.name]) for v in own_variables(old) if v.name in by_name]
-            elif len(own_variables(old)) != len(own_variables(new)) or any(a.shape != b.shape for a, b in pairs):
-                raise ValueError(
-                    f"{_described(old)} has {len(own_variables(old))} weights and its copy {len(own_variables(new))}, "
-                    "or of other shapes; they must be equal to copy them. Define build(input_shape) in its class, or "
-                    "get_build_config() and build_from_config()."
-                )
-            for source, target in pairs:
-                target.assign(source.numpy())
-                target.trainable = source.trainable
-                # The constructor of an owner builds under names of its own.
-                set_path(target, source.path)
+            (copy_weights_by_name if replaced else copy_state)(old, new)
 
 
 def _fresh(layer: keras.Layer) -> keras.Layer:
@@ -280,30 +263,11 @@ def _of_class(model: keras.Model, graph: keras.Model, *parts: Any) -> keras.Mode
     # A class with a constructor of its own; the graph is all there is to copy.
     if not is_graph(model):
         raise ValueError(
-            f"{_described(model)} has a constructor and a call() of its own around its graph, of which only the graph "
+            f"{described(model)} has a constructor and a call() of its own around its graph, of which only the graph "
             "can be copied. Make the graph an attribute of a keras.Model, or let the constructor take what "
             "that of its base class does."
         )
     return graph
-
-
-def _compile_alike(old: keras.Model, new: keras.Model) -> None:
-    try:
-        config = old.get_compile_config()
-        if config is None:
-            return
-        new.compile_from_config(config)
-    except (TypeError, ValueError):
-        # A loss or an optimizer of the user's own, without a config: compile the copy anew.
-        return
-    if new.optimizer is None or old.optimizer is None or not old.optimizer.built:
-        return
-    if not new.optimizer.built:
-        new.optimizer.build(new.trainable_variables)
-    pairs = list(zip(old.optimizer.variables, new.optimizer.variables, strict=False))
-    if len(old.optimizer.variables) == len(new.optimizer.variables) and all(a.shape == b.shape for a, b in pairs):
-        for source, target in pairs:
-            target.assign(source.numpy())
 
 
 def _input_layers(model: keras.Model) -> list[keras.Layer]:
@@ -323,11 +287,3 @@ def _custom_classes(root: keras.Layer) -> dict[str, type]:
 def _corresponds(old: keras.Layer, new: keras.Layer) -> bool:
     family = keras.layers.BatchNormalization
     return type(old) is type(new) or (isinstance(old, family) and isinstance(new, family))
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {textwrap.shorten(str(error), 250) or 'without a message'}."
-
-
-def _described(layer: keras.Layer) -> str:
-    return f"{layer.name!r}, a {type(layer).__name__},"

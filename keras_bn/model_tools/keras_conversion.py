@@ -14,7 +14,9 @@ from keras_bn.untracked import is_built_in
 # Of the options that the built-in layer lacks, those that it does without: results do not depend on them.
 _HARMLESS = ("engine",)
 # What the layers keep of themselves when they are converted, and what may be set.
-_KEPT = {"name": "names", "axis": "channels", "center": "weights", "scale": "weights"}
+_KEPT = {"name": "names", "axis": "channels", "center": "weights", "scale": "weights"} | {
+    f"{name}_initializer": "weights" for name in ("beta", "gamma", "moving_mean", "moving_variance")
+}
 _OPTIONS = {*inspect.signature(BatchNormalization).parameters, "dtype", "trainable"} - {*_KEPT, "kwargs"}
 
 
@@ -23,21 +25,21 @@ def convert(model: keras.Layer, **options: Any) -> keras.Layer:
 
     Outputs and gradients are equal to rounding, in inference and in training. Nested models and shared layers are
     followed, and layers that others hold as attributes, in lists or in dictionaries. Weights, random states of dropout,
-    trainable flags, names, compilation and the state of the optimizer are kept. ``model`` itself is not changed, and
-    shares no weights with the result.
+    adapted statistics and vocabularies, trainable flags, names, compilation and the state of the optimizer are kept.
+    ``model`` itself is not changed, and shares no weights with the result.
 
     A Functional model whose class has a constructor of its own becomes a plain ``keras.Model`` of the same graph. A
-    loss or metric without a config leaves the result uncompiled. Where the constructor of a class makes built-in
-    layers, those are replaced in the result; a file of it holds their weights, but read back, the constructor makes
-    built-in ones again, to be converted again. Layers of a class derived from the built-in one may compute something
-    else, and stay as they are, with a warning.
+    loss or metric without a config leaves the result uncompiled, with a warning. Where the constructor of a class makes
+    built-in layers, those are replaced in the result; a file of it holds their weights, but read back, the constructor
+    makes built-in ones again, to be converted again. Layers of a class derived from the built-in one may compute
+    something else, and stay as they are, with a warning.
 
     Args:
         model: Functional, Sequential or subclassed model, or a layer. What is not a graph is made anew by
             ``from_config(get_config())``.
         **options: Constructor arguments of ``BatchNormalization`` to set in every batch normalization of the model,
-            also in those that were ours before: ``engine=``, ``synchronized=True``, ``virtual_batch_size=``, …; not
-            those that say which weights there are: ``axis``, ``center`` and ``scale``.
+            also in those that were ours before: ``engine=``, ``synchronized=True``, ``trainable=False``, …; not those
+            that say which weights there are, or what they start from: ``axis``, ``center``, ``scale`` and initializers.
 
     Returns:
         A model or layer of the same class.
