@@ -125,7 +125,7 @@ def test_steps_take_the_first_batches():
 def test_graphs_and_eager_batches_agree(monkeypatch):
     model = applications.build("MobileNetV2")
     x = applications.images("MobileNetV2", samples=40).astype("float32")
-    eager = recalibrate(model, x, batch_size=8)
+    eager = recalibrate(model, x, batch_size=8, in_place=False)
     monkeypatch.setattr("keras_bn.model_tools.recalibration.EAGER", 1)
     assert applications.error(recalibrate(model, x, batch_size=8).get_weights(), eager.get_weights()) < 1e-4
 
@@ -155,7 +155,7 @@ def test_layers_before_use_the_statistics_of_the_batch_and_dropout_does_nothing(
     ]
     model = keras.Sequential([keras.Input((3,)), *layers, keras.layers.BatchNormalization(name="b")])
     model.get_layer("a").gamma.assign([1.0, 2.0, 0.5])
-    new = recalibrate(model, X, batch_size=16)
+    new = recalibrate(model, X, batch_size=16, in_place=False)
     for name, values in reference_pass(model, X, 16).items():
         np.testing.assert_allclose(new.get_layer(name).moving_mean, values.mean(0), rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(new.get_layer(name).moving_variance, values.var(0), rtol=1e-5)
@@ -185,7 +185,7 @@ def test_a_batch_of_padding_does_not_count(kind):
     x[4:8] = 0
     options = {"momentum": None} if kind is BatchNormalization else {}
     model = keras.Sequential([keras.Input((5, 3)), keras.layers.Masking(0.0), kind(name="norm", **options)])
-    norm = recalibrate(model, x, batch_size=4).get_layer("norm")
+    norm = recalibrate(model, x, batch_size=4, in_place=False).get_layer("norm")
     assert_statistics_of(norm, x[(x != 0).any(-1)])
     if options:
         assert norm.update_count.numpy().tolist() == [2, 2, 2]
@@ -201,7 +201,7 @@ def test_a_time_step_of_padding_passes_as_it_does_in_training():
     layers.insert(1, keras.layers.Lambda(lambda x: x + 0, mask=lambda inputs, mask=None: None))
     model = keras.Sequential([keras.Input((4, 3)), keras.layers.Masking(0.0), *layers])
     model.get_layer("a").moving_mean.assign([5.0] * 4)
-    new = recalibrate(model, x)
+    new = recalibrate(model, x, in_place=False)
     model(x, training=True)
     for name in "ab":
         norm, trained = new.get_layer(name), model.get_layer(name)
@@ -251,9 +251,40 @@ def test_subclassed_models():
     given = Needy(BatchNormalization())
     given(X)
     with pytest.raises(ValueError, match="get_config"):
-        recalibrate(given, X)
-    assert recalibrate(given, X, in_place=True) is given
+        recalibrate(given, X, in_place=False)
+    assert recalibrate(given, X) is given
     assert_statistics_of(given.norm, X)
+
+
+class Compiled(Subclassed):
+    """Its call is a graph that is traced once for each shape."""
+
+    @tf.function
+    def call(self, x, training=None):
+        return self.norm(x, training=training)
+
+
+def wrapped():
+    model = single()
+    model.call = tf.function(model.call)
+    return model
+
+
+# A copy of the second is one of its class, without the call of the instance.
+@pytest.mark.parametrize(("make", "in_place"), [(Compiled, True), (Compiled, False), (wrapped, True)])
+def test_a_call_that_is_a_tf_function(make, in_place):
+    model = make()
+    # Keras bakes the initial values into the trace that builds a layer, whichever layer it is.
+    if not model.built:
+        model.layers[0].build((None, 3))
+    model(X, training=False)
+    new = recalibrate(model, X, in_place=in_place)
+    norm = new.layers[0]
+    assert_statistics_of(norm, X)
+    normalized = (X - X.mean(0)) / np.sqrt(X.var(0) + norm.epsilon)
+    np.testing.assert_allclose(new(X, training=False), normalized, rtol=1e-4, atol=1e-4)
+    # With the statistics of the data set, not with those of this batch.
+    np.testing.assert_allclose(new(X[:16], training=False), normalized[:16], rtol=1e-4, atol=1e-4)
 
 
 def test_the_average_of_batches_goes_on_from_there():
@@ -261,10 +292,12 @@ def test_the_average_of_batches_goes_on_from_there():
     assert new.update_count.numpy().tolist() == [4, 4, 4]
 
 
-def test_the_argument_is_not_changed():
+def test_the_model_itself_is_changed_unless_a_copy_is_asked_for():
     model = single()
+    assert recalibrate(model, X) is model
+    assert_statistics_of(model.get_layer("norm"), X)
     before = [value.copy() for value in model.get_weights()]
-    recalibrate(model, X)
+    assert_statistics_of(recalibrate(model, 2 * X, in_place=False).get_layer("norm"), 2 * X)
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
     assert "call" not in vars(model.get_layer("norm"))
 
@@ -274,7 +307,7 @@ def test_a_call_that_a_layer_has_of_its_own_stays():
     norm = model.get_layer("norm")
     own = lambda inputs, training=None, mask=None: 2 * inputs  # noqa: E731
     norm.call = own
-    recalibrate(model, X, in_place=True)
+    recalibrate(model, X)
     assert vars(norm)["call"] is own
     assert_statistics_of(norm, X)
 
@@ -297,9 +330,9 @@ def test_a_failing_pass_leaves_the_old_statistics(data, options, error):
     model = single()
     before = [value.copy() for value in model.get_weights()]
     with pytest.raises(error):
-        recalibrate(model, data(), in_place=True, **options)
+        recalibrate(model, data(), **options)
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
-    assert_statistics_of(recalibrate(model, X, in_place=True).get_layer("norm"), X)
+    assert_statistics_of(recalibrate(model, X).get_layer("norm"), X)
 
 
 @pytest.mark.parametrize(
@@ -377,6 +410,5 @@ def test_accuracy_is_rescued(accident, kind):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.moving_mean.assign(0 * layer.moving_mean.numpy())
                 layer.moving_variance.assign(1 + 0 * layer.moving_variance.numpy())
-    rescued = accuracy(recalibrate(model, x[train], batch_size=100))
     assert accuracy(model) < 0.8
-    assert rescued > 0.95
+    assert accuracy(recalibrate(model, x[train], batch_size=100)) > 0.95

@@ -24,18 +24,18 @@ EAGER = 8
 
 
 def recalibrate(
-    model: keras.Model, data: Any, *, steps: int | None = None, batch_size: int = 32, in_place: bool = False
+    model: keras.Model, data: Any, *, steps: int | None = None, batch_size: int = 32, in_place: bool = True
 ) -> keras.Model:
-    """The same model with moving statistics that are the exact statistics of a data set.
+    """Set the moving statistics of ``model`` itself to the exact statistics of a data set, and return it.
 
-    For networks whose moving statistics lag behind their weights: after a spike of the learning rate, averaging of
-    weights, or a change of the data. Every batch normalization, ours or built-in, frozen or not, gets the mean and the
-    variance of its inputs over the whole data set: those of the batches are merged with their counts (equation 7), in
-    float64, so that for a single layer the result does not depend on the size of the batches. Elements that a mask
-    leaves out do not count, nor does a batch that is padding altogether. This takes one pass, in which batch
-    normalization normalizes with the statistics of each batch (the whole of it, without ``virtual_batch_size`` and
-    ``renorm``), and everything else is in inference. A layer that sees no data keeps its statistics; what ``renorm``
-    and ``momentum=None`` store follows the new ones.
+    As PyTorch's ``update_bn`` does. For networks whose moving statistics lag behind their weights: after a spike of
+    the learning rate, averaging of weights, or a change of the data. Every batch normalization, ours or built-in,
+    frozen or not, gets the mean and the variance of its inputs over the whole data set: those of the batches are merged
+    with their counts (equation 7), in float64, so that for a single layer the result does not depend on the size of the
+    batches. Elements that a mask leaves out do not count, nor does a batch that is padding altogether. This takes one
+    pass, in which batch normalization normalizes with the statistics of each batch (the whole of it, without
+    ``virtual_batch_size`` and ``renorm``), and everything else is in inference. A layer that sees no data keeps its
+    statistics; what ``renorm`` and ``momentum=None`` store follows the new ones.
 
     Algorithm 2 of the paper (lines 8 to 11) averages instead: E[x] = E[μ], Var[x] = m/(m − 1)·E[σ²] over batches of
     equal size m. Its correction m/(m − 1) makes up, for independent samples, for the spread of the means of the
@@ -54,22 +54,23 @@ def recalibrate(
             a tuple, as ``fit`` does.
         steps: How many batches to take; all unless given.
         batch_size: The number of samples in a batch, for arrays.
-        in_place: Whether to set the statistics of ``model`` itself, after the pass. A pass that fails or is
-            interrupted leaves the old ones.
+        in_place: False leaves ``model`` as it is and returns a copy with the new statistics.
 
     Returns:
-        A copy of the model with new statistics; ``model`` if ``in_place``.
+        ``model``, or the copy. A pass that fails or is interrupted leaves the old statistics. Where the model is of a
+        class of your own, it runs eagerly, a ``tf.function`` in it too, since what such a function traced before
+        would not notice the pass, and what it traced during the pass would stay.
 
     Raises:
         TypeError: ``model`` is no Keras model, or ``data`` has none of these forms.
         ValueError: a size is not positive, ``steps`` is missing or larger than the data, the inputs are not those that
-            the model takes, statistics are not finite, or the model cannot be copied; ``in_place`` needs no copy.
+            the model takes, or statistics are not finite; with ``in_place=False``, if the model cannot be copied.
 
     Source: Ioffe and Szegedy, "Batch Normalization" (2015), Algorithm 2.
 
-    >>> model = keras.Sequential([keras.Input((1,)), BatchNormalization(name="norm")])
-    >>> new = recalibrate(model, np.array([[0.0], [3.0], [6.0]]), batch_size=2)
-    >>> new.get_layer("norm").moving_mean.numpy().tolist(), new.get_layer("norm").moving_variance.numpy().tolist()
+    >>> norm = BatchNormalization()
+    >>> model = recalibrate(keras.Sequential([keras.Input((1,)), norm]), np.array([[0.0], [3.0], [6.0]]), batch_size=2)
+    >>> norm.moving_mean.numpy().tolist(), norm.moving_variance.numpy().tolist()
     ([3.0], [6.0])
     """
     if not isinstance(model, keras.Layer):
@@ -212,6 +213,8 @@ def _runner(model: keras.Model) -> Callable[[Any], None]:
     Tracing takes as long as about a dozen batches run eagerly, so that only shapes which come often get a graph, with
     all of their sizes: one with unknown sizes takes longer still.
     """
+    if any(map(_runs_code_of_its_own, copying_models.all_layers(model))):
+        return lambda inputs: _eagerly(model, inputs)
     times: Counter[Any] = Counter()
 
     def run(inputs: Any) -> None:
@@ -225,3 +228,18 @@ def _runner(model: keras.Model) -> Callable[[Any], None]:
         (run if times[shapes] <= EAGER or getattr(model, "run_eagerly", False) else graph)(inputs)
 
     return choose
+
+
+def _runs_code_of_its_own(layer: keras.Layer) -> bool:
+    """Whether a call of the layer runs code of the user's, which may hold a ``tf.function``."""
+    known = type(layer).__module__.split(".")[0] in ("keras", "keras_bn") or copying_models.is_graph(layer)
+    return not known or ("call" in vars(layer) and not isinstance(layer, keras.layers.BatchNormalization))
+
+
+def _eagerly(model: keras.Model, inputs: Any) -> None:
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        model(inputs, training=False)
+    finally:
+        tf.config.run_functions_eagerly(before)
