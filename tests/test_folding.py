@@ -204,6 +204,50 @@ def test_two_batch_normalizations_before_one_layer_stay():
     assert all("dense after it is called several times" in reason for reason in reasons)
 
 
+def test_several_batch_normalizations_in_a_row():
+    layers = [BatchNormalization(), L.Dropout(0.5), L.BatchNormalization(), BatchNormalization(), L.Dense(4), L.ReLU()]
+    model = move_away(keras.Sequential([keras.Input((3,)), *layers]))
+    assert len(folded_alike(model, np.random.default_rng(0).normal(size=(4, 3)).astype("float32")).folded) == 3
+
+
+def test_a_batch_normalization_that_feeds_several_linear_layers():
+    x = np.random.default_rng(0).normal(size=(4, 6, 6, 3)).astype("float32")
+    a = keras.Input((6, 6, 3))
+    h = BatchNormalization(name="norm")(a)
+    again = BatchNormalization()(h)
+    taken = [
+        L.Conv2D(4, 3, name="conv")(h),
+        L.Conv2D(4, 1, name="other")(again),
+        L.DepthwiseConv2D(2, name="depthwise")(again),
+    ]
+    report = folded_alike(move_away(keras.Model(a, taken)), x)
+    assert len(report.folded) == 2
+    assert sorted(report.folds[0].into.split(", ")) == ["conv", "depthwise", "other"]
+    # One of them would lack the shift at its borders.
+    taken.append(L.Conv2D(4, 3, padding="same", name="padded")(h))
+    reason = folded_alike(move_away(keras.Model(a, taken)), x).kept[0].reason
+    assert "padded after it pads with zeros" in reason
+
+
+def test_what_is_called_in_training_stays():
+    x = np.random.default_rng(0).normal(5, 3, size=(8, 3)).astype("float32")
+    # Statistics that do not move, since the order of the two calls of one layer is not said.
+    norm = BatchNormalization(momentum=1.0)
+    inner = keras.Sequential([keras.Input((3,)), L.Dense(4), norm, L.ReLU()], name="inner")
+    outer = keras.Sequential([keras.Input((3,)), inner, L.Dense(2), BatchNormalization(name="last")], name="outer")
+    a = keras.Input((3,))
+    for output in (inner(a, training=True), outer(a, training=True), inner(a, training=True) + inner(2 * a)):
+        model = move_away(keras.Model(a, [output, BatchNormalization(name="mine")(L.Dense(2)(a))]))
+        new, report = fold(model, return_report=True)
+        assert [f.name for f in report.folded] == ["mine"]
+        assert all("called with training=True" in f.reason for f in report.kept)
+        inferred, folded_inferred = (keras.tree.flatten(m.predict(x, verbose=0)) for m in (model, new))
+        trained, folded_trained = (keras.tree.flatten(m(x)) for m in (model, new))
+        assert applications.error(folded_inferred, inferred) < 1e-5
+        assert applications.error(folded_trained, trained) < 1e-5
+        assert applications.error(trained, inferred) > 0.1
+
+
 def test_a_call_around_a_graph_is_left_alone():
     class Around(keras.Model):
         def call(self, x, training=None, mask=None):

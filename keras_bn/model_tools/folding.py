@@ -6,7 +6,7 @@ import keras
 
 from keras_bn import keras_internals
 from keras_bn.model_tools import copying_models, replacing_layers
-from keras_bn.model_tools.folding_plan import Plan, uses_in
+from keras_bn.model_tools.folding_plan import Plan, called_in_training, uses_in
 
 
 class Fold(NamedTuple):
@@ -58,9 +58,10 @@ def fold(model: keras.Model, *, verbose: bool = False, return_report: bool = Fal
     into the graph, so that TensorFlow folds by itself, 0.98 to 1.26, and with XLA, on plain
     stacks of layers, 0.99 to 1.15. What is kept often runs faster as our layer: ``fold(convert(model))``.
 
-    The result has weights of its own and is not compiled; trained on, it would lack batch normalization. In a
-    subclassed model the Functional and Sequential models within it are folded. Where a batch normalization was an
-    output of the model, an Identity of its name remains.
+    The result has weights of its own and is not compiled; trained on, it would lack batch normalization. What a graph
+    calls with ``training=True`` stays as it is, with all that is in it. In a subclassed model the Functional and
+    Sequential models within it are folded, which takes its ``call`` to run them in inference. Where a batch
+    normalization was an output of the model, an Identity of its name remains.
 
     Args:
         model: Built Functional, Sequential or subclassed model, with our layers or built-in ones.
@@ -87,8 +88,9 @@ def fold(model: keras.Model, *, verbose: bool = False, return_report: bool = Fal
         raise ValueError(
             f"fold() takes a model with weights. Received: {model.name}, not built. Call it on data first."
         )
-    folding = _Folding()
-    new = folding.fold(copying_models.rebuild(model, lambda layer: None))
+    copy = copying_models.rebuild(model, lambda layer: None)
+    folding = _Folding(copy)
+    new = folding.fold(copy)
     report = FoldReport(tuple(folding.folds))
     if verbose:
         print(report)
@@ -98,9 +100,10 @@ def fold(model: keras.Model, *, verbose: bool = False, return_report: bool = Fal
 class _Folding:
     """Folds a model that nobody else holds, and the models in it, each once."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: keras.Layer) -> None:
         self.folds: list[Fold] = []
         self._done: dict[int, keras.Layer] = {}
+        self._in_training = called_in_training(root)
 
     def fold(self, layer: keras.Layer, path: str = "") -> keras.Layer:
         if id(layer) not in self._done:
@@ -128,11 +131,9 @@ class _Folding:
 
     def _graph(self, model: keras.Model, path: str) -> keras.Model:
         uses, outputs = uses_in(model)
-        plan = Plan(uses, outputs)
-        for layer in {id(use.layer): use.layer for use in uses}.values():
-            if isinstance(layer, keras.layers.BatchNormalization):
-                into, reason = plan.place(layer)
-                self.folds.append(Fold(path + layer.name, path + into if into else None, reason))
+        plan = Plan(uses, outputs, self._in_training)
+        for layer, into, reason in plan.place_all():
+            self.folds.append(Fold(path + layer.name, ", ".join(path + name for name in into) or None, reason))
         finished = {identity: linear.finished() for identity, linear in plan.linear.items() if linear.changed}
 
         def substitute(layer: Any) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 from keras_bn import keras_internals
 from keras_bn.layer import BatchNormalization
 from keras_bn.model_tools import linear_layers
+from keras_bn.model_tools.copying_models import all_layers
 from keras_bn.model_tools.inspection import as_array
 from keras_bn.model_tools.linear_layers import Linear
 from keras_bn.untracked import is_batch_normalization, is_built_in
@@ -38,10 +39,16 @@ class Use(NamedTuple):
 
 
 class Plan:
-    """Which linear layer takes in which batch normalization of a graph."""
+    """Which linear layer takes in which batch normalization of a graph.
 
-    def __init__(self, uses: list[Use], outputs: set[int]) -> None:
-        self._uses, self._outputs = uses, outputs
+    Args:
+        uses: The calls of the graph, in order.
+        outputs: The tensors that are its outputs.
+        in_training: Layers that some graph calls with ``training=True``, by their identities.
+    """
+
+    def __init__(self, uses: list[Use], outputs: set[int], in_training: set[int]) -> None:
+        self._uses, self._outputs, self._in_training = uses, outputs, in_training
         self._producers = {tensor: use for use in uses for tensor in use.outputs}
         self._consumers: dict[int, list[Use]] = {}
         for use in uses:
@@ -50,48 +57,60 @@ class Plan:
         self.linear: dict[int, Linear] = {}
         self.gone: set[int] = set()
 
-    def place(self, norm: keras.layers.BatchNormalization) -> tuple[str | None, str]:
-        """(name of the layer that takes it in, ""), or (None, why there is none)."""
+    def place_all(self) -> list[tuple[keras.layers.BatchNormalization, list[str], str]]:
+        """(layer, names of the layers that take it in, why there are none) of each batch normalization, in order."""
+        norms = {
+            id(use.layer): use.layer for use in self._uses if isinstance(use.layer, keras.layers.BatchNormalization)
+        }
+        found: dict[int, tuple[list[str], str]] = {}
+        before = -1
+        # What is gone may clear the way for another one.
+        while before < len(self.gone):
+            before = len(self.gone)
+            found |= {key: self._place(norm) for key, norm in norms.items() if key not in self.gone}
+        return [(norm, *found[key]) for key, norm in norms.items()]
+
+    def _place(self, norm: keras.layers.BatchNormalization) -> tuple[list[str], str]:
         uses = [use for use in self._uses if use.layer is norm]
         if not is_batch_normalization(norm) or (not is_built_in(norm) and type(norm) is not BatchNormalization):
-            return None, f"its class {type(norm).__name__} may compute something else"
+            return [], f"its class {type(norm).__name__} may compute something else"
         if isinstance(norm.axis, tuple):
-            return None, f"it has several channel axes, {norm.axis}"
-        if any(use.training for use in uses):
-            return None, "it is called with training=True"
+            return [], f"it has several channel axes, {norm.axis}"
+        if id(norm) in self._in_training:
+            return [], "it is called with training=True"
         scale, shift = _affine(norm)
         if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
-            return None, "its weights or statistics are not finite, or its variance and epsilon are 0"
+            return [], "its weights or statistics are not finite, or its variance and epsilon are 0"
         before = [self._before(use) for use in uses]
-        places = [found for found in before if isinstance(found, Use)]
-        takers = {id(found.layer): found for found in places}
-        # A layer that is called several times can take in what follows every one of its calls.
-        shared = [
-            found.layer.name
-            for found in takers.values()
-            if self._calls(found) > sum(p.layer is found.layer for p in places)
+        obstacles = [found for found in before if isinstance(found, str)]
+        obstacles += [
+            f"{found.layer.name} before it is called elsewhere, too"
+            for found in before
+            if isinstance(found, Use) and not self._serves_only(found, before)
         ]
-        if len(places) == len(before) and not shared:
-            for found in takers.values():
-                self._of(found).map_outputs(scale, shift)
-            self.gone.add(id(norm))
-            return ", ".join(found.layer.name for found in takers.values()), ""
-        reasons = [found for found in before if isinstance(found, str)]
-        reasons += [f"{name} before it is called elsewhere, too" for name in shared]
-        after = self._after(uses[0], shift) if len(uses) == 1 else "it is called several times"
-        if isinstance(after, Use) and self._calls(after) > 1:
-            after = f"{after.layer.name} after it is called several times"
-        if isinstance(after, Use):
-            self._of(after).map_inputs(scale, shift)
-            self.gone.add(id(norm))
-            return after.layer.name, ""
-        return None, f"{reasons[0]}; {after}"
+        if not obstacles:
+            return self._taken_in(norm, before, "map_outputs", scale, shift)
+        after = self._after(uses[0], shift) if len(uses) == 1 else ["it is called several times"]
+        obstacles += [found for found in after if isinstance(found, str)]
+        several = [f for f in after if isinstance(f, Use) and not self._serves_only(f, after)]
+        obstacles += [f"{found.layer.name} after it is called several times" for found in several]
+        if all(isinstance(found, Use) for found in after) and not several:
+            return self._taken_in(norm, after, "map_inputs", scale, shift)
+        return [], f"{obstacles[0]}; {obstacles[-1]}"
 
-    def _calls(self, use: Use) -> int:
-        return sum(other.layer is use.layer for other in self._uses)
+    def _taken_in(
+        self, norm: keras.Layer, places: list[Any], how: str, scale: np.ndarray, shift: np.ndarray
+    ) -> tuple[list[str], str]:
+        takers = {id(use.layer): use.layer for use in places}
+        for key, layer in takers.items():
+            getattr(self.linear.setdefault(key, Linear(layer)), how)(scale, shift)
+        self.gone.add(id(norm))
+        return [layer.name for layer in takers.values()], ""
 
-    def _of(self, use: Use) -> Linear:
-        return self.linear.setdefault(id(use.layer), Linear(use.layer))
+    def _serves_only(self, use: Use, places: list[Any]) -> bool:
+        """Whether all calls of a layer are among these: it can take in what belongs to every one of its calls."""
+        among = sum(isinstance(place, Use) and place.layer is use.layer for place in places)
+        return among == sum(other.layer is use.layer for other in self._uses)
 
     def _before(self, norm: Use) -> Use | str:
         """The linear layer whose outputs are what ``norm`` normalizes, and nothing else; or why there is none."""
@@ -111,23 +130,23 @@ class Plan:
             reason = f"the activation {getattr(activation, '__name__', activation)} of {use.layer.name} comes between"
         return reason or use
 
-    def _after(self, norm: Use, shift: np.ndarray) -> Use | str:
-        """The linear layer that takes what ``norm`` gives, alone; or why there is none."""
-        tensor = norm.outputs[0]
-        while True:
-            consumers = self._consumers.get(tensor, [])
+    def _after(self, norm: Use, shift: np.ndarray) -> list[Use | str]:
+        """The linear layers that take what ``norm`` gives, of all who do; or, for each who is none, why not."""
+        found: list[Use | str] = []
+        waiting = [norm.outputs[0]]
+        while waiting:
+            tensor = waiting.pop()
             if tensor in self._outputs:
-                return "after it is an output"
-            if len(consumers) != 1:
-                return f"after it are {len(consumers)} layers"
-            use = consumers[0]
-            if not self._passes(use):
-                break
-            tensor = use.outputs[0]
-        reason = self._unfit(use, norm, "after")
-        if not reason and linear_layers.adds_zeros(use.layer) and shift.any():
-            reason = f"{use.layer.name} after it pads with zeros, to which it would add"
-        return reason or use
+                found.append("after it is an output")
+            for use in self._consumers.get(tensor, []):
+                if self._passes(use):
+                    waiting.append(use.outputs[0])
+                    continue
+                reason = self._unfit(use, norm, "after")
+                if not reason and linear_layers.adds_zeros(use.layer) and shift.any():
+                    reason = f"{use.layer.name} after it pads with zeros, to which it would add"
+                found.append(reason or use)
+        return found
 
     def _passes(self, use: Use) -> bool:
         kind = type(use.layer)
@@ -141,6 +160,17 @@ class Plan:
         if norm.layer.axis % norm.rank != linear_layers.channel_axis(use.layer, norm.rank):
             return f"{name} {place} it has other channels than axis={norm.layer.axis}"
         return linear_layers.obstacle(use.layer)
+
+
+def called_in_training(root: keras.Layer) -> set[int]:
+    """The layers that a graph in ``root`` calls with ``training=True``, and all in these, by their identities."""
+    found: set[int] = set()
+    for layer in all_layers(root):
+        if keras_internals.functional_class(layer) is not None:
+            for call in keras_internals.calls(layer):
+                if call.options.get("training") and isinstance(call.operation, keras.Layer):
+                    found |= {id(inner) for inner in all_layers(call.operation)}
+    return found
 
 
 def uses_in(model: keras.Model) -> tuple[list[Use], set[int]]:
