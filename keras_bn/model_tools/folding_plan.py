@@ -34,8 +34,6 @@ class Use(NamedTuple):
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     rank: int
-    training: bool
-    """Whether the call says that it is training."""
 
 
 class Plan:
@@ -77,7 +75,7 @@ class Plan:
         if isinstance(norm.axis, tuple):
             return [], f"it has several channel axes, {norm.axis}"
         if id(norm) in self._in_training:
-            return [], "it is called with training=True"
+            return [], "it is called with training=True, or runs after what is"
         scale, shift = _affine(norm)
         if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
             return [], "its weights or statistics are not finite, or its variance and epsilon are 0"
@@ -151,7 +149,7 @@ class Plan:
     def _passes(self, use: Use) -> bool:
         kind = type(use.layer)
         linear = kind is keras.layers.Activation and use.layer.activation is keras.activations.linear
-        return not use.training and (id(use.layer) in self.gone or kind in _IDENTITIES or linear)
+        return id(use.layer) not in self._in_training and (id(use.layer) in self.gone or kind in _IDENTITIES or linear)
 
     def _unfit(self, use: Use, norm: Use, place: str) -> str:
         name = getattr(use.layer, "name", type(use.layer).__name__)
@@ -163,13 +161,34 @@ class Plan:
 
 
 def called_in_training(root: keras.Layer) -> set[int]:
-    """The layers that a graph in ``root`` calls with ``training=True``, and all in these, by their identities."""
+    """The layers that run in training although their model is called without ``training``, by their identities.
+
+    A graph calls a layer with ``training=True``; what is in that layer inherits it, and so does, in Keras, everything
+    that runs after it until the outermost call returns.
+    """
     found: set[int] = set()
+    met: set[int] = set()
+
+    def visit(layer: keras.Layer, training: bool) -> bool:
+        """Go through the calls in a layer in their order; returns what the next one inherits."""
+        met.add(id(layer))
+        if isinstance(layer, keras.Sequential):
+            steps = [(inner, None) for inner in layer.layers]
+        elif keras_internals.functional_class(layer) is not None:
+            steps = [(call.operation, call.options.get("training")) for call in keras_internals.calls(layer)]
+        else:
+            return training
+        for inner, given in steps:
+            if isinstance(inner, keras.Layer):
+                training = training if given is None else bool(given)
+                if training:
+                    found.update(id(one) for one in all_layers(inner))
+                training = visit(inner, training)
+        return training
+
     for layer in all_layers(root):
-        if keras_internals.functional_class(layer) is not None:
-            for call in keras_internals.calls(layer):
-                if call.options.get("training") and isinstance(call.operation, keras.Layer):
-                    found |= {id(inner) for inner in all_layers(call.operation)}
+        if id(layer) not in met:
+            visit(layer, training=False)
     return found
 
 
@@ -178,7 +197,7 @@ def uses_in(model: keras.Model) -> tuple[list[Use], set[int]]:
     if isinstance(model, keras.Sequential):
         chain = []
         for place, layer in enumerate(model.layers):
-            chain.append(Use(layer, (place,), (place + 1,), _rank(layer), False))
+            chain.append(Use(layer, (place,), (place + 1,), _rank(layer)))
         return chain, {len(chain)}
     uses = [
         Use(
@@ -186,7 +205,6 @@ def uses_in(model: keras.Model) -> tuple[list[Use], set[int]]:
             tuple(id(tensor) for tensor in call.inputs),
             tuple(id(tensor) for tensor in call.outputs),
             len(call.outputs[0].shape),
-            bool(call.options.get("training")),
         )
         for call in keras_internals.calls(model)
     ]
