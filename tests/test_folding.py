@@ -297,10 +297,13 @@ def test_a_layer_with_a_bias_that_another_graph_shares():
     folded_alike(move_away(outer), x)
 
 
-def test_the_name_of_an_output_stays():
+def test_the_name_of_an_output_stays_in_a_file_too(tmp_path):
     x = keras.Input((3,))
-    model = keras.Model(x, BatchNormalization(name="logits")(L.Dense(4)(x)))
-    assert fold(model).output_names == ["logits"]
+    model = keras.Model(x, BatchNormalization(name="logits", dtype="mixed_float16")(L.Dense(4)(x)))
+    fold(model).save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.output_names == ["logits"]
+    assert loaded.output.dtype == model.output.dtype == "float16"
 
 
 def test_what_was_folded_is_printed_on_request(capsys):

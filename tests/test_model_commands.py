@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_bn import BatchNormalization, __main__
-from keras_bn.model_tools import commands
+from keras_bn.model_tools import model_files
 
 X = np.random.default_rng(0).normal(2, 3, size=(50, 4)).astype("float32")
 
@@ -79,6 +79,55 @@ def test_recalibrate(file, options):
     np.testing.assert_allclose(new.get_layer("norm").moving_variance, inputs.var(0), rtol=1e-5)
 
 
+@pytest.mark.parametrize("command", ["convert", "fold"])
+def test_what_layers_adapt_is_in_the_file(tmp_path, capsys, command):
+    scaling, words = keras.layers.Normalization(), keras.layers.TextVectorization(output_sequence_length=3)
+    scaling.adapt(5 * X + 7)
+    words.adapt(["red", "green green blue"])
+    inputs = [keras.Input((4,), name="numbers"), keras.Input((1,), dtype="string", name="text")]
+    h = keras.layers.Concatenate()(
+        [scaling(inputs[0]), keras.layers.Flatten()(keras.layers.Embedding(9, 2)(words(inputs[1])))]
+    )
+    model = keras.Model(inputs, keras.layers.BatchNormalization()(keras.layers.Dense(2)(h)))
+    model.save(tmp_path / "model.keras")
+    assert run(command, tmp_path / "model.keras", tmp_path / "new.keras") == 0
+    assert "(outputs are equal to " in capsys.readouterr().out
+    x = [5 * X[:2] + 7, keras.ops.convert_to_tensor([["red blue"], ["unseen green"]])]
+    np.testing.assert_allclose(keras.models.load_model(tmp_path / "new.keras")(x), model(x), rtol=1e-5, atol=1e-6)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Secretive(keras.layers.Layer):
+    """A layer that computes with what it tells nobody."""
+
+    factor = 1.0
+
+    def build(self, shape):
+        self.factor = float(next(FACTORS))
+
+    def call(self, x):
+        return self.factor * x
+
+
+FACTORS = iter(range(1, 100))
+
+
+@pytest.mark.parametrize("command", ["convert", "fold"])
+def test_a_file_that_computes_something_else_is_not_written(tmp_path, capsys, command):
+    layers = [Secretive(name="secretive"), keras.layers.Dense(2), keras.layers.BatchNormalization()]
+    keras.Sequential([keras.Input((4,)), *layers]).save(tmp_path / "model.keras")
+    error = fails(capsys, 1, command, tmp_path / "model.keras", tmp_path / "new.keras")
+    assert "does not compute what sequential" in error
+    assert "Nothing was written" in error
+    assert not (tmp_path / "new.keras").exists()
+
+
+def test_options_act(file, capsys):
+    for option, name, value in (("trainable=false", "trainable", False), ("epsilon=0.5", "epsilon", 0.5)):
+        assert run("convert", file, file.with_name("new.keras"), "--set", option, "--force") == 0
+        assert getattr(keras.models.load_model(file.with_name("new.keras")).get_layer("norm"), name) == value
+
+
 def test_inspect(tmp_path, capsys):
     model = keras.Sequential(
         [keras.Input((4,)), BatchNormalization(name="a"), keras.layers.BatchNormalization(name="b", trainable=False)]
@@ -112,8 +161,9 @@ def test_nothing_is_overwritten_without_force(file, capsys):
 
 
 def test_a_file_that_comes_about_meanwhile_is_not_overwritten(file):
+    model = keras.models.load_model(file)
     with pytest.raises(FileExistsError, match="--force"):
-        commands.save(keras.models.load_model(file), file)
+        model_files.save(model, file, model)
 
 
 def test_a_failing_save_leaves_what_was_there(file, monkeypatch, capsys):

@@ -166,4 +166,4 @@ class _Folding:
 
 
 def _identity(norm: keras.Layer) -> keras.Layer:
-    return keras.layers.Identity(name=norm.name, dtype=norm.dtype_policy)
+    return keras.layers.Identity(name=norm.name, dtype=norm.dtype_policy.name)
