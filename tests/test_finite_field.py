@@ -18,7 +18,16 @@ from derivations.notation.expressions import Unprovable
 from derivations.notation.settings import Setting
 from derivations.notation.worlds import Computed
 from derivations.prime_fields.batches import FieldBatch, FieldOperations
-from derivations.prime_fields.dual_numbers import PRIMES, Degree, Degrees, Dual, NoRoot, inverse_root_of_residue
+from derivations.prime_fields.dual_numbers import (
+    LARGEST,
+    PRIMES,
+    PRIMES_WITH_ROOTS,
+    Degree,
+    Degrees,
+    Dual,
+    NoRoot,
+    inverse_root_of_residue,
+)
 from derivations.prime_fields.examination import examine
 from keras_bn.formulas import training as shipped
 
@@ -179,3 +188,12 @@ def test_the_whole_derivation_agrees():
     loss = over_batch(delta[i] * (gamma * x_hat[i] + beta))
     wrong = gamma * s * (delta[k] - over_batch(delta[i]) / m)
     assert not examine((Partial(loss, x[k]), wrong), steps.setting(), steps.definitions()).equal
+
+
+def test_modulo_the_primes_for_roots_every_size_is_a_square():
+    for p in PRIMES_WITH_ROOTS:
+        assert sp.isprime(p)
+        assert p % 4 == 3
+        for size in range(1, LARGEST + 1):
+            root = inverse_root_of_residue(size, p)
+            assert root * root * size % p == 1

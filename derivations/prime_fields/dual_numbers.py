@@ -8,14 +8,18 @@ A number and its inverse root must be chosen consistently: as p ≡ 3 (mod 4), e
 itself a square, and √(ab) = √a·√b for that choice, just as for the positive roots of positive numbers.
 """
 
+import math
 import operator
 from functools import reduce
 from typing import Any, NamedTuple
 
 # Mersenne primes, ≡ 3 (mod 4).
 PRIMES = (2**61 - 1, 2**89 - 1)
-# For claims with a root of c/s², c no square modulo one of these.
-RESERVE = tuple(2**exponent - 1 for exponent in (107, 127, 521, 607, 1279))
+# For claims with roots besides s: every size is a square, so that √m, √(4·A) and the like are there and have the sign
+# that they have for real numbers. For p ≡ −1 modulo 8 and modulo all primes q ≤ 127, each q is a square modulo p.
+LARGEST = 128  # of the numbers whose root is there
+_ALL = 8 * math.prod(q for q in range(3, LARGEST) if all(q % d for d in range(2, q)))
+PRIMES_WITH_ROOTS = (3 * _ALL - 1, 14 * _ALL - 1)
 
 
 class NoRoot(ArithmeticError):

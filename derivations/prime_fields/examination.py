@@ -24,11 +24,10 @@ from derivations.notation import Definitions
 from derivations.notation.expressions import Unprovable
 from derivations.notation.settings import Setting
 from derivations.notation.worlds import Computed
-from derivations.prime_fields.dual_numbers import PRIMES, RESERVE, Degree, Degrees, Dual, NoRoot
+from derivations.prime_fields.dual_numbers import LARGEST, PRIMES, PRIMES_WITH_ROOTS, Degree, Degrees, Dual, NoRoot
 from derivations.prime_fields.points import Draw, Member, Place, Point
 
 ATTEMPTS = 40  # points drawn until all radicands are squares
-LARGEST = 128  # elements, for a verdict within seconds; what ships needs 26, and each further root doubles the number
 SMALLEST = 2  # elements: with one the variance is 0, and what is divided by it has no value
 
 
@@ -44,7 +43,11 @@ class Examination:
     primes: tuple[int, ...]
 
     def __str__(self) -> str:
-        fields = " and ".join(f"GF(2^{(p + 1).bit_length() - 1}−1)" for p in self.primes)
+        exponents = [(p + 1).bit_length() - 1 for p in self.primes]
+        fields = " and ".join(
+            f"GF(2^{e}−1)" if p == 2**e - 1 else f"GF(p), p ≈ 2^{e}"
+            for p, e in zip(self.primes, exponents, strict=True)
+        )
         return (
             f"second proof: equal at {self.points} random points over {fields}, sizes {self.sizes[0]}…{self.sizes[1]}; "
             f"degrees {self.degrees.elements} in the elements, {self.degrees.sizes} in the sizes, {self.degrees.total} "
@@ -127,21 +130,19 @@ class _Drawing:
 
     def degrees(self, place: Place) -> tuple[Degrees, int, tuple[int, ...]]:
         """Of all differences, cleared of denominators; how many roots besides s they hold; where they have values."""
-        found = []
-        for p in (*PRIMES, *RESERVE):
-            try:
-                found.append((p, *self._values(place, p, True)))
-            except Unprovable as error:
-                reason = error
-            if len(found) == len(PRIMES):
-                break
-        else:
-            raise reason
-        _, values, point = found[0]
+        primes = PRIMES
+        try:
+            values, point = self._values(place, primes[0], True)
+            rooted = bool(point.draw.roots)
+        except Unprovable:
+            rooted = True
+        if rooted:
+            primes = PRIMES_WITH_ROOTS
+            values, point = self._values(place, primes[0], True)
         bound = Degrees(0, 0, 1)
         for a, b in pairwise(values):
             difference = (a - b).value
             if isinstance(difference, Degree):
                 bound = bound.at_least(difference.top)
         roots = len(point.draw.roots)
-        return Degrees(*(degree * 2**roots for degree in bound)), roots, tuple(p for p, *_ in found)
+        return Degrees(*(degree * 2**roots for degree in bound)), roots, primes
