@@ -89,6 +89,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quick", action="store_true", help="half a minute: fewer epochs, a shorter comparison with the built-in layer"
     )
+    parser.add_argument("--verbose", action="store_true", help="print every equation that is proved")
     parser.set_defaults(command=guided_run)
 
 
@@ -170,9 +171,10 @@ def guided_run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
             epochs=arguments.epochs or (QUICK_EPOCHS if arguments.quick else EPOCHS),
             seed=arguments.seed,
             agreement_epochs=1 if arguments.quick else 2,
+            verbose=arguments.verbose,
         )
         try:
-            return 0 if run(options, _proofs(), numeric_gradients()) else 1
+            return 0 if run(options, _families(), numeric_gradients()) else 1
         except KeyboardInterrupt:
             print("Interrupted.", flush=True)
             return 130
@@ -187,21 +189,28 @@ def _tensorflow() -> Iterator[None]:
         yield
 
 
-def _proofs() -> Iterator:
-    from derivations import prove
-    from derivations.claims.claim import Verdict
-    from keras_bn.guided_run.run import Proof
+def _families() -> Iterator:
+    """What ``derivations`` claims and ought to prove, by family."""
+    from derivations import BY_NAME_ONLY, FAMILIES
+    from derivations.claims.claim import Claim, Verdict
+    from derivations.report.terminal import TITLES
+    from keras_bn.guided_run.run import Family, Proof
 
-    for claim in prove():
-        settlement = claim.settlement
-        yield Proof(
+    def proof(claim: Claim) -> Proof:
+        settled = claim.settle()
+        return Proof(
             identifier=claim.identifier,
             statement=claim.statement,
-            verdict=str(claim.verdict),
-            proved=claim.verdict is Verdict.PROVED,
-            seconds=settlement.seconds if settlement else 0.0,
-            line=claim.line(),
+            verdict=str(settled.verdict),
+            proved=settled.verdict is Verdict.PROVED,
+            seconds=settled.settlement.seconds if settled.settlement else 0.0,
+            line=settled.line(),
         )
+
+    for name in FAMILIES:
+        if name not in BY_NAME_ONLY:
+            claims = list(importlib.import_module(FAMILIES[name]).claims())
+            yield Family(TITLES[name], len(claims), map(proof, claims))
 
 
 def _make_writable(parser: argparse.ArgumentParser, directory: Path) -> None:

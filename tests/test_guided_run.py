@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_help_names_every_option(capsys):
         __main__.main(["--help"])
     assert caught.value.code == 0
     out = capsys.readouterr().out
-    assert all(option in out for option in ("--output", "--epochs", "--seed", "--quick", "Exit status"))
+    assert all(option in out for option in ("--output", "--epochs", "--seed", "--quick", "--verbose", "Exit status"))
 
 
 # Progress
@@ -321,10 +322,10 @@ def proof(proved=True):
     return run.Proof("steps.mean", "∂μ/∂xₖ = 1/m", verdict, proved, 0.1, f"{verdict}  the mean")
 
 
-def small_run(monkeypatch, directory, proofs, expressions):
+def small_run(monkeypatch, directory, proofs, expressions, **options):
     monkeypatch.setattr(training, "NETWORKS", {"dense": training.dense_network})
-    options = run.Options(directory, epochs=1, seed=2, agreement_epochs=1, agreement_seeds=1)
-    good = run.run(options, proofs, expressions)
+    chosen = run.Options(directory, epochs=1, seed=2, agreement_epochs=1, agreement_seeds=1, **options)
+    good = run.run(chosen, [run.Family("The family", len(proofs), proofs)], expressions)
     return good, json.loads((directory / run.RESULTS).read_text(encoding="utf-8"))
 
 
@@ -338,6 +339,7 @@ def test_results_are_complete(monkeypatch, tmp_path, capsys):
         "seed": 2,
         "agreement_epochs": 1,
         "agreement_seeds": 1,
+        "verbose": False,
     }
     assert results["versions"]["tensorflow"] == tf.__version__
     assert results["proofs"] == [proof()._asdict()]
@@ -353,6 +355,11 @@ def test_results_are_complete(monkeypatch, tmp_path, capsys):
     out = capsys.readouterr().out
     assert str(tmp_path / run.PICTURE) in out
     assert str(tmp_path / run.RESULTS) in out
+    assert re.search(r"^  The family +1 of  1 proved +\d+\.\d s$", out, re.MULTILINE)
+    # What is proved is in the results; on the terminal, where it is asked for.
+    assert proof().line not in out
+    small_run(monkeypatch, tmp_path, [proof()], numeric_gradients(), verbose=True)
+    assert proof().line in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("proofs", [[], [proof(), proof(proved=False)]], ids=["none", "one not proved"])
@@ -360,7 +367,9 @@ def test_a_run_with_a_claim_not_proved_fails(monkeypatch, tmp_path, capsys, proo
     good, results = small_run(monkeypatch, tmp_path, proofs, numeric_gradients())
     assert not good
     assert results["held"]["proofs"] is False
-    assert "did NOT hold: proofs" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "did NOT hold: proofs" in out
+    assert all(one.line in out for one in proofs if not one.proved)
 
 
 def test_a_run_with_an_oracle_that_disagrees_fails(monkeypatch, tmp_path, capsys):
@@ -391,3 +400,6 @@ def test_the_command(tmp_path):
     assert {path.name for path in (tmp_path / "new" / "results").iterdir()} == {run.PICTURE, run.RESULTS}
     for part in ("1. Prove", "2. Check", "3. Train", "4. Draw", "All proofs and checks held."):
         assert part in finished.stdout
+    lines = finished.stdout.splitlines()
+    assert len(lines) <= 48, "one screen"
+    assert max(map(len, lines)) <= 110

@@ -92,7 +92,7 @@ def test_what_layers_adapt_is_in_the_file(tmp_path, capsys, command):
     model.save(tmp_path / "model.keras")
     assert run(command, tmp_path / "model.keras", tmp_path / "new.keras") == 0
     assert "(outputs are equal to " in capsys.readouterr().out
-    x = [5 * X[:2] + 7, keras.ops.convert_to_tensor([["red blue"], ["unseen green"]])]
+    x = [keras.ops.convert_to_tensor(v) for v in (5 * X[:2] + 7, [["red blue"], ["unseen green"]])]
     np.testing.assert_allclose(keras.models.load_model(tmp_path / "new.keras")(x), model(x), rtol=1e-5, atol=1e-6)
 
 

@@ -3,7 +3,7 @@
 import json
 import platform
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,10 +24,11 @@ class Options(NamedTuple):
     seed: int
     agreement_epochs: int = 2
     agreement_seeds: int = 5
+    verbose: bool = False
 
 
 class Proof(NamedTuple):
-    """A claim that was settled; ``line`` is how it is printed."""
+    """A claim that was settled; ``line`` is how it is printed if asked for."""
 
     identifier: str
     statement: str
@@ -37,19 +38,27 @@ class Proof(NamedTuple):
     line: str
 
 
-def run(options: Options, proofs: Iterable[Proof], expressions: checks.Expressions) -> bool:
+class Family(NamedTuple):
+    """So many claims of one kind, each settled when it is asked for."""
+
+    title: str
+    claims: int
+    proofs: Iterable[Proof]
+
+
+def run(options: Options, families: Iterable[Family], expressions: checks.Expressions) -> bool:
     """Run all four parts, print them as they go and write picture and results to ``options.output``.
 
     Args:
         options: What to run; the directory exists.
-        proofs: The claims, each settled when it is asked for.
+        families: The claims to be proved.
         expressions: The derived gradients, for the first oracle.
 
     Returns:
         Whether every proof and every check held.
     """
     start = time.perf_counter()
-    proved = _prove(iter(proofs))
+    proved = _prove(families, verbose=options.verbose)
     rows = _check(options.seed, expressions)
     digits = training.load_digits()
     curves = _train(options, digits)
@@ -85,17 +94,24 @@ def run(options: Options, proofs: Iterable[Proof], expressions: checks.Expressio
     return not failed
 
 
-def _prove(proofs: Iterator[Proof]) -> list[Proof]:
+def _prove(families: Iterable[Family], *, verbose: bool) -> list[Proof]:
     say("1. Prove, for every batch size m")
     settled: list[Proof] = []
-    while True:
-        with step(" ") as current:
-            proof = next(proofs, None)
-            if proof is None:
-                current.result = f"{sum(proof.proved for proof in settled)} of {len(settled)} claims proved"
-                return settled
-            current.result = proof.line
-        settled.append(proof)
+    for family in families:
+        start = time.perf_counter()
+        with step(f"  {family.title:<48}", parts=family.claims) as current:
+            proofs = []
+            for proof in family.proofs:
+                proofs.append(proof)
+                current.advance()
+            proved = sum(proof.proved for proof in proofs)
+            current.result = f"{proved:>3} of {family.claims:>2} proved {time.perf_counter() - start:6.1f} s"
+        for proof in proofs:
+            if verbose or not proof.proved:
+                say(f"    {proof.line}")
+        settled += proofs
+    say(f"  {sum(proof.proved for proof in settled)} of {len(settled)} claims proved")
+    return settled
 
 
 def _check(seed: int, expressions: checks.Expressions) -> list[checks.Row]:
@@ -106,9 +122,12 @@ def _check(seed: int, expressions: checks.Expressions) -> list[checks.Row]:
         "differences": checks.differences_oracle,
     }
     rows: list[checks.Row] = []
-    with step(f"  {len(checks.SHAPES)} shapes of rank 2, 3 and 4, channels last and first") as current:
-        for part in checks.check(checks.make_cases(seed), oracles):
+    cases = list(checks.make_cases(seed))
+    label = f"  {len(checks.SHAPES)} shapes of rank 2, 3 and 4, channels last and first"
+    with step(label, parts=len(cases) * len(oracles)) as current:
+        for part in checks.check(cases, oracles):
             rows += part
+            current.advance()
         current.result = f"{sum(row.held for row in rows)} of {len(rows)} comparisons held"
     say("  The largest errors, relative to the size of the terms of each gradient:")
     for line in checks.table(rows):
@@ -123,12 +142,16 @@ def _train(options: Options, digits: training.Digits) -> drawing.Curves:
     for network, build in training.NETWORKS.items():
         curves[network] = {}
         for variant in training.VARIANTS:
-            with step(f"  {network + ',':<14} {drawing.STYLES[variant].label:<32}") as current:
-                trainer = training.Trainer(build, variant)
-                epochs = list(training.train(trainer, digits, seed=options.seed, epochs=options.epochs))
+            with step(f"  {network + ',':<14} {drawing.STYLES[variant].label:<32}", parts=options.epochs) as current:
+                epochs = []
+                for epoch in training.train(
+                    training.Trainer(build, variant), digits, seed=options.seed, epochs=options.epochs
+                ):
+                    epochs.append(epoch)
+                    current.advance()
                 current.result = (
-                    f"loss {epochs[-1].train_loss:.4f}, training accuracy {epochs[-1].train_accuracy:.1%}, "
-                    f"test accuracy {epochs[-1].test_accuracy:.1%}"
+                    f"loss {epochs[-1].train_loss:.4f}, accuracy {epochs[-1].train_accuracy:.1%}, "
+                    f"test {epochs[-1].test_accuracy:.1%}"
                 )
             curves[network][variant] = epochs
     return curves
@@ -137,9 +160,12 @@ def _train(options: Options, digits: training.Digits) -> drawing.Curves:
 def _compare(options: Options, network: str, digits: training.Digits) -> list[list[agreement.Step]]:
     """The steps of each training, by seed."""
     seeds = range(options.seed, options.seed + options.agreement_seeds)
-    with step(f"  {network}: ours and the built-in layer in step, {len(seeds)} seeds"):
+    with step(f"  {network}: ours and the built-in layer in step, {len(seeds)} seeds", parts=len(seeds)) as current:
         comparison = agreement.Comparison(training.NETWORKS[network])
-        steps = [list(comparison.run(digits, seed=seed, epochs=options.agreement_epochs)) for seed in seeds]
+        steps = []
+        for seed in seeds:
+            steps.append(list(comparison.run(digits, seed=seed, epochs=options.agreement_epochs)))
+            current.advance()
     verdict = agreement.summarize(_together(steps))
     say(
         f"    float64: losses differ by {verdict.loss:.0e} (allowed {agreement.LOSS_TOLERANCE:.0e}), "
