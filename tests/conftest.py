@@ -38,6 +38,35 @@ def float64(fresh_keras: None) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run every case, the slow ones too: about half an hour")
     parser.addoption(
-        "--update", action="store_true", help="rewrite derivations/REPORT.md, and the README's links to tests"
+        "--update",
+        action="store_true",
+        help="rewrite what is committed and made by the code: the report, the tables in pages",
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without ``--all``: no slow tests, and of a table of cases as many as hold each value of each parameter once.
+
+    A test that is named on the command line, by ``::``, is run as it stands.
+    """
+    if config.getoption("--all") or any("::" in argument for argument in config.args):
+        return
+    marked = config.getoption("markexpr")
+    kept = quick_cases([item for item in items if marked or not item.get_closest_marker("slow")])
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
+
+
+def quick_cases(items: list[pytest.Item]) -> set[pytest.Item]:
+    """The first cases of each test that together hold every value of each of its parameters."""
+    kept, met = set(), set()
+    for item in items:
+        test, parameters = item.nodeid.partition("[")[0], item.callspec.params if hasattr(item, "callspec") else {}
+        # The cases of a table share the objects that are their values.
+        values = {(test, name, id(value)) for name, value in parameters.items()} or {(test,)}
+        if not values <= met:
+            kept.add(item)
+            met |= values
+    return kept
