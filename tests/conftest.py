@@ -1,6 +1,8 @@
 """Settings that every test shares."""
 
+import gc
 import os
+from collections.abc import Iterator
 
 # Before TensorFlow is imported by any test: its start-up messages would bury pytest's own.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -35,6 +37,14 @@ def float64(fresh_keras: None) -> None:
     """Models, losses and metrics in float64; what comes next starts in float32 again."""
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forgotten_graphs() -> Iterator[None]:
+    """What a module traced is freed before the next one: memory would grow by gigabytes otherwise."""
+    yield
+    keras.backend.clear_session()
+    gc.collect()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
