@@ -1,5 +1,7 @@
 """``fold``: the same outputs without the layers, and an honest account of what stays."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -176,10 +178,18 @@ def test_reasons():
     assert "several channel axes" in reason_of(keras.Model(x, norm(axis=(1, 2))(dense()(x))), values)
 
 
-def test_statistics_that_are_not_finite():
-    model = keras.Sequential([keras.Input((3,)), L.Dense(2), BatchNormalization(name="norm")])
-    model.get_layer("norm").moving_mean.assign([np.nan, 0])
-    assert "not finite" in fold(model, return_report=True)[1].kept[0].reason
+@pytest.mark.parametrize("kind", KINDS)
+def test_statistics_that_cannot_be_right(kind):
+    model = keras.Sequential([keras.Input((3,)), L.Dense(8), kind(name="norm")])
+    model.get_layer("norm").moving_mean.assign([np.nan, *[0] * 7])
+    assert "not finite in channel 0" in fold(model, return_report=True)[1].kept[0].reason
+    # Within epsilon of 0 inference gives numbers, but none that are right.
+    model.get_layer("norm").moving_mean.assign([0] * 8)
+    model.get_layer("norm").moving_variance.assign([1, *[-1e-4] * 6, 1])
+    expected = "negative variance in 6 channels (1, 2, 3, 4, 5, …)"
+    assert expected in fold(model, return_report=True)[1].kept[0].reason
+    with pytest.warns(UserWarning, match=re.escape(f"norm: {expected}")):
+        convert(model)
 
 
 def test_several_uses_of_one_layer():

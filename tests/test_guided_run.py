@@ -322,9 +322,9 @@ def proof(proved=True):
     return run.Proof("steps.mean", "∂μ/∂xₖ = 1/m", verdict, proved, 0.1, f"{verdict}  the mean")
 
 
-def small_run(monkeypatch, directory, proofs, expressions, **options):
+def small_run(monkeypatch, directory, proofs, expressions):
     monkeypatch.setattr(training, "NETWORKS", {"dense": training.dense_network})
-    chosen = run.Options(directory, epochs=1, seed=2, agreement_epochs=1, agreement_seeds=1, **options)
+    chosen = run.Options(directory, epochs=1, seed=2, agreement_epochs=1, agreement_seeds=1)
     good = run.run(chosen, [run.Family("The family", len(proofs), proofs)], expressions)
     return good, json.loads((directory / run.RESULTS).read_text(encoding="utf-8"))
 
@@ -358,7 +358,7 @@ def test_results_are_complete(monkeypatch, tmp_path, capsys):
     assert re.search(r"^  The family +1 of  1 proved +\d+\.\d s$", out, re.MULTILINE)
     # What is proved is in the results; on the terminal, where it is asked for.
     assert proof().line not in out
-    small_run(monkeypatch, tmp_path, [proof()], numeric_gradients(), verbose=True)
+    run._prove([run.Family("The family", 1, [proof()])], verbose=True)
     assert proof().line in capsys.readouterr().out
 
 

@@ -141,7 +141,7 @@ def test_inspect(tmp_path, capsys):
     [b] = [line for line in lines if line.startswith("b ")]
     assert "ours" in a
     assert "0 … 3" in a
-    assert a.endswith("1 not finite, 1 dead")
+    assert a.endswith("not finite in channel 3, 1 dead")
     assert "built-in" in b
     assert b.split()[3] == "no"
     assert b.endswith("statistics never updated")

@@ -170,3 +170,17 @@ def test_a_model_without_batch_normalization():
     model.compile(loss="mse")
     with pytest.raises(ValueError, match="needs a batch normalization"):
         model.fit(X, X, callbacks=[BatchNormMonitor()], verbose=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_variance_that_cannot_be_right_is_named(kind):
+    def build():
+        norm = kind(name="norm", trainable=False)
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2), norm])
+        norm.moving_variance.assign([1.0, -0.5])
+        model.compile("sgd", "mse")
+        return model
+
+    with pytest.warns(UserWarning, match="norm has negative variance in channel 1: inference cannot be right"):
+        build().fit(X, X, epochs=2, verbose=0, callbacks=[BatchNormMonitor()])
+    build().fit(X, X, verbose=0, callbacks=[BatchNormMonitor(warn=False)])

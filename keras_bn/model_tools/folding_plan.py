@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_bn import keras_internals
 from keras_bn.layer import BatchNormalization
-from keras_bn.model_tools import linear_layers
+from keras_bn.model_tools import inspection, linear_layers
 from keras_bn.model_tools.copying_models import all_layers
 from keras_bn.model_tools.inspection import as_array
 from keras_bn.model_tools.linear_layers import Linear
@@ -76,9 +76,11 @@ class Plan:
             return [], f"it has several channel axes, {norm.axis}"
         if id(norm) in self._in_training:
             return [], "it is called with training=True, or runs after what is"
+        if defect := inspection.defect_of(norm):
+            return [], defect
         scale, shift = _affine(norm)
         if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
-            return [], "its weights or statistics are not finite, or its variance and epsilon are 0"
+            return [], "its variance and epsilon are 0"
         before = [self._before(use) for use in uses]
         obstacles = [found for found in before if isinstance(found, str)]
         obstacles += [

@@ -10,6 +10,9 @@ DEAD_GAMMA = 1e-4
 # A variance of up to this share of epsilon leaves a channel constant: its normalized values stay below √(1/1000).
 DEAD_VARIANCE = 1e-3
 
+# Channels that a message lists.
+LISTED = 5
+
 
 class Health(NamedTuple):
     """The state of one batch normalization; ranges are (smallest, largest) over the channels."""
@@ -26,16 +29,16 @@ class Health(NamedTuple):
     mean: tuple[float, float]
     variance: tuple[float, float]
     dead: int
-    """Channels whose output is constant: gamma ≈ 0 or variance ≈ 0."""
-    not_finite: int
-    """Channels with a weight or statistic that is NaN or infinite."""
+    """How many channels have a constant output: gamma ≈ 0 or variance ≈ 0."""
+    defect: str
+    """Which channels have a weight or statistic that is NaN or infinite, or a negative variance; "" if none has."""
     untouched: bool
     """Whether the moving statistics are those of a new layer, 0 and 1."""
 
     @property
     def verdict(self) -> str:
         """What is wrong, in a few words; "ok" if nothing is."""
-        found = [f"{self.not_finite} not finite"] if self.not_finite else []
+        found = [self.defect] if self.defect else []
         found += [f"{self.dead} dead"] if self.dead else []
         found += ["statistics never updated"] if self.untouched else []
         return ", ".join(found) or "ok"
@@ -46,7 +49,6 @@ def examine(layer: keras.layers.BatchNormalization, name: str | None = None) -> 
     mean, variance = as_array(layer.moving_mean), as_array(layer.moving_variance)
     gamma = as_array(layer.gamma) if layer.scale else np.ones_like(mean)
     beta = as_array(layer.beta) if layer.center else np.zeros_like(mean)
-    finite = np.isfinite(mean) & np.isfinite(variance) & np.isfinite(gamma) & np.isfinite(beta)
     kinds = {"keras_bn": "ours", "keras": "built-in"}
     kind = kinds.get(type(layer).__module__.split(".")[0]) if type(layer).__name__ == "BatchNormalization" else None
     return Health(
@@ -59,9 +61,25 @@ def examine(layer: keras.layers.BatchNormalization, name: str | None = None) -> 
         mean=span(mean),
         variance=span(variance),
         dead=int(dead_channels(gamma, variance, layer.epsilon).sum()),
-        not_finite=int((~finite).sum()),
+        defect=defect_of(layer),
         untouched=bool((mean == 0).all() and (variance == 1).all()),
     )
+
+
+def defect_of(layer: keras.layers.BatchNormalization) -> str:
+    """The channels of a built layer that cannot be right, in words: not finite, or of negative variance; or ""."""
+    vectors = [layer.moving_mean, layer.moving_variance, *([layer.gamma] if layer.scale else [])]
+    vectors += [layer.beta] if layer.center else []
+    wrong = ~np.all([np.isfinite(as_array(vector)) for vector in vectors], axis=0)
+    negative = as_array(layer.moving_variance) < 0
+    found = {"not finite": wrong, "negative variance": negative}
+    return ", ".join(f"{text} in {_channels(where)}" for text, where in found.items() if where.any())
+
+
+def _channels(where: np.ndarray) -> str:
+    numbers = np.flatnonzero(where).tolist()
+    shown = ", ".join(map(str, numbers[:LISTED])) + (", …" if len(numbers) > LISTED else "")
+    return f"channel {shown}" if len(numbers) == 1 else f"{len(numbers)} channels ({shown})"
 
 
 def dead_channels(gamma: np.ndarray, variance: np.ndarray, epsilon: float) -> np.ndarray:

@@ -8,8 +8,8 @@ import keras
 
 from keras_bn import moving_state
 from keras_bn.layer import BatchNormalization
-from keras_bn.model_tools import copying_models
-from keras_bn.untracked import is_built_in
+from keras_bn.model_tools import copying_models, inspection
+from keras_bn.untracked import is_batch_normalization, is_built_in
 
 # Of the options that the built-in layer lacks, those that it does without: results do not depend on them.
 _HARMLESS = ("engine",)
@@ -32,7 +32,8 @@ def convert(model: keras.Layer, **options: Any) -> keras.Layer:
     loss or metric without a config leaves the result uncompiled, with a warning. Where the constructor of a class makes
     built-in layers, those are replaced in the result; a file of it holds their weights, but read back, the constructor
     makes built-in ones again, to be converted again. Layers of a class derived from the built-in one may compute
-    something else, and stay as they are, with a warning.
+    something else, and stay as they are, with a warning; so do weights and statistics that are not finite, and negative
+    variances.
 
     Args:
         model: Functional, Sequential or subclassed model, or a layer. What is not a graph is made anew by
@@ -61,6 +62,11 @@ def convert(model: keras.Layer, **options: Any) -> keras.Layer:
             f"left as they are, since their classes derive from keras.layers.BatchNormalization: {', '.join(derived)}",
             stacklevel=2,
         )
+
+    built = [layer for layer in copying_models.all_layers(model) if is_batch_normalization(layer) and layer.built]
+    defects = [(layer.name, inspection.defect_of(layer)) for layer in built]
+    if listing := "; ".join(f"{name}: {defect}" for name, defect in defects if defect):
+        warnings.warn(f"statistics or weights that cannot be right, copied as they are: {listing}", stacklevel=2)
 
     def replacement(layer: keras.Layer) -> keras.Layer | None:
         if not (is_built_in(layer) or (options and type(layer) is BatchNormalization)):

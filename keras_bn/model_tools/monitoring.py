@@ -38,7 +38,7 @@ class BatchNormMonitor(keras.callbacks.Callback):
         tensorboard: Directory to write all quantities to, for TensorBoard.
         picture: Where to draw all quantities by layer and epoch at the end of training, as a PNG or what the suffix
             says; needs Matplotlib.
-        warn: Whether to warn when inference statistics lag behind.
+        warn: Whether to warn when inference statistics lag behind, or are not finite, or a variance is negative.
 
     Raises:
         ImportError: ``picture`` is given and Matplotlib is missing.
@@ -84,6 +84,7 @@ class BatchNormMonitor(keras.callbacks.Callback):
         self.records = {watched.name: {quantity: [] for quantity in QUANTITIES} for watched in self._watched}
         self._lagged: set[str] = set()
         self._warned = False
+        self._defective: set[str] = set()
         if self._directory is not None:
             self._writer = tf.summary.create_file_writer(str(self._directory))
 
@@ -108,6 +109,7 @@ class BatchNormMonitor(keras.callbacks.Callback):
                 self.records[watched.name][quantity].append(value)
                 if logs is not None:
                     logs[f"{watched.name}/{quantity}"] = value
+            self._warn_of_defect(watched)
             if values["mean_gap"] > LAGGING_MEAN or values["variance_gap"] > LAGGING_VARIANCE:
                 lagging.add(watched.name)
         if self._writer is not None:
@@ -143,6 +145,15 @@ class BatchNormMonitor(keras.callbacks.Callback):
                 for quantity, values in quantities.items():
                     tf.summary.write(f"{name}/{quantity}", np.float32(values[-1]), step=epoch, metadata=metadata)
         self._writer.flush()
+
+    def _warn_of_defect(self, watched: WatchedLayer) -> None:
+        if self._warns and watched.name not in self._defective and (defect := watched.defect()):
+            self._defective.add(watched.name)
+            warnings.warn(
+                f"{watched.name} has {defect}: inference cannot be right. Look at the inputs of the layer, or at where "
+                "its weights come from.",
+                stacklevel=2,
+            )
 
     def _warn(self, lagging: set[str]) -> None:
         if not (self._warns and lagging) or self._warned:

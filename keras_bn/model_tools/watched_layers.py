@@ -48,6 +48,10 @@ class WatchedLayer:
         self._sums = [self._sums[0] + steps * mean, self._sums[1] + steps * variance]
         self._batches += steps
 
+    def defect(self) -> str:
+        """What cannot be right, by channels; "" if nothing, or if the layer is not built."""
+        return inspection.defect_of(self.layer) if self.layer.built else ""
+
     def summary(self) -> dict[str, float]:
         layer = self.layer
         if not layer.built or self.now is None:
