@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from keras_bn import arguments, moving_state
 from keras_bn.layer import BatchNormalization
+from keras_bn.model_tools import torch_state
+from keras_bn.model_tools.torch_state import ENTRIES
 from keras_bn.tensors import check_shape
 from keras_bn.untracked import UntrackedBatchNormalization
 
@@ -18,14 +20,6 @@ from keras_bn.untracked import UntrackedBatchNormalization
 _BASE = "_BatchNorm"
 # Ranks of the inputs, by class; SyncBatchNorm takes any.
 _RANKS = {"BatchNorm1d": (2, 3), "BatchNorm2d": (4,), "BatchNorm3d": (5,)}
-# Our names of PyTorch's entries.
-_ENTRIES = {
-    "weight": "gamma",
-    "bias": "beta",
-    "running_mean": "moving_mean",
-    "running_var": "moving_variance",
-    "num_batches_tracked": "update_count",
-}
 # PyTorch's defaults, which a state dict does not hold.
 _EPSILON, _MOMENTUM = 1e-5, 0.9
 
@@ -69,25 +63,25 @@ def from_torch(
     [[1.0, 1.0]]
     """
     if isinstance(module, Mapping):
-        entries = _entries_of(module, prefix)
+        entries = torch_state.entries_of(module, prefix)
         config: dict[str, Any] = {"epsilon": _EPSILON, "momentum": _MOMENTUM}
         tracked, name = True, "a state dict"
     else:
         _check_module(module)
         if prefix is not None:
             raise ValueError(f"prefix= names entries of a state dict. Received: prefix={prefix!r} with a module.")
-        entries = {name: getattr(module, name) for name in _ENTRIES if getattr(module, name, None) is not None}
+        entries = {name: getattr(module, name) for name in ENTRIES if getattr(module, name, None) is not None}
         config = {"epsilon": float(module.eps), "momentum": _one_minus(module.momentum)}
         tracked, name = "running_mean" in entries, _torch_name(module)
         if name == "SyncBatchNorm" and tracked:
             config["synchronized"] = True
-    values = {_ENTRIES[entry]: _array(value) for entry, value in entries.items()}
+    values = {ENTRIES[entry]: torch_state.as_array(value) for entry, value in entries.items()}
     features = values["moving_mean"].size if tracked else int(module.num_features)
-    _check_values(entries, values, features)
+    torch_state.check_values(entries, values, features)
     ranks = _RANKS.get(name, ()) if rank is None else (_checked_rank(rank, name),)
     shape = _shape(axis, ranks, features)
     config |= {"axis": axis, "scale": "weight" in entries, "center": "bias" in entries, "unbiased_variance": True}
-    dtype = _dtype(entries)
+    dtype = torch_state.dtype_of(entries)
     config |= {"dtype": dtype} if dtype else {}
     layer = (BatchNormalization if tracked else UntrackedBatchNormalization)(**(config | options))
     if layer.momentum is not None:
@@ -107,7 +101,7 @@ def from_torch(
         # The values of a state dict never require gradients.
         for entry in ("weight", "bias"):
             if entry in entries and not entries[entry].requires_grad:
-                getattr(layer, _ENTRIES[entry]).trainable = False
+                getattr(layer, ENTRIES[entry]).trainable = False
     return layer
 
 
@@ -145,7 +139,7 @@ def to_torch(layer: keras.layers.BatchNormalization, *, rank: int | None = None)
     tracked = not isinstance(layer, UntrackedBatchNormalization)
     momentum = _one_minus(layer.momentum)
     name = "SyncBatchNorm" if layer.synchronized else _module_name(layer, rank)
-    values = _values(layer)
+    values = torch_state.values_of(layer)
     # That of the weights and statistics; inputs may be narrower, here as there.
     dtype = getattr(torch, layer.moving_mean.dtype)
     module = getattr(torch.nn, name)(
@@ -166,7 +160,7 @@ def to_torch(layer: keras.layers.BatchNormalization, *, rank: int | None = None)
                 target.copy_(torch.as_tensor(value))
     for entry in ("weight", "bias"):
         if getattr(module, entry) is not None:
-            getattr(module, entry).requires_grad_(layer.trainable and getattr(layer, _ENTRIES[entry]).trainable)
+            getattr(module, entry).requires_grad_(layer.trainable and getattr(layer, ENTRIES[entry]).trainable)
     return module.train(layer.trainable)
 
 
@@ -192,7 +186,7 @@ def to_torch_state_dict(layer: keras.layers.BatchNormalization, *, prefix: str =
     """
     _check_layer(layer)
     torch = _import_torch()
-    values = _values(layer)
+    values = torch_state.values_of(layer)
     if isinstance(layer, UntrackedBatchNormalization):
         values = {name: value for name, value in values.items() if name in ("weight", "bias")}
     start = prefix if not prefix or prefix.endswith(".") else prefix + "."
@@ -233,20 +227,6 @@ def _check_layer(layer: Any) -> None:
         )
 
 
-def _check_values(entries: Mapping[str, Any], values: Mapping[str, np.ndarray], features: int) -> None:
-    """Vectors of one length, and no variance below 0."""
-    shapes = {entry: values[_ENTRIES[entry]].shape for entry in entries if entry != "num_batches_tracked"}
-    if any(shape != (features,) for shape in shapes.values()):
-        raise ValueError(
-            "the entries of a batch normalization must be vectors of one length. Received: "
-            f"{', '.join(f'{entry} of shape {shape}' for entry, shape in shapes.items())}, for {features} features."
-        )
-    if "moving_variance" in values and (values["moving_variance"] < 0).any():
-        raise ValueError(
-            f"running_var must not be negative. Received: {values['moving_variance'].min()} as its smallest value."
-        )
-
-
 def _checked_rank(rank: Any, name: str) -> int:
     allowed = _RANKS.get(name)
     is_whole = isinstance(rank, Integral) and not isinstance(rank, bool)
@@ -270,28 +250,6 @@ def _shape(axis: Any, ranks: tuple[int, ...], features: int) -> tuple[int | None
     return tuple(shape)
 
 
-def _entries_of(state: Mapping, prefix: str | None) -> dict[str, Any]:
-    found = sorted(name.removesuffix("running_mean") for name in state if name.split(".")[-1] == "running_mean")
-    if prefix is None:
-        if len(found) != 1:
-            shown = ", ".join(repr(name.rstrip(".")) for name in found[:10]) + (", …" if len(found) > 10 else "")
-            raise ValueError(
-                "a state dict must hold one batch normalization (an entry running_mean), or prefix= name one of them. "
-                f"Received: {len(found)}{': ' + shown if found else ''}."
-            )
-        start = found[0]
-    else:
-        start = prefix if not prefix or prefix.endswith(".") else prefix + "."
-    entries = {name: state[start + name] for name in _ENTRIES if state.get(start + name) is not None}
-    if not {"running_mean", "running_var"} <= entries.keys():
-        raise ValueError(
-            f"a batch normalization in a state dict has the entries running_mean and running_var. Received: "
-            f"prefix={prefix!r} with {sorted(entries) or 'none of them'}; there are "
-            f"{', '.join(repr(name.rstrip('.')) for name in found[:10]) or 'none'}."
-        )
-    return entries
-
-
 def _torch_name(module: Any) -> str:
     """The name of the class of PyTorch that the module is of, or that its class derives from."""
     names = [cls.__name__ for cls in type(module).__mro__]
@@ -311,34 +269,9 @@ def _module_name(layer: keras.layers.BatchNormalization, rank: int | None) -> st
     return names[rank]
 
 
-def _values(layer: keras.layers.BatchNormalization) -> dict[str, np.ndarray]:
-    """PyTorch's entries, from the weights of a layer."""
-    values = {
-        entry: keras.ops.convert_to_numpy(getattr(layer, name)).copy()
-        for entry, name in _ENTRIES.items()
-        if getattr(layer, name, None) is not None
-    }
-    values["num_batches_tracked"] = np.array(values.get("num_batches_tracked", [0])).max().astype(np.int64)
-    return values
-
-
 def _one_minus(momentum: float | None) -> float | None:
     """1 − momentum as the decimal fraction that the user would write: 0.9 gives 0.1, not 0.09999999999999998."""
     return None if momentum is None else float(1 - Decimal(repr(float(momentum))))
-
-
-def _array(value: Any) -> np.ndarray:
-    """A tensor of PyTorch, of any dtype and device, or an array, as an array."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu().double().numpy()
-    return np.array(value)
-
-
-def _dtype(entries: dict[str, Any]) -> str | None:
-    """The dtype of weights or statistics, as Keras calls it; None where there are none, or only whole numbers."""
-    named = [entries[name] for name in ("weight", "bias", "running_mean") if name in entries]
-    dtype = str(getattr(named[0], "dtype", "")).removeprefix("torch.") if named else ""
-    return dtype if "float" in dtype else None
 
 
 def _import_torch() -> Any:
