@@ -71,10 +71,15 @@ def as_built(x: tf.Tensor, name: str, rank: int, axes: tuple[int, ...], channels
         x = tf.ensure_shape(x, [None] * rank)
     sizes = [x.shape[a] for a in axes] if x.shape.rank == rank else None
     if sizes is None or any(size not in (None, known) for size, known in zip(sizes, channels, strict=True)):
+        fitting = [a for a in range(1, rank) if sizes is not None and (x.shape[a],) == channels]
+        remedy = (
+            f"Their axis {fitting[0]} has that size: axis={fitting[0]} makes it the channel axis."
+            if fitting
+            else "Use another layer for inputs of another shape."
+        )
         raise ValueError(
             f"{name} was built for inputs of rank {rank} with the shape {channels} along "
-            f"axis={axes[0] if len(axes) == 1 else axes}. Received: inputs of shape {x.shape}. "
-            "Use another layer for inputs of another shape."
+            f"axis={axes[0] if len(axes) == 1 else axes}. Received: inputs of shape {x.shape}. {remedy}"
         )
     # Of sizes that the graph does not know, the channels' must be right where it runs.
     return tf.ensure_shape(x, with_channels(x.shape, axes, channels)) if None in sizes else x

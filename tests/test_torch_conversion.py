@@ -101,8 +101,7 @@ def test_there_and_back(name, shape, options):
     theirs, ours = module.state_dict(), back.state_dict()
     assert list(ours) == list(theirs)
     for entry in theirs:
-        counted = entry != "num_batches_tracked" or module.momentum is None
-        assert not counted or torch.equal(ours[entry], theirs[entry]), entry
+        assert torch.equal(ours[entry], theirs[entry]), entry
     state = to_torch_state_dict(layer)
     assert list(state) == list(theirs)
     module.load_state_dict(state)
@@ -255,6 +254,72 @@ def test_what_does_not_require_grad_is_not_trained():
     layer = from_torch(module)
     assert [variable.name for variable in layer.trainable_variables] == ["gamma"]
     assert [parameter.requires_grad for parameter in to_torch(layer).parameters()] == [True, False]
+
+
+class FrozenBatchNorm2d(torch.nn.Module):
+    """As torchvision and detectron2 have it: four buffers, and nothing else."""
+
+    def __init__(self, features, eps=1e-5):
+        super().__init__()
+        self.eps = eps
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            self.register_buffer(name, torch.rand(features) + 0.5)
+
+    def forward(self, x):
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        return x * scale[:, None, None] + (self.bias - self.running_mean * scale)[:, None, None]
+
+
+def without_gradients():
+    return draw("BatchNorm2d", (4, 3, 2, 2), torch.float32).requires_grad_(False).eval()
+
+
+@pytest.mark.parametrize("make", [lambda: FrozenBatchNorm2d(3), without_gradients])
+def test_what_is_frozen_there_is_frozen_here(make):
+    module = make()
+    layer = from_torch(module)
+    assert not layer.trainable
+    assert layer.trainable_variables == []
+    before = layer.get_weights()
+    x = np.random.default_rng(0).normal(3, 2, size=(4, 3, 5, 5)).astype("float32")
+    expected = channels_last(module(torch.tensor(x)).detach())
+    np.testing.assert_allclose(layer(channels_last(x), training=True), expected, rtol=1e-5, atol=1e-5)
+    assert all(np.array_equal(a, b) for a, b in zip(layer.get_weights(), before, strict=True))
+    back = to_torch(layer)
+    assert type(back) is torch.nn.BatchNorm2d
+    np.testing.assert_allclose(channels_last(back(torch.tensor(x)).detach()), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_statistics_that_move_on_without_gradients():
+    layer = from_torch(without_gradients(), trainable=True)
+    assert layer.trainable_variables == []
+    before = layer.moving_mean.numpy()
+    layer(np.ones((2, 4, 4, 3), "float32"), training=True)
+    assert np.abs(layer.moving_mean.numpy() - before).min() > 0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of its own, while it imports its compiler
+def test_compiled_modules():
+    module = draw("BatchNorm2d", (4, 3, 2, 2))
+    compiled = torch.compile(module)
+    assert compiled is not module
+    x = np.random.default_rng(0).normal(size=(2, 5, 5, 3))
+    np.testing.assert_array_equal(from_torch(compiled)(x), from_torch(module)(x))
+    network = torch.compile(torch.nn.Sequential(torch.nn.Conv2d(1, 3, 1), module))
+    np.testing.assert_array_equal(from_torch(network.state_dict(), prefix="1", rank=4)(x), from_torch(module)(x))
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_the_count_of_batches_comes_back(momentum):
+    layer = from_torch(draw("BatchNorm1d", (6, 3), momentum=momentum), rank=2)
+    assert to_torch(layer).num_batches_tracked == 3
+    assert to_torch_state_dict(layer)["num_batches_tracked"] == 3
+
+
+def test_inputs_as_pytorch_has_them_name_the_axis():
+    layer = from_torch(draw("BatchNorm2d", (4, 3, 5, 2), torch.float32))
+    with pytest.raises(ValueError, match=r"Their axis 1 has that size: axis=1 makes it the channel axis"):
+        layer(np.ones((4, 3, 5, 2), "float32"))
 
 
 @pytest.mark.parametrize(("scale", "center"), [(True, False), (False, True)])

@@ -18,8 +18,10 @@ from keras_bn.untracked import UntrackedBatchNormalization
 
 # The class that BatchNorm1d, 2d, 3d and SyncBatchNorm derive from, and InstanceNorm does not.
 _BASE = "_BatchNorm"
+# Of torchvision and detectron2: fixed statistics and weights, all of them buffers.
+_FROZEN = "FrozenBatchNorm2d"
 # Ranks of the inputs, by class; SyncBatchNorm takes any.
-_RANKS = {"BatchNorm1d": (2, 3), "BatchNorm2d": (4,), "BatchNorm3d": (5,)}
+_RANKS = {"BatchNorm1d": (2, 3), "BatchNorm2d": (4,), "BatchNorm3d": (5,), _FROZEN: (4,)}
 # PyTorch's defaults, which a state dict does not hold.
 _EPSILON, _MOMENTUM = 1e-5, 0.9
 
@@ -33,14 +35,17 @@ def from_torch(
     of the new value), and None stays None, with its count of batches. The moving variance follows the unbiased
     variance, as PyTorch's does. ``SyncBatchNorm`` becomes ``synchronized=True``; a module with
     ``track_running_stats=False`` a layer that normalizes with the batch's own statistics also in inference,
-    ``UntrackedBatchNormalization``; weights without ``requires_grad`` are not trainable. Whether the module is in its
-    training mode does not matter: Keras is told at each call.
+    ``UntrackedBatchNormalization``. Weights without ``requires_grad`` are not trainable; where none requires it, as of
+    a ``FrozenBatchNorm2d`` of torchvision or detectron2, the layer is frozen, statistics included, unless
+    ``trainable=True`` is passed. What ``torch.compile`` returns is taken for the module in it. Whether the module is in
+    its training mode does not matter: Keras is told at each call. ``num_batches_tracked`` is kept for ``to_torch``;
+    only with ``momentum=None`` it goes on being counted.
 
     Args:
         module: ``nn.BatchNorm1d``, ``2d``, ``3d`` or ``SyncBatchNorm``, or of a class derived from one; or a state
             dict, its values tensors or arrays, which states neither eps nor momentum: PyTorch's defaults 1e-5 and 0.1
             are assumed unless the options ``epsilon=`` and ``momentum=`` (ours) say otherwise.
-        axis: The channel axis of the layer's inputs, one; PyTorch's is 1, Keras' usual one −1.
+        axis: The channel axis of the layer's inputs, one: 1 for inputs as PyTorch has them; Keras' usual one is −1.
         prefix: For a state dict: what the names of the entries start with, such as ``"layer1.0.bn1"``. May be left out
             where it holds only one batch normalization.
         rank: Rank of the layer's inputs. Known of ``BatchNorm2d`` and ``3d``; of the others, a layer for which it is
@@ -67,14 +72,18 @@ def from_torch(
         config: dict[str, Any] = {"epsilon": _EPSILON, "momentum": _MOMENTUM}
         tracked, name = True, "a state dict"
     else:
+        # What torch.compile makes of a module holds it.
+        module = getattr(module, "_orig_mod", module)
         _check_module(module)
         if prefix is not None:
             raise ValueError(f"prefix= names entries of a state dict. Received: prefix={prefix!r} with a module.")
         entries = {name: getattr(module, name) for name in ENTRIES if getattr(module, name, None) is not None}
-        config = {"epsilon": float(module.eps), "momentum": _one_minus(module.momentum)}
+        config = {"epsilon": float(module.eps), "momentum": _one_minus(getattr(module, "momentum", 1 - _MOMENTUM))}
         tracked, name = "running_mean" in entries, _torch_name(module)
         if name == "SyncBatchNorm" and tracked:
             config["synchronized"] = True
+        if not any(value.requires_grad for value in _affine(entries)) and (_affine(entries) or name == _FROZEN):
+            config["trainable"] = False
     values = {ENTRIES[entry]: torch_state.as_array(value) for entry, value in entries.items()}
     features = values["moving_mean"].size if tracked else int(module.num_features)
     torch_state.check_values(entries, values, features)
@@ -85,7 +94,7 @@ def from_torch(
     config |= {"dtype": dtype} if dtype else {}
     layer = (BatchNormalization if tracked else UntrackedBatchNormalization)(**(config | options))
     if layer.momentum is not None:
-        values.pop("update_count", None)
+        layer.num_batches_tracked = int(values.pop("update_count", 0))
     layer.build_from_config({"input_shape": shape, "any_rank": len(ranks) != 1})
     for variable_name, value in values.items():
         variable = getattr(layer, variable_name)
@@ -103,6 +112,10 @@ def from_torch(
             if entry in entries and not entries[entry].requires_grad:
                 getattr(layer, ENTRIES[entry]).trainable = False
     return layer
+
+
+def _affine(entries: Mapping[str, Any]) -> list[Any]:
+    return [entries[name] for name in ("weight", "bias") if name in entries]
 
 
 def to_torch(layer: keras.layers.BatchNormalization, *, rank: int | None = None) -> Any:
@@ -194,13 +207,13 @@ def to_torch_state_dict(layer: keras.layers.BatchNormalization, *, prefix: str =
 
 
 def _check_module(module: Any) -> None:
-    if isinstance(module, type) or _BASE not in {cls.__name__ for cls in type(module).__mro__}:
+    if isinstance(module, type) or not {_BASE, _FROZEN} & {cls.__name__ for cls in type(module).__mro__}:
         received = f"the class {module.__name__}" if isinstance(module, type) else type(module).__name__
         raise TypeError(
             "from_torch() takes nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm or a state dict. "
             f"Received: {received}. Of a larger module, pass its batch normalizations one by one."
         )
-    if not module.num_features:
+    if _torch_name(module) != _FROZEN and not module.num_features:
         raise ValueError(
             f"a lazy module has no features before its first call. Received: {module}. Call it on data first."
         )
@@ -261,7 +274,7 @@ def _module_name(layer: keras.layers.BatchNormalization, rank: int | None) -> st
     config = layer.get_build_config() or {}
     if rank is None and not config.get("any_rank"):
         rank = len(config.get("input_shape", ()))
-    names = {value: name for name, values in _RANKS.items() for value in values}
+    names = {value: name for name, values in _RANKS.items() if name != _FROZEN for value in values}
     if rank not in names:
         raise ValueError(
             f"PyTorch normalizes inputs of rank 2 to 5. Received: rank={rank}. Pass rank= for another one."

@@ -17,6 +17,8 @@ ENTRIES = {
 
 
 def entries_of(state: Mapping, prefix: str | None) -> dict[str, Any]:
+    # torch.compile puts this before the names of what is in the module.
+    state = {name.replace("_orig_mod.", ""): value for name, value in state.items()}
     found = sorted(name.removesuffix("running_mean") for name in state if name.split(".")[-1] == "running_mean")
     if prefix is None:
         if len(found) != 1:
@@ -59,7 +61,8 @@ def values_of(layer: keras.layers.BatchNormalization) -> dict[str, np.ndarray]:
         for entry, name in ENTRIES.items()
         if getattr(layer, name, None) is not None
     }
-    values["num_batches_tracked"] = np.array(values.get("num_batches_tracked", [0])).max().astype(np.int64)
+    counted = values.get("num_batches_tracked", [getattr(layer, "num_batches_tracked", 0)])
+    values["num_batches_tracked"] = np.array(counted).max().astype(np.int64)
     return values
 
 
