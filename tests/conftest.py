@@ -48,25 +48,27 @@ def forgotten_graphs() -> Iterator[None]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all", action="store_true", help="run every case, the slow ones too: about half an hour")
+    parser.addoption("--all", action="store_true", help="run everything: the quick run and the rest")
+    parser.addoption("--rest", action="store_true", help="run what the quick run leaves out: about half an hour")
     parser.addoption(
         "--update",
         action="store_true",
-        help="rewrite what is committed and made by the code: the report, the tables in pages",
+        help="rewrite what is committed and made by the code: the report, tables in pages",
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without ``--all``: no slow tests, and of a table of cases as many as hold each value of each parameter once.
+    """The quick run: no slow tests, and of a table as many cases as hold each value of each parameter once.
 
-    A test that is named on the command line, by ``::``, is run as it stands.
+    A test that is named on the command line, by ``::``, is run as it stands, and so is what ``-m`` selects.
     """
-    if config.getoption("--all") or any("::" in argument for argument in config.args):
+    named = config.getoption("markexpr") or any("::" in argument for argument in config.args)
+    if config.getoption("--all") or (named and not config.getoption("--rest")):
         return
-    marked = config.getoption("markexpr")
-    kept = quick_cases([item for item in items if marked or not item.get_closest_marker("slow")])
+    quick = quick_cases([item for item in items if not item.get_closest_marker("slow")])
+    kept = [item for item in items if (item in quick) != config.getoption("--rest")]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-    items[:] = [item for item in items if item in kept]
+    items[:] = kept
 
 
 def quick_cases(items: list[pytest.Item]) -> set[pytest.Item]:
