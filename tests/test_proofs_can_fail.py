@@ -28,6 +28,7 @@ CASES = [
         "moving_statistics": ("update", "cumulative_momentum"),
         "merging": ("merge", "merge_moments"),
         "renormalization": ("standard_deviation", "correction", "compose", "gradient_of_gamma"),
+        "output": ("before_activation", "residual"),
     }.items()
     for function in functions
 ]

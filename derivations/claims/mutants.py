@@ -46,6 +46,9 @@ NEIGHBOURS = {
     "r": ["d", "std"],
     "d": ["r"],
     "d_min": ["d"],
+    "d_out": ["out"],
+    "out": ["d_out"],
+    "y": ["beta"],
 }
 FIELDS = {
     "mean": ["std"], "std": ["mean"], "r_min": ["r_max"], "r_max": ["r_min", "d_max"], "d_max": ["r_max"],
@@ -61,6 +64,7 @@ FAMILIES = {
     "moving_statistics": "moving_statistics",
     "merging": "replicas",
     "renormalization": "renormalization",
+    "output": "output",
 }
 
 
