@@ -10,6 +10,9 @@ import tensorflow as tf
 # Arguments of older built-in layers that choose an implementation or are gone; they change no result.
 LEGACY = ("fused", "adjustment", "_scope")
 
+# Activations that are computed with the normalization, named and defined as in keras.activations.
+ACTIVATIONS = ("relu", "leaky_relu")
+
 
 def axis(value: Any) -> int | tuple[int, ...]:
     """An int, or a tuple of distinct ints; a sequence of one int, as old configs have it, is that int."""
@@ -102,6 +105,15 @@ def virtual_batch_size(value: Any, axis: int | tuple[int, ...], *, synchronized:
         raise ValueError(
             "virtual_batch_size groups samples along axis 0, which must not be a channel axis. "
             f"Received: virtual_batch_size={value}, axis={axis}."
+        )
+
+
+def activation(value: Any) -> None:
+    """None, or the name of an activation that the layer takes part in."""
+    if value not in (None, *ACTIVATIONS):
+        raise ValueError(
+            f"activation must be None, {', '.join(map(repr, ACTIVATIONS[:-1]))} or {ACTIVATIONS[-1]!r}. Received: "
+            f"activation={value!r}. Put any other activation behind the layer, as a layer of its own."
         )
 
 

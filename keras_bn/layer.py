@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_bn import arguments, functional, ghost_batches, masking, moving_state, replicas, xla
 from keras_bn.batch import TensorBatch, statistics_dtype
-from keras_bn.engines import closed_form, fused, selection
+from keras_bn.engines import closed_form, from_output, fused, selection
 from keras_bn.engines.selection import Choice, Request
 from keras_bn.formulas.training import Fallback, Moments
 from keras_bn.moving_state import State
@@ -50,6 +50,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
         unbiased_variance: Whether the moving variance follows the unbiased variance, PyTorch's convention.
         virtual_batch_size: In training, normalize groups of this many samples separately (ghost batches); the last
             group may be smaller. The moving statistics are those of the whole batch.
+        activation: None, "relu" or "leaky_relu", which is applied to the output as ``keras.layers.Activation`` would.
+            TensorFlow can join "relu" with the normalization. With "leaky_relu" a training step in a graph keeps the
+            output alone, for itself and for the next layer, where the two layers apart keep three tensors of its size
+            (equation 10); so it is where the fused kernel serves, on CPUs and without a mask.
         engine: How to compute: "auto", "closed_form", or "fused".
         **kwargs: ``name``, ``dtype``, ``trainable``.
 
@@ -96,6 +100,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         *,
         unbiased_variance: bool = False,
         virtual_batch_size: int | None = None,
+        activation: str | None = None,
         engine: str = "auto",
         **kwargs: Any,
     ) -> None:
@@ -107,6 +112,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         arguments.epsilon(epsilon)
         arguments.renorm_clipping(renorm_clipping)
         arguments.virtual_batch_size(virtual_batch_size, axis, synchronized=synchronized, renorm=renorm)
+        arguments.activation(activation)
         selection.check_name(engine)
         super().__init__(
             # The parent takes one axis and a number for the momentum; both are set anew below.
@@ -122,6 +128,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self.momentum = None if momentum is None else float(momentum)
         self.unbiased_variance = unbiased_variance
         self.virtual_batch_size = virtual_batch_size
+        self.activation = activation
         self.engine = engine
         # Keras would round a float32 input of a 16-bit layer before the layer sees it; `call` casts.
         self.autocast = False
@@ -172,7 +179,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         # been seen to let a second read, ordered before the assignment by a control dependency alone, come after it.
         state = {weight.name: _read(weight, statistics_dtype(x.dtype)) for weight in self._own_weights}
         if not self._uses_batch(training):
-            return tf.cast(self._normalize_with_moving(x, state), self.compute_dtype)
+            return tf.cast(self._activated(self._normalize_with_moving(x, state)), self.compute_dtype)
         weights = masking.weights_of(mask, inputs, x, self._axes)
         y, batch, moments = self._normalize_with_batch(x, state, weights, masking.is_propagated(mask, inputs))
         # Last: a call that fails on the way leaves the state as it was.
@@ -225,10 +232,19 @@ class BatchNormalization(keras.layers.BatchNormalization):
             y, moments = ghost_batches.normalize_groups(
                 self.virtual_batch_size, x, gamma, beta, axes=self._axes, weights=weights, **options
             )
+        if self.activation == "leaky_relu" and from_output.serves(engine, mask=weights is not None):
+            y = from_output.leaky_relu(batch, x, y, moments, gamma, beta, epsilon=self.epsilon)
+        else:
+            y = self._activated(y)
         if not self.synchronized and replicas.several():
             batch = replicas.WholeBatch(batch, Moments(*(batch.channel(value) for value in moments)))
             moments = batch.statistics
         return y, batch, moments
+
+    def _activated(self, y: tf.Tensor) -> tf.Tensor:
+        if self.activation == "relu":
+            return tf.nn.relu(y)
+        return y if self.activation is None else tf.nn.leaky_relu(y, from_output.SLOPE)
 
     def _update(self, state: State, batch: TensorBatch, moments: Moments) -> None:
         """Let the moving statistics follow the batch (equation 11)."""
@@ -332,9 +348,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
         own = {
             "unbiased_variance": self.unbiased_variance,
             "virtual_batch_size": self.virtual_batch_size,
+            "activation": self.activation,
             "engine": self.engine,
         }
-        defaults = {"unbiased_variance": False, "virtual_batch_size": None, "engine": "auto"}
+        defaults = {"unbiased_variance": False, "virtual_batch_size": None, "activation": None, "engine": "auto"}
         # What has its default is left out, so that the built-in layer reads the configs that it can express.
         return {**config, **{name: value for name, value in own.items() if value != defaults[name]}}
 

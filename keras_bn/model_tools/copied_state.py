@@ -42,7 +42,9 @@ def copy_state(old: keras.Layer, new: keras.Layer) -> None:
 
 def copy_weights_by_name(old: keras.Layer, new: keras.Layer) -> None:
     """Give a layer that takes the place of another one the weights that both have."""
-    by_name = {variable.name: variable for variable in own_variables(new)}
+    # Two layers may take the place of one: then in a model, and one of them has the weights.
+    made = new.variables if isinstance(new, keras.Sequential) else own_variables(new)
+    by_name = {variable.name: variable for variable in made}
     for source in own_variables(old):
         if source.name in by_name:
             _copy_variable(source, by_name[source.name])

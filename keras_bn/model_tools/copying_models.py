@@ -23,7 +23,8 @@ from keras_bn.model_tools import replacing_layers
 from keras_bn.model_tools.copied_state import compile_alike, copy_state, copy_weights_by_name, described, said
 from keras_bn.progress import task
 
-# Whether a layer is to be replaced, and what takes its place: a new layer, not yet built, of the same name.
+# Whether a layer is to be replaced, and what takes its place: a new layer, not yet built, of the same name. Several
+# layers are a Sequential model of them; in a graph these stand one behind the other, without the model.
 Replacement = Callable[[keras.Layer], keras.Layer | None]
 
 
@@ -137,15 +138,29 @@ class _Copier:
     def _functional(self, model: keras.Model) -> keras.Model:
         # The view has no compilation, which clone_model would copy, or fail to.
         view = keras.Model(model.input, model.output, name=model.name)
-        clone = keras.models.clone_model(view, input_tensors=inputs_like(view), clone_function=self.copy)
+        clone = keras.models.clone_model(
+            view, input_tensors=inputs_like(view), clone_function=self.copy, call_function=self._call
+        )
         for old, new in zip(_input_layers(model), _input_layers(clone), strict=True):
             self._keep(old, new)
         return (
             clone if type(model) in (keras.Model, type(clone)) else _of_class(model, clone, clone.input, clone.output)
         )
 
+    def _parts(self, new: keras.Layer) -> list[keras.Layer]:
+        """The layers that take the place of one; mostly one."""
+        replaced = any(copy is new and was_replaced for _, copy, was_replaced in self._copies.values())
+        return new.layers if replaced and isinstance(new, keras.Sequential) else [new]
+
+    def _call(self, new: Any, *args: Any, **kwargs: Any) -> Any:
+        first, *others = self._parts(new)
+        result = first(*args, **kwargs)
+        for layer in others:
+            result = layer(result)
+        return result
+
     def _sequential(self, model: keras.Sequential) -> keras.Sequential:
-        layers = [self.copy(layer) for layer in model.layers]
+        layers = [part for layer in model.layers for part in self._parts(self.copy(layer))]
         layers = [*input_of_sequential(model), *layers]
         new = keras.Sequential(layers, name=model.name)
         if type(model) is not keras.Sequential:

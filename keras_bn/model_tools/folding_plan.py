@@ -74,6 +74,8 @@ class Plan:
             return [], f"its class {type(norm).__name__} may compute something else"
         if isinstance(norm.axis, tuple):
             return [], f"it has several channel axes, {norm.axis}"
+        if getattr(norm, "activation", None) is not None:
+            return [], f"it has activation={norm.activation!r}; revert() makes two layers of it"
         if id(norm) in self._in_training:
             return [], "it is called with training=True, or runs after what is"
         if defect := inspection.defect_of(norm):

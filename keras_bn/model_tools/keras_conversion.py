@@ -14,7 +14,7 @@ from keras_bn.untracked import is_batch_normalization, is_built_in
 # Of the options that the built-in layer lacks, those that it does without: results do not depend on them.
 _HARMLESS = ("engine",)
 # What the layers keep of themselves when they are converted, and what may be set.
-_KEPT = {"name": "names", "axis": "channels", "center": "weights", "scale": "weights"} | {
+_KEPT = {"name": "names", "axis": "channels", "center": "weights", "scale": "weights", "activation": "outputs"} | {
     f"{name}_initializer": "weights" for name in ("beta", "gamma", "moving_mean", "moving_variance")
 }
 _OPTIONS = {*inspect.signature(BatchNormalization).parameters, "dtype", "trainable"} - {*_KEPT, "kwargs"}
@@ -103,6 +103,9 @@ def check_options(options: dict[str, Any]) -> None:
 def revert(model: keras.Layer, *, lossy: bool = False) -> keras.Layer:
     """The same model with every batch normalization of ours replaced by the built-in layer: the inverse of ``convert``.
 
+    One with an activation becomes two layers, the built-in one and ``keras.layers.Activation``; where the layer stood
+    outside of a graph, they are a Sequential model.
+
     Args:
         model: As in ``convert``.
         lossy: Whether to leave out, with a warning, what the built-in layer cannot express but which inference does
@@ -141,11 +144,17 @@ def revert(model: keras.Layer, *, lossy: bool = False) -> keras.Layer:
         config = layer.get_config()
         if layer.momentum is None:
             config["momentum"] = 0.99
-        for name in ("unbiased_variance", "virtual_batch_size", *_HARMLESS):
+        for name in ("unbiased_variance", "virtual_batch_size", "activation", *_HARMLESS):
             config.pop(name, None)
-        return keras.layers.BatchNormalization.from_config(config)
+        new = keras.layers.BatchNormalization.from_config(config)
+        return new if layer.activation is None else _with_activation(new, layer.activation)
 
     return copying_models.rebuild(model, replacement)
+
+
+def _with_activation(norm: keras.layers.BatchNormalization, activation: str) -> keras.Sequential:
+    behind = keras.layers.Activation(activation, dtype=norm.dtype_policy, name=f"{norm.name}_{activation}")
+    return keras.Sequential([norm, behind], name=norm.name)
 
 
 def inexpressible(layer: BatchNormalization) -> list[str]:

@@ -226,6 +226,12 @@ def _check_layer(layer: Any) -> None:
         raise ValueError(
             f"{layer.name} has no weights yet. Received: a layer that is not built. Call it on data first."
         )
+    activation = getattr(layer, "activation", None)
+    if activation is not None:
+        raise ValueError(
+            f"PyTorch's batch normalization has no activation. Received: {layer.name} with activation={activation!r}. "
+            "revert(layer) makes two layers of it, of which the first can be converted."
+        )
     lacking = []
     if isinstance(layer.axis, tuple):
         lacking.append(f"axis={layer.axis}")
