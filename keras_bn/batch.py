@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_bn.engines.staged_sums import BLOCK, staged_sum
+from keras_bn.engines.staged_sums import BLOCK, RUN, staged_sum
 from keras_bn.formulas import training
 from keras_bn.formulas.training import Moments
 from keras_bn.tensors import sizes_of
@@ -168,7 +168,7 @@ class TensorBatch:
     def mean(self, value: tf.Tensor) -> tf.Tensor:
         """Σ w·value / Σ w, or 0 where nothing counts. An element of weight 0 is left out, NaN or not."""
         if self._weights is None:
-            if self._reduced == [0] and isinstance(self._total, float) and 0 < self._total <= BLOCK:
+            if self._reduced == [0] and isinstance(self._total, float) and 0 < self._total <= RUN:
                 return _reshaped(tf.reduce_mean(value, 0), self._per_channel)
             return self._reduce(value) / self._divisor
         if self._weights.dtype != tf.bool:

@@ -21,7 +21,7 @@ from derivations.graphs import shipped as layer_graphs
 from derivations.graphs.exact.run import FieldGraph
 from derivations.graphs.shipped import CHANNELS, EPSILON, GRAPHS, LAYOUTS, MOMENTUM, RENORM_MOMENTUM, Graph, traced
 from derivations.graphs.symbolic import outputs as graph_outputs
-from derivations.graphs.symbolic.axes import BLOCK
+from derivations.graphs.symbolic.axes import BLOCKS
 from derivations.graphs.symbolic.interpretation import Interpretation
 from derivations.graphs.walk import GraphWalk, Resource, UnknownGraph
 from derivations.notation import epsilon as epsilon_symbol
@@ -32,10 +32,12 @@ from keras_bn import batch, moving_state
 from keras_bn.engines import column_sums, fused
 from keras_bn.formulas import inference, moving_statistics, renormalization, training
 
+RUN, BLOCK = BLOCKS
+
 NAMED = {graph.name: graph for graph in GRAPHS}
 # Below one block, a whole one, and several with a rest; along each axis that is summed in stages.
 SIZES: dict[str, list[tuple[int, ...]]] = {
-    "rows": [(1,), (3,), (BLOCK,), (2 * BLOCK + 2,)],
+    "rows": [(1,), (3,), (RUN + 1,), (BLOCK,), (2 * BLOCK + 2,)],
     "channels_last": [(1, 1, 1), (3, 2, 1), (2, 16, 8), (3, 17, 13)],
     "channels_first": [(1, 1, 1), (2, 3, 1), (1, 16, 16), (3, 17, 16), (BLOCK + 1, 2, 1)],
     "wide": [(1, 1, 1), (2, 16, 9)],

@@ -8,6 +8,8 @@ from keras_bn import xla
 from keras_bn.tensors import sizes_of
 
 # How many numbers are added one after the other before their mean joins the second stage of a sum.
+RUN = 64
+# The same where XLA compiles, and in the sums of the fused kernels.
 BLOCK = 256
 # Parts that are added to each other, number by number, before XLA sums.
 FOLDS = 8
@@ -17,22 +19,27 @@ def staged_sum(value: tf.Tensor, axis: int, sizes: list[Any]) -> tf.Tensor:
     """Σ along one axis, in stages; ``sizes`` are those of the axes up to it, as ints where they are known.
 
     Both TensorFlow and XLA add serially, but for TensorFlow's sums along the last axis, which are pairwise: 4·10⁵
-    float32 numbers cost them a relative 10⁻⁵. Runs of BLOCK numbers are summed first, which is also faster, since a run
-    stays in the cache. The *means* of the runs go to the second stage, because XLA folds a sum of sums back into one
-    serial sum; a division between them prevents that.
+    float32 numbers cost them a relative 10⁻⁵. Runs of numbers are summed first, which is also faster, since a run stays
+    in the cache. Their means, a 64th of the numbers, are added in float64: however many numbers there are,
+    none of them is added more than RUN times in float32. XLA would not be as fast with float64; there the *means* of
+    longer runs are added, because XLA folds a sum of sums back into one serial sum, which a division prevents.
     """
-    if isinstance(sizes[axis], int) and sizes[axis] <= BLOCK:
+    compiles = xla.compiles()
+    if isinstance(sizes[axis], int) and sizes[axis] <= (BLOCK if compiles else RUN):
         return tf.reduce_sum(value, axis)
-    if xla.compiles():
+    if compiles:
         value, length, rest = _folded(value, axis, sizes)
-        return _sum_of_runs(value, axis, [*sizes[:axis], length]) + rest
-    return tf.reduce_sum(value, axis) if axis == value.shape.rank - 1 else _sum_of_runs(value, axis, sizes)
+        return _sum_of_runs(value, axis, [*sizes[:axis], length], BLOCK, value.dtype) + rest
+    if axis == value.shape.rank - 1:
+        return tf.reduce_sum(value, axis)
+    return tf.cast(_sum_of_runs(value, axis, sizes, RUN, tf.float64), value.dtype)
 
 
-def _sum_of_runs(value: tf.Tensor, axis: int, sizes: list[Any]) -> tf.Tensor:
-    head, rest = _split(value, axis, sizes, [sizes[axis] // BLOCK, BLOCK])
-    total = BLOCK * tf.reduce_sum(tf.reduce_mean(head, axis + 1), axis)
-    return total if rest is None else total + tf.reduce_sum(rest, axis)
+def _sum_of_runs(value: tf.Tensor, axis: int, sizes: list[Any], run: int, dtype: tf.DType) -> tf.Tensor:
+    """Σ along an axis, the second stage in a dtype of its own."""
+    head, rest = _split(value, axis, sizes, [sizes[axis] // run, run])
+    total = run * tf.reduce_sum(tf.cast(tf.reduce_mean(head, axis + 1), dtype), axis)
+    return total if rest is None else total + tf.cast(tf.reduce_sum(rest, axis), dtype)
 
 
 def _folded(value: tf.Tensor, axis: int, sizes: list[Any]) -> tuple[tf.Tensor, Any, tf.Tensor | float]:

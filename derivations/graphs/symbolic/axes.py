@@ -4,7 +4,7 @@ The elements that share statistics have one *flat* index i = 1 … m, whatever t
 axis of size N and one of size H·W are two *parts* of it, and a reshape in row-major order cuts or joins parts without
 touching i. Summing over one part leaves the expression *pending* until the other parts are summed too; then Σ_i stands.
 
-Long sums are taken in stages: of N = 256·K + r entries the *head* 1 … 256·K is cut off and summed block by block. A
+Long sums are taken in stages: of N = n·K + r entries the *head* 1 … n·K is cut off and summed in blocks of n. A
 tensor that was cut off says where its entries lie, by an indicator h_i, 1 in the head and 0 in the rest, or by 1 − h_i;
 the indicator becomes a factor as soon as something is summed. Nothing needs to be known of h, for what the stages add
 up to is Σ h·f + Σ (1 − h)·f = Σ f.
@@ -20,7 +20,8 @@ from sympy import Add, Expr, Indexed, IndexedBase, KroneckerDelta, Mul, S, Sum, 
 from derivations.graphs.walk import UnknownGraph
 from derivations.notation.expressions import free_symbols
 
-BLOCK = 256
+# The lengths of the blocks that the shipped code sums.
+BLOCKS = (64, 256)
 
 
 @dataclass(frozen=True)
@@ -96,22 +97,26 @@ class Sizes:
     """How many whole blocks there are in an axis of a given size, and which entries lie in them."""
 
     def __init__(self) -> None:
-        self._blocks: dict[Expr, Symbol] = {}
-        self.heads: dict[Expr, IndexedBase] = {}
+        self._blocks: dict[tuple[Expr, int], Symbol] = {}
+        self.heads: dict[tuple[Expr, Expr], IndexedBase] = {}
 
-    def blocks(self, size: Expr) -> Expr:
-        """size // 256."""
+    def blocks(self, size: Expr, length: int) -> Expr:
+        """size // length."""
         if size.is_Integer:
-            return sp.Integer(int(size) // BLOCK)
+            return sp.Integer(int(size) // length)
         if not all(factor.is_Symbol for factor in Mul.make_args(size)):
-            raise UnknownGraph(f"{size} // {BLOCK}")
-        if size not in self._blocks:
-            self._blocks[size] = Symbol(f"blocks{len(self._blocks)}", integer=True, nonnegative=True)
-        return self._blocks[size]
+            raise UnknownGraph(f"{size} // {length}")
+        if (size, length) not in self._blocks:
+            self._blocks[size, length] = Symbol(f"blocks{len(self._blocks)}", integer=True, nonnegative=True)
+        return self._blocks[size, length]
 
-    def head(self, size: Expr, index: Symbol) -> Expr:
-        """The indicator of the entries that lie in whole blocks of the axis of this size."""
-        return self.heads.setdefault(size, IndexedBase(f"head{len(self.heads)}", real=True))[index]
+    def is_whole(self, head: Expr, size: Expr) -> bool:
+        """Whether ``head`` is how many entries lie in whole blocks of one length."""
+        return any(head == length * self.blocks(size, length) for length in BLOCKS)
+
+    def head(self, size: Expr, whole: Expr, index: Symbol) -> Expr:
+        """The indicator of the first ``whole`` entries of the axis of this size."""
+        return self.heads.setdefault((size, whole), IndexedBase(f"head{len(self.heads)}", real=True))[index]
 
     def axis(self, size: Expr) -> Axis:
         """A new axis of this size, with an index of its own."""
@@ -223,30 +228,28 @@ def _summed(tensor: Tensor, position: int) -> Tensor:
     return Tensor(axes, Sum(expression, (index, 1, axis.last)), tensor.pending - {index}, where)
 
 
-def cut(tensor: Tensor, position: int, *, head: bool, sizes: Sizes) -> Tensor:
-    """The whole blocks of an axis, or the rest."""
+def cut(tensor: Tensor, position: int, whole: Expr, *, head: bool, sizes: Sizes) -> Tensor:
+    """The first ``whole`` entries of an axis, or the rest."""
     axis = tensor.axes[position]
     if axis.index is None:
         raise UnknownGraph("a slice of an axis of size 1")
-    whole = BLOCK * sizes.blocks(axis.size)
     axes = list(tensor.axes)
     axes[position] = replace(axis, size=whole if head else axis.size - whole)
     if not tensor.depends_on(axis):
         return replace(tensor, axes=tuple(axes))
-    indicator = _indicator(axis, head, sizes)
+    indicator = _indicator(axis, whole, head, sizes)
     if axis.index in tensor.pending:  # of which only sums and multiples are taken
         return replace(tensor, axes=tuple(axes), expression=tensor.expression * indicator)
     return replace(tensor, axes=tuple(axes), where=tensor.where | {indicator})
 
 
-def padded(tensor: Tensor, position: int, size: Expr, *, head: bool, sizes: Sizes) -> Tensor:
+def padded(tensor: Tensor, position: int, size: Expr, whole: Expr, *, head: bool, sizes: Sizes) -> Tensor:
     """The inverse of ``cut``: zeros around it."""
     axis = tensor.axes[position]
-    whole = BLOCK * sizes.blocks(size)
     if axis.size != (whole if head else size - whole) or axis.index in tensor.pending:
         raise UnknownGraph(f"an axis of size {axis.size} padded to {size}")
     target = replace(axis, size=size) if tensor.depends_on(axis) else sizes.axis(size)
-    indicator = _indicator(target, head, sizes)
+    indicator = _indicator(target, whole, head, sizes)
     if tensor.depends_on(axis) and not (indicator in tensor.where or sizes.only_heads(tensor.expression, axis.index)):
         raise UnknownGraph("a slice padded elsewhere than it was cut out")
     axes = list(tensor.axes)
@@ -254,8 +257,8 @@ def padded(tensor: Tensor, position: int, size: Expr, *, head: bool, sizes: Size
     return Tensor(tuple(axes), tensor.expression * indicator, tensor.pending, tensor.where - {indicator})
 
 
-def _indicator(axis: Axis, head: bool, sizes: Sizes) -> Expr:
-    indicator = sizes.head(axis.size, axis.index)
+def _indicator(axis: Axis, whole: Expr, head: bool, sizes: Sizes) -> Expr:
+    indicator = sizes.head(axis.size, whole, axis.index)
     return indicator if head else 1 - indicator
 
 

@@ -233,15 +233,15 @@ class Interpretation(Kernels, SizeOperations, GraphWalk):
             return replace(value, axes=value.axes[own:])
         if (few := self.few_of(operation, value.sizes(), step)) is not None:
             return Few((*value.axes[:few], self.sizes.axis(UNKNOWN), *value.axes[few + 1 :]))
-        position, head = self.cut_of(operation, value.sizes(), begin, end, step)
-        return axes.cut(value, position, head=head, sizes=self.sizes)
+        position, whole, head = self.cut_of(operation, value.sizes(), begin, end, step)
+        return axes.cut(value, position, whole, head=head, sizes=self.sizes)
 
     def _StridedSliceGrad(
         self, operation: Any, shape: Value, begin: Value, end: Value, step: Value, dy: Value
     ) -> Tensor:
         sizes = [sp.sympify(size) for size in integers(shape)]
-        position, head = self.cut_of(operation, sizes, begin, end, step)
-        return axes.padded(as_data(dy), position, sizes[position], head=head, sizes=self.sizes)
+        position, whole, head = self.cut_of(operation, sizes, begin, end, step)
+        return axes.padded(as_data(dy), position, sizes[position], whole, head=head, sizes=self.sizes)
 
     # Comparisons, and what is selected by them.
 

@@ -6,7 +6,7 @@ import numpy as np
 import sympy as sp
 from sympy import Expr, S
 
-from derivations.graphs.symbolic.axes import BLOCK, ONE, Axis, Sizes, Tensor
+from derivations.graphs.symbolic.axes import BLOCKS, ONE, Axis, Sizes, Tensor
 from derivations.graphs.walk import UnknownGraph
 
 # Either data, or an array of sizes; TensorFlow computes shapes with the same operations as data.
@@ -56,9 +56,9 @@ class SizeOperations:
 
     def _FloorDiv(self, operation: Any, a: Value, b: Value) -> np.ndarray:
         size, divisor = integers(a), integers(b)
-        if divisor.size != 1 or int(divisor.item()) != BLOCK:
+        if divisor.size != 1 or int(divisor.item()) not in BLOCKS:
             return np.asarray(np.vectorize(_exact_quotient, otypes=[object])(size, divisor), dtype=object)
-        return np.asarray(self.sizes.blocks(sp.sympify(size.item())), dtype=object)
+        return np.asarray(self.sizes.blocks(sp.sympify(size.item()), int(divisor.item())), dtype=object)
 
     def _FloorMod(self, operation: Any, a: Value, b: Value) -> np.ndarray:
         return np.asarray(
@@ -129,8 +129,10 @@ class SizeOperations:
         spread = strides[:few] == [1] * few and strides[few] != 1
         return None if not (whole and spread) or sizes[few].is_Integer else few
 
-    def cut_of(self, operation: Any, sizes: list[Expr], begin: Value, end: Value, step: Value) -> tuple[int, bool]:
-        """Which axis is cut where its whole blocks end, and whether they are what is kept."""
+    def cut_of(
+        self, operation: Any, sizes: list[Expr], begin: Value, end: Value, step: Value
+    ) -> tuple[int, Expr, bool]:
+        """Which axis is cut where its whole blocks end, where that is, and whether they are what is kept."""
         first, last, strides = (list(integers(array)) for array in (begin, end, step))
         if any(operation.get_attr(f"{name}_mask") for name in ("shrink_axis", "ellipsis", "new_axis")):
             raise UnknownGraph(f"the slice {operation.name}")
@@ -142,11 +144,10 @@ class SizeOperations:
                 raise UnknownGraph(f"a slice with steps of {strides[position]}")
             if from_start and to_end:
                 continue
-            whole = BLOCK * self.sizes.blocks(size)
-            if from_start and last[position] == whole:
-                cuts.append((position, True))
-            elif to_end and first[position] == whole:
-                cuts.append((position, False))
+            if from_start and self.sizes.is_whole(last[position], size):
+                cuts.append((position, last[position], True))
+            elif to_end and self.sizes.is_whole(first[position], size):
+                cuts.append((position, first[position], False))
             else:
                 raise UnknownGraph(f"a slice from {first[position]} to {last[position]} of {size}")
         if len(cuts) != 1:
