@@ -24,6 +24,7 @@ FAMILIES = {
     "output": "derivations.claims.families.output",
     "moving_statistics": "derivations.claims.families.moving_statistics",
     "bounds": "derivations.claims.families.bounds",
+    "rounding": "derivations.claims.families.rounding",
     "degenerate": "derivations.claims.families.degenerate",
     "mistakes": "derivations.claims.families.mistakes",
     "tutorials": "derivations.claims.families.tutorials",

@@ -1,4 +1,4 @@
-"""``python -m derivations``: derive the gradients, prove the functions that ship, judge a formula."""
+"""``python -m derivations``: derive the gradients, prove the functions that ship, judge a formula, bound rounding."""
 
 import argparse
 import json
@@ -20,7 +20,8 @@ from derivations.quiet import held_stderr
 from derivations.report import document
 from derivations.report import terminal as report
 
-COMMANDS = ("prove", "list", "check", "report")
+COMMANDS = ("prove", "list", "check", "bound", "report")
+MOST_ELEMENTS = 20_000_000  # that fit into memory several times, in longer numbers
 STATUS = "Exit status: 0 if every verdict is as it should be, 1 if something is refuted or not proved, 2 for bad input."
 
 
@@ -98,6 +99,20 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--weighted", action="store_true", help="mean and variance are weighted by w")
     check.set_defaults(run=_check)
 
+    bound = commands.add_parser(
+        "bound",
+        help="how large rounding errors can be: proved, and measured",
+        description="The proved bounds on the rounding errors of mean, variance, output and gradients in training, for "
+        "the closed form, and beside them what random data gave. The depth of the sums is read from the traced graph.",
+        epilog="Exit status: 0, or 2 for bad input.",
+    )
+    bound.add_argument("--elements", type=int, default=100352, help="elements that share statistics (%(default)s)")
+    bound.add_argument("--ratio", type=float, default=0.0, help="mean/std of the data (%(default)g)")
+    bound.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(%(default)s)")
+    bound.add_argument("--mask", action="store_true", help="half of the elements count")
+    bound.add_argument("--jit-compile", action="store_true", help="XLA compiles")
+    bound.set_defaults(run=_bound)
+
     writing = commands.add_parser("report", help="write the whole derivation as a document", epilog=STATUS)
     writing.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page")
     writing.add_argument("--markdown", type=Path, metavar="FILE", help="Markdown; without any option to the terminal")
@@ -139,6 +154,28 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         return 2
     _print(judgement.text())
     return 0 if all_as_expected([judgement.claim]) else 1
+
+
+def _bound(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    if not 1 <= options.elements <= MOST_ELEMENTS:
+        parser.error(f"--elements must be from 1 to {MOST_ELEMENTS}. Received: {options.elements}")
+    if not 0 <= options.ratio < 1e30:
+        parser.error(f"--ratio is |mean|/std, at least 0 and below 1e30. Received: {options.ratio}")
+    _progress("Importing keras_bn and TensorFlow …")
+    with held_stderr():
+        import keras_bn  # noqa: F401
+    from derivations.check import rounding_errors
+
+    request = rounding_errors.Request(options.elements, options.ratio, options.dtype, options.mask, options.jit_compile)
+    _progress("Tracing, and running on random data …")
+    try:
+        table = rounding_errors.table(request)
+    except ValueError as error:
+        parser.error(str(error))
+    finally:
+        _progress("")
+    _print(table.text())
+    return 0
 
 
 def _report(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:

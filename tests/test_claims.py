@@ -43,7 +43,8 @@ def test_right_statements_are_proved_and_wrong_ones_refuted(claim):
 
 def test_every_claim_is_settled_twice():
     for claim in SETTLED:
-        if claim.identifier != "tutorials.F":  # no equation: it computes its values twice by itself
+        # No equations: they compute their values twice by themselves.
+        if claim.identifier != "tutorials.F" and claim.family != "rounding":
             examination = claim.settlement.examination
             assert examination.equal is (claim.verdict is Verdict.PROVED)
             assert examination.bound < 1e-12

@@ -23,7 +23,9 @@ HOW = (
     "The graphs are those that TensorFlow traces of training and of inference, interpreted operation by operation.",
 )
 NOT_PROVED = (
-    "Rounding in floating point, overflow, NaN and infinity: what is proved are identities of real numbers.",
+    "Rounding in floating point, but for the bounds of the family rounding, which rest on the assumptions that are "
+    "printed with them; overflow, underflow, NaN and infinity. Everything else that is proved are identities of real "
+    "numbers.",
     "What TensorFlow's graph optimiser and XLA make of a traced graph.",
     "The graphs of other options than those in the names of the claims: of ghost batches, several replicas, and "
     "masks other than one truth value for each element, such as one for each sample. Of these only the formulas that "

@@ -19,6 +19,7 @@ TITLES = {
     "output": "Backward from the output",
     "moving_statistics": "The moving statistics",
     "bounds": "The bound on normalised inputs",
+    "rounding": "Rounding errors",
     "degenerate": "Batches in which nothing counts",
     "mistakes": "Mistakes, refuted",
     "tutorials": "What tutorials say",
@@ -26,7 +27,7 @@ TITLES = {
 }
 LIMITS = (
     "Proved are identities between real numbers, for every batch size.",
-    "Not covered: rounding, overflow, NaN and infinity.",
+    "Rounding is bounded in the family rounding alone. Not covered: overflow, underflow, NaN and infinity.",
 )
 
 

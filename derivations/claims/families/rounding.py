@@ -1,0 +1,229 @@
+"""How far floating point takes the shipped formulas from what they mean, for every batch size.
+
+Each claim bounds |computed − exact| for every batch, every center within k standard deviations of the mean, and every
+order of summation in which no summand is added to more than d times. None of the bounds of training grows with
+|mean|/std: that is what the two-step centering is for.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from derivations.claims.error_bounds import ErrorBound, Execution
+from derivations.notation import Definitions
+from derivations.notation.settings import Setting
+from derivations.rounding import samples
+from derivations.rounding.arguments import BATCH, PARTS
+from derivations.rounding.magnitudes import ONE, G, Poly
+from derivations.rounding.magnitudes import number as n
+from derivations.rounding.model import ASSUMPTIONS
+from derivations.rounding.samples import Sample
+from keras_bn.formulas import inference as shipped_inference
+from keras_bn.formulas import merging as shipped_merging
+from keras_bn.formulas import training as shipped_training
+
+u, d, h, z, q = G["u"], G["d"], G["h"], G["z"], G["q"]
+gamma, beta, delta, share, D, E, mu = (G[name] for name in ("gamma", "beta", "delta", "share", "D", "E", "mu"))
+
+# Where the proofs of training promise a bound of a quantity: plain, and with weights that are numbers.
+PROMISES: dict[str, dict[str, Poly]] = {
+    "plain": {
+        "mean": u * (n(1.01) * mu + (n(1.05) * d + n(3.2)) * h),
+        "variance": u * ((n(1.04) * d + n(5.5)) * q + (n(0.05) * d + n(2.5)) * h),
+        "y": u * (gamma * ((n(0.54) * d + n(1.05) * h + 11) * z + (n(1.08) * d + 9) * h) + n(2.05) * beta),
+        "x": u * gamma * (
+            (n(0.54) * d + n(1.05) * h + 10) * delta
+            + share * D * ((n(1.65) * d + n(1.5) * h + 18) + (n(3.1) * d + 8) * h * z)
+            + share * E * ((n(1.2) * d + n(20.5)) * h + (n(2.6) * d + n(3.2) * h + 37) * z)
+        ),
+        "gamma": u * (E * (n(1.56) * d + n(1.05) * h + 11) + D * (n(3.1) * d + 7) * h),
+        "beta": u * n(1.04) * d * D,
+    },
+    "weighted": {
+        "mean": u * (n(1.01) * mu + (n(2.1) * d + n(4.5)) * h),
+        "variance": u * ((n(2.1) * d + n(6.5)) * q + (n(0.1) * d + 3) * h),
+        "y": u * (
+            gamma * ((n(1.08) * d + n(1.05) * h + 12) * z + (n(2.2) * d + n(11.5)) * h) + n(2.05) * beta
+        ),
+        "x": u * gamma * (
+            (n(1.08) * d + n(1.05) * h + 11) * delta
+            + share * D * ((n(3.4) * d + n(1.6) * h + 21) + (n(4.2) * d + 10) * h * z)
+            + share * E * ((n(2.6) * d + 26) * h + (n(5.3) * d + n(3.2) * h + 40) * z)
+        ),
+        "gamma": u * (E * (n(2.1) * d + n(1.05) * h + 12) + D * (n(4.2) * d + 8) * h),
+        "beta": u * n(1.04) * d * D,
+    },
+}  # fmt: skip
+INFERENCE = u * (gamma * z * n(7.75) + n(1.05) * beta)
+MERGED = {
+    "merge.mean": u * ((n(2.1) * d + n(3.5)) * mu + n(1.05) * d + n(1.5)),
+    "merge.variance": u * (n(2.1) * d + 8 + (n(0.1) * d + 1) * mu) + u**2 * (5 * d**2 + 14 * d + 11) * mu**2,
+    "merge_moments.mean": u * (n(1.01) * mu + (n(2.1) * d + 8) * h),
+    "merge_moments.variance": u * (n(2.2) * d + 18 * h),
+}
+EXACT = {
+    "mean": mu,
+    "variance": q,
+    "y": gamma * z + beta,
+    "x": gamma * (delta - share * D - share * E * z),
+    "gamma": E,
+    "beta": D,
+}
+_TITLES = {
+    "mean": "the mean",
+    "variance": "the variance",
+    "y": "the output",
+    "x": "the gradient of x",
+    "gamma": "the gradient of γ",
+    "beta": "the gradient of β",
+}
+_FUNCTIONS = {
+    "mean": "moments", "variance": "moments", "y": "normalize", "x": "backward", "gamma": "backward", "beta": "backward"
+}  # fmt: skip
+_WHY = {
+    "mean": "The sum is of residuals, not of x: its error is in units of the deviation; |μ| is rounded once.",
+    "variance": "A sum of squares has a relative error; that of the mean enters in second order.",
+    "y": "The mean is subtracted as a pair, so that nothing cancels.",
+    "x": "The sums of the cotangents have errors relative to the sums of their absolute values.",
+    "gamma": "Relative to Σ|δz|, and to Σ|δ| for the error of the mean.",
+    "beta": "A sum of depth d.",
+}
+
+
+def training(functions: Any, ops: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What training computes in a batch."""
+    statistics = functions.moments(ops, given["x"])
+    y, saved = functions.normalize(ops, given["x"], statistics, *(given[name] for name in ("gamma", "beta", "epsilon")))
+    none = 0 * given["gamma"]
+    gradients = functions.backward(ops, given["delta"], none, none, given["x"], given["gamma"], saved)
+    return {"mean": statistics.mean, "variance": statistics.variance, "y": y, **gradients._asdict()}
+
+
+def claims(functions: Any = shipped_training) -> Iterator[ErrorBound]:
+    """The claims about ``functions`` in training, then those about inference and about the merge of parts."""
+    for kind in ("plain", "weighted"):
+        yield from of_training(functions, kind)
+    yield from of_inference()
+    yield from of_merging()
+
+
+def _bound(identifier: str, title: str, because: str, **fields: Any) -> ErrorBound:
+    return ErrorBound(
+        f"rounding.{identifier}", title, (), Setting({}), Definitions({}), because, assumptions=ASSUMPTIONS, **fields
+    )
+
+
+def of_training(functions: Any, kind: str) -> Iterator[ErrorBound]:
+    """The claims about training, ``kind`` plain or weighted."""
+    weighted = kind == "weighted"
+    execution = Execution(lambda ops, given: training(functions, ops, given), BATCH, weighted=weighted)
+    for quantity, promise in PROMISES[kind].items():
+        yield _bound(
+            f"training.{kind}.{quantity}",
+            f"the error of {_TITLES[quantity]}{', weighted' * weighted}",
+            _WHY[quantity],
+            about=f"{functions.__name__}.{_FUNCTIONS[quantity]}",
+            execution=execution,
+            exact=EXACT[quantity],
+            quantity=quantity,
+            key=quantity,
+            promise=promise,
+            samples=batches(weighted=weighted),
+        )
+
+
+def of_inference(functions: Any = shipped_inference) -> Iterator[ErrorBound]:
+    """The claim about inference; there are no sums."""
+
+    def run(ops: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+        names = ("x", "mean", "variance", "gamma", "beta", "epsilon")
+        return {"y": functions.normalize(ops, *(given[name] for name in names))}
+
+    yield _bound(
+        "inference.y",
+        "the error of the output in inference",
+        "The mean is subtracted first: the folded form x·a + b would round |M|/σ.",
+        about=f"{functions.__name__}.normalize",
+        execution=Execution(run, BATCH),
+        exact=EXACT["y"],
+        quantity="y",
+        key="y",
+        promise=INFERENCE,
+        samples=batches(weighted=False),
+    )
+
+
+def of_merging(functions: Any = shipped_merging) -> Iterator[ErrorBound]:
+    """The claims about parts, whose own statistics are given: σ² is the merged variance."""
+
+    def run(ops: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+        mean, variance = functions.merge(ops, given["mean"], given["variance"])
+        pairs = shipped_training.Moments(given["center"], given["shift"], given["variance"])
+        merged = functions.merge_moments(ops, pairs)
+        return {
+            "merge.mean": mean,
+            "merge.variance": variance,
+            "merge_moments.mean": merged.mean,
+            "merge_moments.variance": merged.variance,
+        }
+
+    execution = Execution(run, PARTS, weighted=True)
+    for name, promise in MERGED.items():
+        function, quantity = name.split(".")
+        yield _bound(
+            name,
+            f"the error of {_TITLES[quantity]} of merged parts{', kept as pairs' * (function == 'merge_moments')}",
+            "Means that are one number are rounded at |μ|; pairs are not."
+            if function == "merge"
+            else "Only distances from the common center are summed.",
+            about=f"{functions.__name__}.{function}",
+            execution=execution,
+            exact=mu if quantity == "mean" else ONE,
+            quantity=quantity,
+            key=name,
+            promise=promise,
+            samples=merged_parts(),
+        )
+
+
+def batches(*, weighted: bool) -> tuple[Sample, ...]:
+    """Small batches of every kind: random, of two values, with an outlier, at mean/std 0 and 1000, centers off by k."""
+    rng = np.random.default_rng(0)
+    size = 7
+    shapes = {
+        "random": np.round(rng.normal(size=size) * 64) / 64,
+        "two values": np.arange(size) % 2 * 1.0,
+        "outlier": np.r_[np.zeros(size - 1), 8.0],
+        "constant": np.ones(size),
+    }
+    found = []
+    for number_, x in enumerate(shapes.values()):
+        delta = np.round(rng.normal(size=size) * 64) / 64
+        weights = np.round(rng.uniform(0.1, 2.0, size) * 64) / 64 if weighted else None
+        ratio = 1000.0 * (number_ % 2)
+        std = x.std() or 1 / 32
+        center = x.mean() + std * (0.0, 0.9, -0.5, 0.5)[number_]
+        found.append(
+            samples.batch(
+                x + ratio * std, delta, gamma=1.25, beta=-0.5, epsilon=2.0**-10, center=center + ratio * std,
+                weights=weights,
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def merged_parts() -> tuple[Sample, ...]:
+    """A few parts, near 0 and far from it."""
+    rng = np.random.default_rng(1)
+    size = 5
+    return tuple(
+        samples.parts(
+            rng.normal(size=size) + ratio,
+            rng.uniform(0.5, 2, size),
+            rng.integers(1, 9, size),
+            distances=rng.normal(size=size) / 8,
+            center=ratio,
+        )
+        for ratio in (0.0, 30.0)
+    )

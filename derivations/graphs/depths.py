@@ -1,0 +1,96 @@
+"""How many times a number is added to others in the sums of a traced graph: the depth d of the bounds on rounding.
+
+A chain of sums and additions has a depth; what is multiplied, subtracted or squared starts anew. Within one reduction
+no order is taken for granted: n numbers may be added one after the other, n − 1 additions. Where that would say too
+little, what TensorFlow does inside is an axiom, which a test measures.
+"""
+
+from collections.abc import Sequence
+from math import ceil, log2, prod
+from typing import Any
+
+import numpy as np
+
+from derivations.graphs.walk import UnknownGraph
+
+AXIOMS = {
+    "S1": "On a CPU TensorFlow adds n float32 numbers along the last axis in 32 chains, and from some thousands on "
+    "pairwise: none is added more than min(n/32, 256) + 8 + log₂ n times. Measured; a measurement is not a proof.",
+    "S2": "XLA keeps apart the stages of a sum between which there is a division. Measured; a measurement is not a "
+    "proof.",
+}
+# In float64 up to 2²⁸ additions round less, together, than float32 does once.
+LARGEST = 2**28
+# What leaves the numbers as they are, or multiplies all by one.
+_PASSED = {
+    "BroadcastTo", "EnsureShape", "ExpandDims", "Identity", "IdentityN", "Pack", "Reshape", "Squeeze", "StridedSlice",
+    "Transpose", "Unpack",
+}  # fmt: skip
+
+
+def along_last_axis(n: int) -> int:
+    """The depth of TensorFlow's sum of n float32 numbers along the last axis (axiom S1)."""
+    return min(n - 1, min(ceil(n / 32), 256) + 8 + ceil(log2(max(n, 1))))
+
+
+def depth_of(function: Any, dtype: str = "float32") -> int:
+    """The largest depth in the graph of a concrete function all of whose sizes are known.
+
+    ``dtype`` is that of the statistics: beside float32, sums in float64 count as one addition. What is held constant
+    may be any number: the sums that lead to it alone do not count.
+
+    Raises:
+        UnknownGraph: a sum over an unknown number, or a graph within the graph.
+    """
+    depths: dict[str, int] = {}
+    counting = _counting(function.graph.outputs)
+    for operation in function.graph.get_operations():
+        if operation.name in counting:
+            depth = _of_operation(operation, [depths.get(tensor.name, 0) for tensor in operation.inputs], dtype)
+            depths |= {output.name: depth for output in operation.outputs}
+    return max(depths.values(), default=0)
+
+
+def _counting(outputs: Sequence[Any]) -> set[str]:
+    """The operations from which the outputs are computed, not through what is held constant."""
+    found: set[str] = set()
+    waiting = [tensor.op for tensor in outputs]
+    while waiting:
+        operation = waiting.pop()
+        if operation.name not in found and operation.type != "StopGradient":
+            found.add(operation.name)
+            waiting += [tensor.op for tensor in operation.inputs]
+    return found
+
+
+def _of_operation(operation: Any, inputs: list[int], dtype: str) -> int:
+    kind = operation.type
+    exact = operation.outputs and operation.outputs[0].dtype.name == "float64" != dtype
+    if kind in ("Sum", "Mean"):
+        return inputs[0] + _of_reduction(operation, exact)
+    if kind in ("Add", "AddV2", "AddN"):
+        return max(inputs) + (0 if exact else len(inputs) - 1)
+    if kind == "Cast":
+        return inputs[0] + (inputs[0] > 0 and operation.outputs[0].dtype.size < operation.inputs[0].dtype.size)
+    if kind in ("Mul", "RealDiv") and any(tensor.shape.num_elements() == 1 for tensor in operation.inputs):
+        return max(inputs)
+    if kind in _PASSED:
+        return max(inputs)
+    if kind.endswith(("PartitionedCall", "If", "While", "Case")):
+        raise UnknownGraph(f"{operation.name}, a graph within the graph")
+    return 0
+
+
+def _of_reduction(operation: Any, exact: bool) -> int:
+    from tensorflow import get_static_value
+
+    value, axes = operation.inputs
+    positions = get_static_value(axes)
+    sizes = value.shape.as_list()
+    if positions is None or any(sizes[int(position)] is None for position in np.ravel(positions)):
+        raise UnknownGraph(f"{operation.name}, a sum of a number of values that is not known")
+    reduced = {int(position) % len(sizes) for position in np.ravel(positions)}
+    count = prod(sizes[position] for position in reduced)
+    if exact and count <= LARGEST:
+        return 1
+    return along_last_axis(count) if reduced == {len(sizes) - 1} else max(count - 1, 0)

@@ -1,0 +1,1 @@
+"""The third world of the formulas: what they compute in floating point, beside what they mean."""
