@@ -205,7 +205,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if selection.choose(self.engine, request).engine == "fused":
             return fused.inference(*arguments, epsilon=self.epsilon)
         batch = TensorBatch(x, self._axes, self._channels)
-        return closed_form.inference(batch, *arguments, epsilon=self.epsilon)
+        return closed_form.inference(batch, *arguments, axes=self._axes, epsilon=self.epsilon)
 
     def _normalize_with_batch(
         self, x: tf.Tensor, state: State, weights: tf.Tensor | None, is_propagated: bool

@@ -311,7 +311,7 @@ PLANTED: list[tuple[Any, str, str, str, str, str | None]] = [
     (moving_state, "renewed", 'state["renorm_mean"], mean,', 'state["renorm_mean"], 2 * mean,',
      "rows.renormalized", "new_renorm_mean"),
     (inference, "normalize", "+ beta", "- beta", "rows.inference", "y"),
-    (inference, "normalize", "(x - mean)", "x", "channels_first.inference", "d_gamma"),
+    (inference, "normalize", "(x + -1 * mean)", "x", "channels_first.inference", "d_gamma"),
     (inference, "normalize", " * gamma)", ")", "channels_last.inference", "d_x"),
     (inference, "normalize", "(variance +", "(2 * variance +", "rows.inference.second", "dd_x"),
     (fused, "inference", "offset=beta", "offset=gamma", "fused.inference", "y"),

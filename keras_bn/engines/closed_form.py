@@ -72,10 +72,23 @@ def inference(
     gamma: tf.Tensor,
     beta: tf.Tensor,
     *,
+    axes: tuple[int, ...],
     epsilon: float,
 ) -> tf.Tensor:
-    """y, normalized with the given statistics; TensorFlow differentiates this affine map itself."""
-    mean, variance, gamma, beta = (batch.channel(value) for value in (mean, variance, gamma, beta))
-    return batch.like_input(
-        inference_formulas.normalize(batch, batch.elements(x), mean, variance, gamma, beta, epsilon)
-    )
+    """y, normalized with the given statistics; TensorFlow differentiates this affine map itself.
+
+    Of x as it is: a reshape of it would keep TFLite from folding the map into the layer before it.
+    """
+    mean, variance, gamma, beta = (_along(axes, x.shape.rank, value) for value in (mean, variance, gamma, beta))
+    y = inference_formulas.normalize(batch, tf.cast(x, mean.dtype), mean, variance, gamma, beta, epsilon)
+    return tf.cast(y, x.dtype)
+
+
+def _along(axes: tuple[int, ...], rank: int, value: tf.Tensor) -> tf.Tensor:
+    """A value per channel in a shape that broadcasts with inputs of this rank."""
+    places = [a % rank for a in axes]
+    if places == [rank - 1]:
+        return value
+    order = sorted(range(len(places)), key=places.__getitem__)
+    sizes = dict(zip(places, value.shape, strict=True))
+    return tf.reshape(tf.transpose(value, order), [sizes.get(i, 1) for i in range(rank)])
