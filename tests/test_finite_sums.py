@@ -326,6 +326,7 @@ BREAKAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BREAKAGES)
 def test_the_fuzz_finds_every_breakage_of_the_normal_form(name):
     old, new = BREAKAGES[name]
