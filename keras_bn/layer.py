@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_bn import arguments, functional, ghost_batches, masking, moving_state, replicas, xla
+from keras_bn import arguments, functional, ghost_batches, masking, moving_state, recomputation, replicas, xla
 from keras_bn.batch import TensorBatch, statistics_dtype
 from keras_bn.engines import closed_form, from_output, fused, selection
 from keras_bn.engines.selection import Choice, Request
@@ -183,7 +183,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         weights = masking.weights_of(mask, inputs, x, self._axes)
         y, batch, moments = self._normalize_with_batch(x, state, weights, masking.is_propagated(mask, inputs))
         # Last: a call that fails on the way leaves the state as it was.
-        self._update(state, batch, moments)
+        if not recomputation.is_running():
+            self._update(state, batch, moments)
         return tf.cast(y, self.compute_dtype)
 
     def _uses_batch(self, training: bool | None) -> bool:

@@ -316,16 +316,41 @@ def test_20_recomputation():
     assert moving_mean(BuiltIn) == pytest.approx(1.5)  # two
 
 
-def test_20_recompute_grad_updates_twice():
-    """TensorFlow runs the wrapped function again in backward: two updates, as documented."""
-    layer = Ours(momentum=0.5)
-    layer.build((None, 1))
-    x = tf.fill([8, 1], 2.0)
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = tf.recompute_grad(lambda x: layer(x, training=True))(x)
-    tape.gradient(y, x)
-    np.testing.assert_allclose(layer.moving_mean, [1.5])
+class Composite(keras.layers.Layer):
+    """A layer that holds a batch normalization."""
+
+    def __init__(self, norm, **kwargs):
+        super().__init__(**kwargs)
+        self.norm = norm
+
+    def call(self, x, training=None):
+        return 2 * self.norm(x, training=training)
+
+
+# In a graph, Keras cannot recompute a layer whose call takes ``training``, and infers in backward where it takes none.
+@pytest.mark.parametrize(
+    ("kind", "run_eagerly"),
+    [("composite", True), ("model", True), ("recompute_grad", True), ("recompute_grad", False)],
+)
+def test_20_recomputation_of_what_holds_the_layer(kind, run_eagerly):
+    """TensorFlow runs all of it again in backward; statistics are updated once all the same."""
+
+    def moving_mean(layer) -> float:
+        inputs = keras.Input((1,))
+        if kind == "recompute_grad":
+            block = keras.layers.Lambda(tf.recompute_grad(lambda x: layer(x, training=True)))
+            layer.build((None, 1))
+        else:
+            with keras.RematScope(mode="full"):
+                block = Composite(layer) if kind == "composite" else keras.Sequential([keras.Input((1,)), layer])
+        model = keras.Model(inputs, keras.layers.Dense(1)(block(keras.layers.Dense(1)(inputs))))
+        model.layers[1].set_weights([np.ones((1, 1)), np.zeros(1)])
+        model.compile(keras.optimizers.SGD(0.0), "mse", run_eagerly=run_eagerly, jit_compile=False)
+        model.train_on_batch(np.full((8, 1), 2.0), np.ones((8, 1)))
+        return float(layer.moving_mean[0])
+
+    assert moving_mean(Ours(momentum=0.5)) == pytest.approx(1.0)
+    assert moving_mean(BuiltIn(momentum=0.5)) == pytest.approx(1.5)
 
 
 def test_22_legacy_configs():

@@ -256,6 +256,14 @@ def test_subclassed_models():
     assert_statistics_of(given.norm, X)
 
 
+def test_an_activation_of_the_layer_is_applied():
+    layers = [BatchNormalization(activation="relu"), BatchNormalization(name="norm", epsilon=0.0)]
+    model = recalibrate(keras.Sequential([keras.Input((3,)), *layers]), X, batch_size=50)
+    x = X.astype("float64")
+    hidden = np.maximum((x - x.mean(0)) / np.sqrt(x.var(0) + 1e-3), 0)
+    np.testing.assert_allclose(model.get_layer("norm").moving_mean, hidden.mean(0), rtol=1e-5)
+
+
 class Compiled(Subclassed):
     """Its call is a graph that is traced once for each shape."""
 

@@ -189,7 +189,7 @@ def _recording_call(layer: keras.layers.BatchNormalization, accumulator: _Accumu
             fallback=masking.fallback(Fallback(moving_mean, moving_variance), batch, propagated=is_propagated),
         )
         accumulator.add(batch, tf.cast(center, tf.float64) + tf.cast(shift, tf.float64), variance)
-        return tf.cast(y, layer.compute_dtype)
+        return tf.cast(layer._activated(y) if is_ours else y, layer.compute_dtype)
 
     return call
 
