@@ -151,8 +151,7 @@ class BatchNormalization(SavedLayer):
         self.keeps_count = momentum is None or zero_debias
         self.unbiased_variance = unbiased_variance
         self.virtual_batch_size = virtual_batch_size
-        self.activation = activation
-        self.engine = engine
+        self.activation, self.engine = activation, engine
         # Keras would round a float32 input of a 16-bit layer before the layer sees it; `call` casts.
         self.autocast = False
 
@@ -247,7 +246,7 @@ class BatchNormalization(SavedLayer):
         else:
             batch = TensorBatch(x, self._axes, self._channels)
             y = closed_form.inference(batch, *point, axes=self._axes, epsilon=self.epsilon)
-        return from_output.activated(y, self.activation)
+        return from_output.activate(y, self.activation)
 
     def _train(
         self, x: tf.Tensor, state: State, weights: tf.Tensor | None, is_propagated: bool
@@ -255,13 +254,9 @@ class BatchNormalization(SavedLayer):
         """y by the statistics of the batch (equations 1 and 8), the batch that these are of, and these."""
         batch = TensorBatch(x, self._axes, self._channels, weights)
         gamma, beta = self._gamma_and_beta(state)
-        engine = self._choice(
-            x.shape,
-            x.dtype,
-            mask=weights is not None,
-            channel_weights=weights is not None and any(weights.shape[a] != 1 for a in self._axes),
-            jit_compile=xla.compiles(),
-        ).engine
+        by_channel = weights is not None and any(weights.shape[a] != 1 for a in self._axes)
+        call = {"mask": weights is not None, "channel_weights": by_channel, "jit_compile": xla.compiles()}
+        engine = self._choice(x.shape, x.dtype, **call).engine
         if self.synchronized and replicas.several():
             batch = replicas.WholeBatch(batch, batch.moments(batch.elements(x)))
         fallback = masking.fallback(self._moving(state), batch, propagated=is_propagated)
@@ -276,7 +271,7 @@ class BatchNormalization(SavedLayer):
         if self.activation == "leaky_relu" and from_output.serves(engine, mask=weights is not None):
             y = from_output.leaky_relu(batch, x, y, moments, gamma, beta, epsilon=self.epsilon)
         else:
-            y = from_output.activated(y, self.activation)
+            y = from_output.activate(y, self.activation)
         return y, batch, moments
 
     def _renewed(self, state: State, batch: TensorBatch, moments: Moments) -> State:
@@ -284,16 +279,7 @@ class BatchNormalization(SavedLayer):
         if not self.synchronized and replicas.several():
             batch = replicas.WholeBatch(batch, Moments(*(batch.channel(value) for value in moments)))
             moments = batch.statistics
-        return moving_state.renewed(
-            state,
-            batch,
-            moments.mean,
-            moments.variance,
-            momentum=self.momentum,
-            unbiased_variance=self.unbiased_variance,
-            renorm_momentum=self.renorm_momentum if self.renorm else None,
-            epsilon=self.epsilon,
-        )
+        return moving_state.renewed(self, state, batch, moments)
 
     def _choice(self, shape: Any, dtype: tf.DType, **call: bool) -> Choice:
         """The engine for inputs of a shape and dtype; ``call`` is what else the call says."""

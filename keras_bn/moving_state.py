@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from keras_bn.batch import TensorBatch
 from keras_bn.formulas import moving_statistics, renormalization
+from keras_bn.formulas.training import Moments
 
 State = dict[str, tf.Tensor]
 
@@ -13,54 +14,41 @@ State = dict[str, tf.Tensor]
 TRAINED_BATCHES = 100.0
 
 
-def renewed(
-    state: State,
-    batch: TensorBatch,
-    mean: tf.Tensor,
-    variance: tf.Tensor,
-    *,
-    momentum: float | None,
-    unbiased_variance: bool,
-    renorm_momentum: float | None,
-    epsilon: float,
-) -> State:
+def renewed(layer: Any, state: State, batch: TensorBatch, moments: Moments) -> State:
     """The state after a batch; a channel whose statistics are not finite keeps what it had (equation 11).
 
     Args:
+        layer: Whose ``momentum``, ``unbiased_variance``, ``renorm``, ``renorm_momentum`` and ``epsilon`` count.
         state: The weights of the layer, by name. With an ``update_count`` the averages are those of the batches alone.
         batch: The batch, for its counts.
-        mean: Its mean, shaped like gamma.
-        variance: Its biased variance.
-        momentum: Weight of the old values; None for the average of all batches.
-        unbiased_variance: Whether the unbiased variance is stored.
-        renorm_momentum: Weight of the old references of batch renormalization; None without it.
-        epsilon: Added to the variance.
+        moments: Its moments, shaped like gamma.
     """
+    mean, variance, epsilon = moments.mean, moments.variance, layer.epsilon
     # One test for NaN, overflow and, by a division by 0, a batch in which nothing counts: where the mean is not finite,
     # the variance about it is not either.
     valid = tf.math.is_finite(batch.per_count(variance))
     unbiased = variance
-    if unbiased_variance:
+    if layer.unbiased_variance:
         factor = batch.bessel()
         unbiased = variance * factor
         valid = valid & tf.math.is_finite(factor) & (factor > 0)
     new = {}
-    weight: Any = momentum
+    weight: Any = layer.momentum
     if "update_count" in state:
-        old = 1.0 if momentum is None else momentum
+        old = 1.0 if layer.momentum is None else layer.momentum
         new["update_count"] = moving_statistics.effective_count(state["update_count"], old)
         weight = moving_statistics.debiased_momentum(new["update_count"])
     update = moving_statistics.update
     new["moving_mean"] = update(state["moving_mean"], mean, weight)
-    if renorm_momentum is None:
+    if not layer.renorm:
         new["moving_variance"] = update(state["moving_variance"], unbiased, weight)
     else:
         # Keras averages the standard deviation, as the paper does, and derives the variance from it.
         std, unbiased_std = (
             renormalization.standard_deviation(batch, value, epsilon) for value in (variance, unbiased)
         )
-        new["renorm_mean"] = update(state["renorm_mean"], mean, renorm_momentum)
-        new["renorm_stddev"] = update(state["renorm_stddev"], std, renorm_momentum)
+        new["renorm_mean"] = update(state["renorm_mean"], mean, layer.renorm_momentum)
+        new["renorm_stddev"] = update(state["renorm_stddev"], std, layer.renorm_momentum)
         new["moving_stddev"] = update(state["moving_stddev"], unbiased_std, weight)
         new["moving_variance"] = tf.nn.relu(tf.square(new["moving_stddev"]) - epsilon)
     new = {name: tf.where(valid, value, state[name]) for name, value in new.items()}
