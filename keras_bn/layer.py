@@ -201,9 +201,7 @@ class BatchNormalization(SavedLayer):
             return ragged.like(inputs, self.call(rows, training, mask))
         x = as_real("inputs", inputs, self.compute_dtype)
         x = as_built(x, self.name, self._settled_rank(x.shape), self._axes, self._channels)
-        # Every variable is read once, so that its new value depends on that very read: TensorFlow's graph optimizer has
-        # been seen to let a second read, ordered before the assignment by a control dependency alone, come after it.
-        state = {weight.name: _read(weight, statistics_dtype(x.dtype)) for weight in self._own_weights}
+        state = moving_state.read(self._own_weights, statistics_dtype(x.dtype))
         uses_batch, learns = self._phase(training)
 
         def train() -> tuple[tf.Tensor, State]:
@@ -345,8 +343,3 @@ class BatchNormalization(SavedLayer):
         layer = super().from_config(old_files.modern_config(config))
         layer._axis_counts_groups = layer.virtual_batch_size is not None and "synchronized" not in config
         return layer
-
-
-def _read(variable: keras.Variable, dtype: tf.DType) -> tf.Tensor:
-    # Not tf.cast alone: of a variable that has the dtype it returns the variable, which is then read at every use.
-    return tf.cast(tf.convert_to_tensor(variable.value), dtype)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from keras_bn.batch import TensorBatch
@@ -12,6 +13,16 @@ State = dict[str, tf.Tensor]
 
 # How many batches moving statistics of unknown origin count as: so many have a part in an average of momentum 0.99.
 TRAINED_BATCHES = 100.0
+
+
+def read(weights: list[keras.Variable], dtype: tf.DType) -> State:
+    """The weights of a layer by name, each read once, so that its new value depends on that very read.
+
+    TensorFlow's graph optimizer has been seen to let a second read, ordered before the assignment by a control
+    dependency alone, come after it.
+    """
+    # Not tf.cast alone: of a variable that has the dtype it returns the variable, which is then read at every use.
+    return {weight.name: tf.cast(tf.convert_to_tensor(weight.value), dtype) for weight in weights}
 
 
 def renewed(layer: Any, state: State, batch: TensorBatch, moments: Moments) -> State:
