@@ -90,7 +90,8 @@ class ErrorBound(Claim):
             return Settlement(Verdict.NOT_PROVED, 0.0, reason=reason)
         steps = (
             "the function was run on exact values with their roundings; no monomial of its bound is above the promise",
-            f"second proof: on {len(self.samples)} samples, roundings chosen against the bound come to {worst:.0%} of it",
+            f"second proof: on {len(self.samples) * len(ARITHMETICS)} samples, roundings chosen against the bound come "
+            f"to {worst:.0%} of it at most",
             *self.in_words,
         )
         return Settlement(Verdict.PROVED, 0.0, steps)
@@ -122,7 +123,7 @@ class ErrorBound(Claim):
         for sample in self.samples:
             for u, depth in ARITHMETICS:
                 if not sample.is_covered(u=u, depth=depth):
-                    continue
+                    raise ValueError(f"{self.identifier}: a sample is no instance of the hypothesis")
                 promised = sample.at(self.promise, self.quantity, u=u, depth=depth)
                 for at in {0, int(np.argmax(sample.known["z"]))}:
                     limit = float(promised.ravel()[at if promised.size > 1 else 0])

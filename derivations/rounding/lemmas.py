@@ -73,8 +73,7 @@ def mean_magnitude(bound: Poly) -> Poly:
 
 def mean_of_absolute(exact: Poly) -> Poly:
     """A bound of ⟨|exact|⟩: the lemmas "no cancellation" and "Cauchy–Schwarz" where they apply."""
-    square = exact.quo((z + k) ** 2)
-    if _is_nonnegative(exact) or (square * (z + k) ** 2 == exact and _is_nonnegative(square)):
+    if _is_nonnegative(exact):
         return magnitude(mean(exact))
     if len(exact) == 2:
         common = exact.quo(z + k)

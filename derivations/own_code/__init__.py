@@ -1,0 +1,1 @@
+"""A proof for the gradient of a user's own code: NumPy functions and TensorFlow operations."""
