@@ -22,6 +22,7 @@ if not (sys.argv[0] == "-m" and "keras_bn" in sys.orig_argv):
 
     from keras_bn.functional import BatchNormOutput, batch_norm
     from keras_bn.layer import BatchNormalization
+    from keras_bn.model_tools.averaged_weights import SwapEMAWeights
     from keras_bn.model_tools.folding import Fold, FoldReport, fold
     from keras_bn.model_tools.keras_conversion import convert, revert
     from keras_bn.model_tools.monitoring import BatchNormMonitor
@@ -37,6 +38,7 @@ __all__ = [
     "BatchNormalization",
     "Fold",
     "FoldReport",
+    "SwapEMAWeights",
     "UntrackedBatchNormalization",
     "__version__",
     "batch_norm",

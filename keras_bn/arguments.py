@@ -1,14 +1,17 @@
 """What the layer and ``batch_norm`` accept; every error states the rule, the value and the remedy."""
 
 import math
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-# Arguments of older built-in layers that choose an implementation or are gone; they change no result.
-LEGACY = ("fused", "adjustment", "_scope")
+from keras_bn import renorm_bounds
+
+# Whose statistics normalize: as ``training`` and ``trainable`` say, always the moving ones, always the batch's.
+STATISTICS = ("auto", "moving", "batch")
 
 # Activations that are computed with the normalization, named and defined as in keras.activations.
 ACTIVATIONS = ("relu", "leaky_relu")
@@ -68,15 +71,25 @@ def epsilon(value: Any) -> None:
         )
 
 
+def statistics(value: Any) -> None:
+    """One of ``STATISTICS``."""
+    if not isinstance(value, str) or value not in STATISTICS:
+        raise ValueError(
+            f"statistics must be one of {', '.join(map(repr, STATISTICS))}. Received: statistics={value!r}. "
+            "'moving' never uses those of the batch, 'batch' always does; 'auto' does in training, unless frozen."
+        )
+
+
 def renorm_clipping(value: Any) -> None:
-    """None, or a dictionary with any of rmin, rmax, dmax."""
-    bounds = value or {}
-    if not isinstance(bounds, dict) or set(bounds) - {"rmin", "rmax", "dmax"}:
+    """None, or a dictionary with any of rmin, rmax, dmax: numbers, scalar variables, or schedules."""
+    bounds = {} if value is None else value
+    if not isinstance(bounds, Mapping) or set(bounds) - {"rmin", "rmax", "dmax"}:
         raise ValueError(
             "renorm_clipping must be a dictionary with any of the keys 'rmin', 'rmax', 'dmax'. "
             f"Received invalid keys or no dictionary: renorm_clipping={value!r}."
         )
-    given = {name: bound for name, bound in bounds.items() if bound is not None}
+    changing = {name for name, b in bounds.items() if renorm_bounds.is_schedule(b) or renorm_bounds.is_variable(b)}
+    given = {name: bound for name, bound in bounds.items() if bound is not None and name not in changing}
     for name, bound in given.items():
         if not _is_number(bound) or not bound >= 0:
             raise ValueError(f"renorm_clipping: {name} should be non-negative. Received: {name}={bound!r}.")

@@ -232,10 +232,14 @@ class TensorBatch:
         """value^(−1/2), and 0 where the value is 0 (equation 14)."""
         return tf.math.reciprocal_no_nan(tf.sqrt(value))
 
-    def clip(self, value: tf.Tensor, low: float | None, high: float | None) -> tf.Tensor:
-        """The value, no less than ``low`` and no more than ``high``; None is no bound."""
-        value = value if low is None else tf.maximum(value, tf.constant(low, self.dtype))
-        return value if high is None else tf.minimum(value, tf.constant(high, self.dtype))
+    def clip(self, value: tf.Tensor, low: Any, high: Any) -> tf.Tensor:
+        """The value, no less than ``low`` and no more than ``high``, numbers or scalars; None is no bound."""
+        value = value if low is None else tf.maximum(value, self._constant(low))
+        return value if high is None else tf.minimum(value, self._constant(high))
+
+    def _constant(self, number: Any) -> tf.Tensor:
+        # tf.cast alone would round a Python number to float32 first.
+        return tf.cast(number, self.dtype) if tf.is_tensor(number) else tf.constant(number, self.dtype)
 
     def scaled(self, value: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
         """value · factor, and 0 where the factor is 0, even if the value overflowed."""

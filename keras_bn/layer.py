@@ -7,17 +7,31 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_bn import arguments, functional, ghost_batches, masking, moving_state, recomputation, replicas, xla
+from keras_bn import (
+    arguments,
+    functional,
+    ghost_batches,
+    masking,
+    moving_state,
+    old_files,
+    ragged,
+    recomputation,
+    renorm_bounds,
+    replicas,
+    xla,
+)
 from keras_bn.batch import TensorBatch, statistics_dtype
 from keras_bn.engines import closed_form, from_output, fused, selection
 from keras_bn.engines.selection import Choice, Request
 from keras_bn.formulas.training import Fallback, Moments
 from keras_bn.moving_state import State
-from keras_bn.tensors import as_built, as_real, check_shape, known_channels, with_channels
+from keras_bn.renorm_bounds import RenormBounds
+from keras_bn.saved_layer import SavedLayer
+from keras_bn.tensors import as_built, as_flag, as_real, check_shape, known_channels
 
 
 @keras.saving.register_keras_serializable(package="keras_bn", name="BatchNormalization")
-class BatchNormalization(keras.layers.BatchNormalization):
+class BatchNormalization(SavedLayer):
     """Batch normalization whose backward pass is the proved closed form.
 
     A drop-in for ``keras.layers.BatchNormalization``: the same arguments, defaults and weights in the same order, so
@@ -35,37 +49,39 @@ class BatchNormalization(keras.layers.BatchNormalization):
         axis: The channel axis, or a tuple of several: then every combination of channels has statistics and weights of
             its own, in the order given.
         momentum: Weight of the old value in the moving statistics, in [0, 1]; None makes them the average of all
-            batches, for which the layer keeps their count as one more weight.
+            batches. That average is kept with the count of batches, one more weight.
         epsilon: Added to the variance, not negative. With 0 a constant batch gives beta (equation 14).
-        center: Whether to add ``beta``.
-        scale: Whether to multiply by ``gamma``.
-        beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer: As in Keras.
-        beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint: As in Keras.
+        center, scale: Whether to add ``beta``; whether to multiply by ``gamma``.
+        beta_initializer, …, gamma_constraint: As in Keras.
         renorm: Whether to correct the batch's statistics towards those of earlier batches (equation 8).
-        renorm_clipping: Bounds of that correction, any of ``rmin``, ``rmax`` and ``dmax``.
+        renorm_clipping: Bounds of that correction, any of ``rmin``, ``rmax`` and ``dmax``: numbers, scalar variables,
+            or schedules of ``keras.optimizers.schedules`` over the training steps of the layer.
         renorm_momentum: Weight of the old value in the statistics of earlier batches, in [0, 1].
         synchronized: Whether the replicas of a ``tf.distribute`` strategy normalize with the statistics of all their
             batches together; otherwise each normalizes with those of its own. The moving statistics are those of the
             whole batch either way, and equal on all replicas. The README says what that costs.
+        statistics: "auto" as above; "moving": those, whatever ``training`` says, and they stay as they are; "batch":
+            those of the batch, whatever ``training`` says, and in training the moving ones follow, frozen or not. May
+            be set later; compile a model anew after that.
+        zero_debias: Whether the initial values have no part in the moving statistics, as in Adam, so that inference is
+            right after the first steps (equation 11). The layer then counts its batches, too.
         unbiased_variance: Whether the moving variance follows the unbiased variance, PyTorch's convention.
         virtual_batch_size: In training, normalize groups of this many samples separately (ghost batches); the last
             group may be smaller. The moving statistics are those of the whole batch.
-        activation: None, "relu" or "leaky_relu", which is applied to the output as ``keras.layers.Activation`` would.
-            TensorFlow can join "relu" with the normalization. With "leaky_relu" a training step in a graph keeps the
-            output alone, for itself and for the next layer, where the two layers apart keep three tensors of its size
-            (equation 10); so it is where the fused kernel serves, on CPUs and without a mask.
+        activation: None, "relu" or "leaky_relu", applied to the output as ``keras.layers.Activation`` would. Where the
+            fused kernel serves on CPUs, a training step with "leaky_relu" keeps the output alone, for itself and for
+            the next layer, where the two layers apart keep three tensors of its size (equation 10).
         engine: How to compute: "auto", "closed_form", or "fused".
         **kwargs: ``name``, ``dtype``, ``trainable``.
 
     Call arguments:
-        inputs: Tensor of rank 2 or more.
-        training: Whether to normalize with the statistics of the batch.
+        inputs: Tensor of rank 2 or more; or a ragged one, whose ``flat_values`` are normalized.
+        training: Whether to normalize with the statistics of the batch; in a graph it may be a tensor.
         mask: Which elements count in the statistics; every element is normalized. Boolean, or finite weights, those
             below 0 and NaN as 0; shaped like the inputs without ``axis``, or with ones there; a lower rank broadcasts
-            over the last axes. A mask that Keras propagates with the inputs covers their leading axes instead, and one
-            that you pass beside it, of the same shape, is taken for it: give yours ones along ``axis``. The value of an
-            element that does not count, NaN and infinity included, influences no other output; where it has a gradient
-            of its own and is finite, it takes part in the gradients as equation 4 says.
+            over the last axes. A mask that Keras propagates with the inputs covers their leading axes instead. A mask
+            that you pass beside one, of the same shape, is taken for it: give yours ones along ``axis``. What does not
+            count influences no other output, not even by NaN.
 
     Raises:
         ValueError, TypeError: an argument is outside of its range, or options exclude each other.
@@ -94,10 +110,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         beta_constraint: Any = None,
         gamma_constraint: Any = None,
         renorm: bool = False,
-        renorm_clipping: dict[str, float] | None = None,
+        renorm_clipping: dict[str, Any] | None = None,
         renorm_momentum: float = 0.99,
         synchronized: bool = False,
         *,
+        statistics: str = "auto",
+        zero_debias: bool = False,
         unbiased_variance: bool = False,
         virtual_batch_size: int | None = None,
         activation: str | None = None,
@@ -106,90 +124,109 @@ class BatchNormalization(keras.layers.BatchNormalization):
     ) -> None:
         axis = arguments.axis(axis)
         arguments.flags(center=center, scale=scale, renorm=renorm)
-        arguments.flags(synchronized=synchronized, unbiased_variance=unbiased_variance)
+        arguments.flags(synchronized=synchronized, zero_debias=zero_debias, unbiased_variance=unbiased_variance)
         arguments.momentum("momentum", momentum, optional=True)
         arguments.momentum("renorm_momentum", renorm_momentum)
         arguments.epsilon(epsilon)
+        arguments.statistics(statistics)
         arguments.renorm_clipping(renorm_clipping)
         arguments.virtual_batch_size(virtual_batch_size, axis, synchronized=synchronized, renorm=renorm)
         arguments.activation(activation)
         selection.check_name(engine)
         super().__init__(
-            # The parent takes one axis and a number for the momentum; both are set anew below.
+            # The parent takes one axis, a number for the momentum, and numbers as bounds; these are set anew below.
             *(-1, 0.0, epsilon, center, scale),
             *(beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer),
             *(beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint),
-            *(renorm, renorm_clipping, renorm_momentum, synchronized),
+            *(renorm, None, renorm_momentum, synchronized),
             **kwargs,
         )
         arguments.compute_dtype(self.compute_dtype)
-        self.axis = axis
-        self._axes = arguments.axes(axis)
+        self.axis, self._axes = axis, arguments.axes(axis)
         self.momentum = None if momentum is None else float(momentum)
+        self.statistics = statistics
+        self.renorm_clipping = None if renorm_clipping is None else RenormBounds(renorm_clipping)
+        self.zero_debias = zero_debias
+        # Whether the layer counts its batches, in the weight update_count.
+        self.keeps_count = momentum is None or zero_debias
         self.unbiased_variance = unbiased_variance
         self.virtual_batch_size = virtual_batch_size
-        self.activation = activation
-        self.engine = engine
+        self.activation, self.engine = activation, engine
         # Keras would round a float32 input of a 16-bit layer before the layer sees it; `call` casts.
         self.autocast = False
 
+    @property
+    def statistics(self) -> str:
+        """Whose statistics normalize; what was traced or compiled before it is set keeps what it had."""
+        return self._statistics
+
+    @statistics.setter
+    def statistics(self, value: str) -> None:
+        arguments.statistics(value)
+        self._statistics = value
+
     def build(self, input_shape: Any) -> None:
         shape = tf.TensorShape(input_shape)
+        self._settle_axis(shape.rank)
         self._channels = known_channels(shape, self._axes)
-        # None: that of the first call, as for a layer from PyTorch, which may not know it.
-        self._rank: int | None = shape.rank
-        weight = functools.partial(
-            self.add_weight,
-            shape=self._channels,
-            dtype=keras.backend.result_type(self.variable_dtype, "float32"),
-            autocast=False,
-        )
+        self._rank = shape.rank
+        dtype = keras.backend.result_type(self.variable_dtype, "float32")
+        weight = functools.partial(self.add_weight, shape=self._channels, dtype=dtype, autocast=False)
         statistic = functools.partial(weight, trainable=False)
         if self.scale:
-            self.gamma = weight(
-                name="gamma",
-                initializer=self.gamma_initializer,
-                regularizer=self.gamma_regularizer,
-                constraint=self.gamma_constraint,
-            )
+            options = {"regularizer": self.gamma_regularizer, "constraint": self.gamma_constraint}
+            self.gamma = weight(name="gamma", initializer=self.gamma_initializer, **options)
         if self.center:
-            self.beta = weight(
-                name="beta",
-                initializer=self.beta_initializer,
-                regularizer=self.beta_regularizer,
-                constraint=self.beta_constraint,
-            )
+            options = {"regularizer": self.beta_regularizer, "constraint": self.beta_constraint}
+            self.beta = weight(name="beta", initializer=self.beta_initializer, **options)
         self.moving_mean = statistic(name="moving_mean", initializer=self.moving_mean_initializer)
         self.moving_variance = statistic(name="moving_variance", initializer=self.moving_variance_initializer)
         if self.renorm:
             self.moving_stddev = statistic(name="moving_stddev", initializer=self._initial_stddev)
             self.renorm_mean = statistic(name="renorm_mean", initializer=self.moving_mean_initializer)
             self.renorm_stddev = statistic(name="renorm_stddev", initializer=self._initial_stddev)
-        if self.momentum is None:
+        if self.keeps_count:
             self.update_count = statistic(name="update_count", initializer="zeros")
+        if self.renorm and renorm_bounds.follow_steps(self.renorm_clipping):
+            self.renorm_step = statistic(name="renorm_step", shape=(), dtype="int64", initializer="zeros")
         # Without those that a class derived from this one may add.
         self._own_weights = list(self.weights)
 
     def _initial_stddev(self, shape: Any, dtype: Any = None) -> tf.Tensor:
         return tf.sqrt(self.moving_variance_initializer(shape, dtype=dtype))
 
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> tf.Tensor:
-        x = self._checked(inputs)
-        # Every variable is read once, so that its new value depends on that very read: TensorFlow's graph optimizer has
-        # been seen to let a second read, ordered before the assignment by a control dependency alone, come after it.
-        state = {weight.name: _read(weight, statistics_dtype(x.dtype)) for weight in self._own_weights}
-        if not self._uses_batch(training):
-            return tf.cast(self._activated(self._normalize_with_moving(x, state)), self.compute_dtype)
-        weights = masking.weights_of(mask, inputs, x, self._axes)
-        y, batch, moments = self._normalize_with_batch(x, state, weights, masking.is_propagated(mask, inputs))
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        if isinstance(inputs, tf.RaggedTensor):
+            rows, mask = ragged.rows(inputs, mask, self)
+            return ragged.like(inputs, self.call(rows, training, mask))
+        x = as_real("inputs", inputs, self.compute_dtype)
+        x = as_built(x, self.name, self._settled_rank(x.shape), self._axes, self._channels)
+        state = moving_state.read(self._own_weights, statistics_dtype(x.dtype))
+        uses_batch, learns = self._phase(training)
+
+        def train() -> tuple[tf.Tensor, State]:
+            y, batch, moments = self._train(x, state, *masking.weights_of(mask, inputs, x, self._axes))
+            return y, self._renewed(state, batch, moments) if learns is not False else {}
+
+        def infer() -> tuple[tf.Tensor, State]:
+            return self._infer(x, state), moving_state.kept(state) if learns is not False else {}
+
+        if tf.is_tensor(uses_batch):
+            y, new = replicas.branch(uses_batch, train, infer)
+        else:
+            y, new = train() if uses_batch else infer()
         # Last: a call that fails on the way leaves the state as it was.
         if not recomputation.is_running():
-            self._update(state, batch, moments)
+            for name, value in new.items():
+                getattr(self, name).assign(tf.where(learns, value, state[name]) if tf.is_tensor(learns) else value)
         return tf.cast(y, self.compute_dtype)
 
-    def _uses_batch(self, training: bool | None) -> bool:
-        """Whether a call normalizes with the statistics of its batch."""
-        return bool(training and self.trainable)
+    def _phase(self, training: Any) -> tuple[Any, Any]:
+        """Whether a call normalizes with its batch, and whether the moving statistics learn from it."""
+        training = as_flag(training)
+        if self.statistics == "moving" or (self.statistics == "auto" and not self.trainable):
+            return False, False
+        return training if self.statistics == "auto" else True, training
 
     def _moving(self, state: State) -> Fallback:
         return Fallback(state["moving_mean"], state["moving_variance"])
@@ -199,35 +236,31 @@ class BatchNormalization(keras.layers.BatchNormalization):
         beta = state["beta"] if self.center else tf.zeros_like(state["moving_mean"])
         return gamma, beta
 
-    def _normalize_with_moving(self, x: tf.Tensor, state: State) -> tf.Tensor:
+    def _infer(self, x: tf.Tensor, state: State) -> tf.Tensor:
         """y by the moving statistics (equation 5)."""
-        arguments = (x, *self._moving(state), *self._gamma_and_beta(state))
-        request = self._request(x.shape, x.dtype, training=False, jit_compile=xla.compiles())
-        if selection.choose(self.engine, request).engine == "fused":
-            return fused.inference(*arguments, epsilon=self.epsilon)
-        batch = TensorBatch(x, self._axes, self._channels)
-        return closed_form.inference(batch, *arguments, axes=self._axes, epsilon=self.epsilon)
+        point = (x, *self._moving(state), *self._gamma_and_beta(state))
+        if self._choice(x.shape, x.dtype, training=False, jit_compile=xla.compiles()).engine == "fused":
+            y = fused.inference(*point, epsilon=self.epsilon)
+        else:
+            batch = TensorBatch(x, self._axes, self._channels)
+            y = closed_form.inference(batch, *point, axes=self._axes, epsilon=self.epsilon)
+        return from_output.activate(y, self.activation)
 
-    def _normalize_with_batch(
+    def _train(
         self, x: tf.Tensor, state: State, weights: tf.Tensor | None, is_propagated: bool
     ) -> tuple[tf.Tensor, TensorBatch, Moments]:
         """y by the statistics of the batch (equations 1 and 8), the batch that these are of, and these."""
         batch = TensorBatch(x, self._axes, self._channels, weights)
         gamma, beta = self._gamma_and_beta(state)
-        request = self._request(
-            x.shape,
-            x.dtype,
-            mask=weights is not None,
-            channel_weights=weights is not None and any(weights.shape[a] != 1 for a in self._axes),
-            jit_compile=xla.compiles(),
-        )
-        engine = selection.choose(self.engine, request).engine
+        by_channel = weights is not None and any(weights.shape[a] != 1 for a in self._axes)
+        call = {"mask": weights is not None, "channel_weights": by_channel, "jit_compile": xla.compiles()}
+        engine = self._choice(x.shape, x.dtype, **call).engine
         if self.synchronized and replicas.several():
             batch = replicas.WholeBatch(batch, batch.moments(batch.elements(x)))
         fallback = masking.fallback(self._moving(state), batch, propagated=is_propagated)
         options = {"epsilon": self.epsilon, "fallback": fallback}
         if self.virtual_batch_size is None:
-            reference = moving_state.reference(state, self.renorm_clipping) if self.renorm else None
+            reference = renorm_bounds.reference(state, self.renorm_clipping) if self.renorm else None
             y, moments = functional.normalize_batch(engine, batch, x, gamma, beta, reference=reference, **options)
         else:
             y, moments = ghost_batches.normalize_groups(
@@ -236,35 +269,19 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if self.activation == "leaky_relu" and from_output.serves(engine, mask=weights is not None):
             y = from_output.leaky_relu(batch, x, y, moments, gamma, beta, epsilon=self.epsilon)
         else:
-            y = self._activated(y)
+            y = from_output.activate(y, self.activation)
+        return y, batch, moments
+
+    def _renewed(self, state: State, batch: TensorBatch, moments: Moments) -> State:
+        """The state that follows the batch (equation 11)."""
         if not self.synchronized and replicas.several():
             batch = replicas.WholeBatch(batch, Moments(*(batch.channel(value) for value in moments)))
             moments = batch.statistics
-        return y, batch, moments
+        return moving_state.renewed(self, state, batch, moments)
 
-    def _activated(self, y: tf.Tensor) -> tf.Tensor:
-        if self.activation == "relu":
-            return tf.nn.relu(y)
-        return y if self.activation is None else tf.nn.leaky_relu(y, from_output.SLOPE)
-
-    def _update(self, state: State, batch: TensorBatch, moments: Moments) -> None:
-        """Let the moving statistics follow the batch (equation 11)."""
-        new = moving_state.renewed(
-            state,
-            batch,
-            moments.mean,
-            moments.variance,
-            momentum=self.momentum,
-            unbiased_variance=self.unbiased_variance,
-            renorm_momentum=self.renorm_momentum if self.renorm else None,
-            epsilon=self.epsilon,
-        )
-        for name, value in new.items():
-            getattr(self, name).assign(value)
-
-    def _request(self, shape: Any, dtype: tf.DType, **call: bool) -> Request:
-        """What this layer asks of an engine for inputs of a shape and dtype; ``call`` is what else the call says."""
-        return Request(
+    def _choice(self, shape: Any, dtype: tf.DType, **call: bool) -> Choice:
+        """The engine for inputs of a shape and dtype; ``call`` is what else the call says."""
+        request = Request(
             tuple(shape),
             self._axes,
             dtype,
@@ -274,23 +291,17 @@ class BatchNormalization(keras.layers.BatchNormalization):
             synchronized=self.synchronized and replicas.number() > 1,
             **call,
         )
+        return selection.choose(self.engine, request)
 
     def engine_for(
-        self,
-        input_shape: Any,
-        dtype: Any = None,
-        training: bool = True,
-        mask: bool = False,
-        jit_compile: bool = False,
+        self, input_shape: Any, dtype: Any = None, training: bool = True, mask: bool = False, jit_compile: bool = False
     ) -> Choice:
         """The engine that would serve a call, and the reason in words, as ``(engine, reason)``.
 
         Args:
             input_shape: Shape of the inputs; None where a size is unknown.
             dtype: Of the inputs as they are normalized; by default the layer's compute dtype.
-            training: Whether the statistics of the batch would be used.
-            mask: Whether there would be a mask.
-            jit_compile: Whether XLA would compile the call.
+            training, mask, jit_compile: Whether it is in training, has a mask, and is compiled by XLA.
 
         Raises:
             ValueError: the layer's own ``engine`` cannot serve it, or the shape has no such axis.
@@ -303,65 +314,32 @@ class BatchNormalization(keras.layers.BatchNormalization):
         shape = tf.TensorShape(input_shape)
         check_shape(shape, self._axes)
         dtype = tf.as_dtype(self.compute_dtype if dtype is None else dtype)
-        request = self._request(shape, dtype, training=self._uses_batch(training), mask=mask, jit_compile=jit_compile)
-        return selection.choose(self.engine, request)
-
-    def _checked(self, inputs: Any) -> tf.Tensor:
-        x = as_real("inputs", inputs, self.compute_dtype)
-        if self._rank is None:
-            check_shape(x.shape, self._axes)
-            self._rank = x.shape.rank
-        return as_built(x, self.name, self._rank, self._axes, self._channels)
+        return self._choice(shape, dtype, training=self._phase(training)[0], mask=mask, jit_compile=jit_compile)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the inputs."""
         check_shape(tf.TensorShape(input_shape), self._axes)
         return input_shape
 
-    def get_build_config(self) -> dict[str, Any] | None:
-        config = super().get_build_config()
-        if config is None or self._rank == len(config["input_shape"]):
-            return config
-        shape = tf.TensorShape([None] * (self._rank or len(config["input_shape"])))
-        known = with_channels(shape, self._axes, self._channels)
-        return {"input_shape": known, "any_rank": True} if self._rank is None else {"input_shape": known}
-
-    def build_from_config(self, config: dict[str, Any]) -> None:
-        """Build for the ``input_shape`` of the config; with ``any_rank`` the first call decides about the rank."""
-        super().build_from_config(config)
-        if config.get("any_rank"):
-            self._rank = None
-
     def rematerialized_call(self, layer_call: Callable, *args: Any, **kwargs: Any) -> Callable:
         """The call itself: only its input is kept for backward, and running it twice would update the state twice."""
         return layer_call
 
-    def load_own_variables(self, store: Any) -> None:
-        """Load the weights of this layer, or those of one that differs from it by ``renorm`` alone.
-
-        Into a layer with ``renorm`` the statistics of earlier batches start from the moving statistics; into one
-        without it, they are left out.
-        """
-        super().load_own_variables(moving_state.of_store(self, store))
-
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        own = {
-            "unbiased_variance": self.unbiased_variance,
-            "virtual_batch_size": self.virtual_batch_size,
-            "activation": self.activation,
-            "engine": self.engine,
-        }
-        defaults = {"unbiased_variance": False, "virtual_batch_size": None, "activation": None, "engine": "auto"}
+        config = super().get_config() | {"renorm_clipping": renorm_bounds.config(self.renorm_clipping)}
+        if isinstance(self.axis, tuple):
+            # Once more, for Keras' loader of .h5 files, which drops the list under the name "axis".
+            config["axes"] = self.axis
         # What has its default is left out, so that the built-in layer reads the configs that it can express.
-        return {**config, **{name: value for name, value in own.items() if value != defaults[name]}}
+        own = {"statistics": "auto", "zero_debias": False, "unbiased_variance": False, "engine": "auto"}
+        for name, default in {**own, "virtual_batch_size": None, "activation": None}.items():
+            if getattr(self, name) != default:
+                config[name] = getattr(self, name)
+        return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "BatchNormalization":
-        """A layer from its config, or from one that the built-in layer of an older Keras or TensorFlow wrote."""
-        return super().from_config({name: value for name, value in config.items() if name not in arguments.LEGACY})
-
-
-def _read(variable: keras.Variable, dtype: tf.DType) -> tf.Tensor:
-    # Not tf.cast alone: of a variable that has the dtype it returns the variable, which is then read at every use.
-    return tf.cast(tf.convert_to_tensor(variable.value), dtype)
+        """A layer from its config, or from one that an older Keras or TensorFlow wrote."""
+        layer = super().from_config(old_files.modern_config(config))
+        layer._axis_counts_groups = layer.virtual_batch_size is not None and "synchronized" not in config
+        return layer

@@ -9,12 +9,17 @@ from keras_bn.batch import TensorBatch
 from keras_bn.formulas.training import Fallback
 
 
-def weights_of(mask: Any, inputs: Any, x: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor | None:
-    """The weights of the elements of x, which are the inputs as they are normalized; None without a mask."""
+def weights_of(mask: Any, inputs: Any, x: tf.Tensor, axes: tuple[int, ...]) -> tuple[tf.Tensor | None, bool]:
+    """The weights of the elements of x, which are the inputs as they are normalized, and whether Keras passed them on.
+
+    The weights are None without a mask.
+    """
+    # Where ``training`` is a tensor, Keras leaves it to the layer to look for the mask that it attached.
+    mask = getattr(inputs, "_keras_mask", None) if mask is None else mask
     if mask is None:
-        return None
-    given = tf.convert_to_tensor(mask)
-    return propagated(given, x) if is_propagated(mask, inputs) else explicit(given, x, axes)
+        return None, False
+    given, from_keras = tf.convert_to_tensor(mask), is_propagated(mask, inputs)
+    return propagated(given, x) if from_keras else explicit(given, x, axes), from_keras
 
 
 def is_propagated(mask: Any, inputs: Any) -> bool:

@@ -1,71 +1,76 @@
-"""The state of the layer: what the statistics of a batch make of it, and how plain and renorm layers exchange it."""
+"""The state of the layer: what the statistics of a batch make of it."""
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from keras_bn.batch import TensorBatch
 from keras_bn.formulas import moving_statistics, renormalization
+from keras_bn.formulas.training import Moments
 
 State = dict[str, tf.Tensor]
 
+# How many batches moving statistics of unknown origin count as: so many have a part in an average of momentum 0.99.
+TRAINED_BATCHES = 100.0
 
-def renewed(
-    state: State,
-    batch: TensorBatch,
-    mean: tf.Tensor,
-    variance: tf.Tensor,
-    *,
-    momentum: float | None,
-    unbiased_variance: bool,
-    renorm_momentum: float | None,
-    epsilon: float,
-) -> State:
+
+def read(weights: list[keras.Variable], dtype: tf.DType) -> State:
+    """The weights of a layer by name, each read once, so that its new value depends on that very read.
+
+    TensorFlow's graph optimizer has been seen to let a second read, ordered before the assignment by a control
+    dependency alone, come after it.
+    """
+    # Not tf.cast alone: of a variable that has the dtype it returns the variable, which is then read at every use.
+    return {weight.name: tf.cast(tf.convert_to_tensor(weight.value), dtype) for weight in weights}
+
+
+def renewed(layer: Any, state: State, batch: TensorBatch, moments: Moments) -> State:
     """The state after a batch; a channel whose statistics are not finite keeps what it had (equation 11).
 
     Args:
-        state: The weights of the layer besides gamma and beta, by name.
+        layer: Whose ``momentum``, ``unbiased_variance``, ``renorm``, ``renorm_momentum`` and ``epsilon`` count.
+        state: The weights of the layer, by name. With an ``update_count`` the averages are those of the batches alone.
         batch: The batch, for its counts.
-        mean: Its mean, shaped like gamma.
-        variance: Its biased variance.
-        momentum: Weight of the old values; None for the average of all batches.
-        unbiased_variance: Whether the unbiased variance is stored.
-        renorm_momentum: Weight of the old references of batch renormalization; None without it.
-        epsilon: Added to the variance.
+        moments: Its moments, shaped like gamma.
     """
+    mean, variance, epsilon = moments.mean, moments.variance, layer.epsilon
     # One test for NaN, overflow and, by a division by 0, a batch in which nothing counts: where the mean is not finite,
     # the variance about it is not either.
     valid = tf.math.is_finite(batch.per_count(variance))
     unbiased = variance
-    if unbiased_variance:
+    if layer.unbiased_variance:
         factor = batch.bessel()
         unbiased = variance * factor
         valid = valid & tf.math.is_finite(factor) & (factor > 0)
     new = {}
-    weight: Any = momentum
-    if momentum is None:
-        new["update_count"] = state["update_count"] + 1
-        weight = moving_statistics.cumulative_momentum(new["update_count"])
+    weight: Any = layer.momentum
+    if "update_count" in state:
+        old = 1.0 if layer.momentum is None else layer.momentum
+        new["update_count"] = moving_statistics.effective_count(state["update_count"], old)
+        weight = moving_statistics.debiased_momentum(new["update_count"])
     update = moving_statistics.update
     new["moving_mean"] = update(state["moving_mean"], mean, weight)
-    if renorm_momentum is None:
+    if not layer.renorm:
         new["moving_variance"] = update(state["moving_variance"], unbiased, weight)
     else:
         # Keras averages the standard deviation, as the paper does, and derives the variance from it.
         std, unbiased_std = (
             renormalization.standard_deviation(batch, value, epsilon) for value in (variance, unbiased)
         )
-        new["renorm_mean"] = update(state["renorm_mean"], mean, renorm_momentum)
-        new["renorm_stddev"] = update(state["renorm_stddev"], std, renorm_momentum)
+        new["renorm_mean"] = update(state["renorm_mean"], mean, layer.renorm_momentum)
+        new["renorm_stddev"] = update(state["renorm_stddev"], std, layer.renorm_momentum)
         new["moving_stddev"] = update(state["moving_stddev"], unbiased_std, weight)
         new["moving_variance"] = tf.nn.relu(tf.square(new["moving_stddev"]) - epsilon)
-    return {name: tf.where(valid, value, state[name]) for name, value in new.items()}
+    new = {name: tf.where(valid, value, state[name]) for name, value in new.items()}
+    if "renorm_step" in state:
+        new["renorm_step"] = state["renorm_step"] + 1
+    return new
 
 
-def reference(state: State, bounds: dict[str, float] | None) -> renormalization.Reference:
-    """What batch renormalization corrects the statistics of a batch towards, and the bounds of that correction."""
-    r_min, r_max, d_max = ((bounds or {}).get(name) for name in ("rmin", "rmax", "dmax"))
-    return renormalization.Reference(state["renorm_mean"], state["renorm_stddev"], r_min, r_max, d_max)
+def kept(state: State) -> State:
+    """What ``renewed`` would renew, as it is."""
+    return {name: value for name, value in state.items() if name not in ("gamma", "beta")}
 
 
 def references_from(moving_mean: Any, moving_variance: Any, epsilon: float) -> State:
@@ -74,22 +79,27 @@ def references_from(moving_mean: Any, moving_variance: Any, epsilon: float) -> S
     return {"moving_stddev": stddev, "renorm_mean": tf.convert_to_tensor(moving_mean), "renorm_stddev": stddev}
 
 
+def count_of(moving_mean: Any, moving_variance: Any, batches: float) -> tf.Tensor:
+    """The ``update_count`` of moving statistics that come without one: ``batches``, and 0 for those of a new layer.
+
+    A new layer is told by a mean of 0 with a variance of 1, which the first batch is to replace.
+    """
+    mean, variance = tf.convert_to_tensor(moving_mean), tf.convert_to_tensor(moving_variance)
+    return tf.where(
+        (mean == 0) & (variance == 1), tf.zeros_like(mean), tf.fill(mean.shape, tf.cast(batches, mean.dtype))
+    )
+
+
 def start_references(layer: Any) -> None:
     """Let a layer with renorm start from its moving statistics, as after it took the weights of one without."""
     for name, value in references_from(layer.moving_mean, layer.moving_variance, layer.epsilon).items():
         getattr(layer, name).assign(value)
 
 
-def of_store(layer: Any, store: Any) -> Any:
-    """The stored weights of a layer, as this one has them, which may differ from it by ``renorm``."""
-    plain = layer.scale + layer.center + 2
-    if layer.momentum is None:
-        return store
-    if layer.renorm and len(store) == plain:
-        values = [store[str(i)] for i in range(plain)]
-        references = references_from(values[-2], values[-1], layer.epsilon)
-        values += [references[name] for name in ("moving_stddev", "renorm_mean", "renorm_stddev")]
-        return {str(i): value for i, value in enumerate(values)}
-    if not layer.renorm and len(store) == plain + 3:
-        return {str(i): store[str(i)] for i in range(plain)}
-    return store
+def start_count(layer: Any, momentum: float | None) -> None:
+    """Let a layer that keeps a count start from moving statistics of an average with this momentum.
+
+    1/(1 − momentum) batches have a part in them; None for the mean of an unknown number.
+    """
+    batches = TRAINED_BATCHES if momentum is None else 1 / max(1 - momentum, 1e-6)
+    layer.update_count.assign(count_of(layer.moving_mean, layer.moving_variance, batches))

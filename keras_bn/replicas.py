@@ -10,6 +10,7 @@ they wait for each other, and are the cheaper way only where R(3C + 1) is large 
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -93,6 +94,20 @@ def several() -> bool:
             "Use jit_compile=False there."
         )
     return True
+
+
+def branch(training: tf.Tensor, in_training: Callable[[], Any], in_inference: Callable[[], Any]) -> Any:
+    """``tf.cond``, in which replicas could not wait for each other.
+
+    Raises:
+        NotImplementedError: there are several replicas.
+    """
+    if several():
+        raise NotImplementedError(
+            "several replicas cannot train in one branch of a graph. Received: training as a tensor that only the "
+            f"graph will know, with {number()} replicas. Pass True or False."
+        )
+    return tf.cond(training, in_training, in_inference)
 
 
 def _one_or_all(part: TensorBatch, value: Any) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 
@@ -27,6 +28,15 @@ def as_real(name: str, value: Any, compute_dtype: str) -> tf.Tensor:
     if dtype.size >= 4:
         return tf.cast(x, dtype)
     return x if x.dtype.is_floating and x.dtype.size < 4 else tf.cast(x, tf.float32)
+
+
+def as_flag(value: Any) -> Any:
+    """A bool; or a boolean tensor, where only the graph that is being traced will know the value."""
+    if not (tf.is_tensor(value) or isinstance(value, keras.Variable)):
+        return bool(value)
+    flag = tf.cast(tf.convert_to_tensor(value), tf.bool)
+    known = tf.get_static_value(flag)
+    return flag if known is None else bool(known)
 
 
 def check_shape(shape: tf.TensorShape, axes: tuple[int, ...]) -> None:

@@ -5,8 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_bn.batch import TensorBatch
-from keras_bn.formulas.training import Fallback, Moments
+from keras_bn.formulas.training import Fallback
 from keras_bn.layer import BatchNormalization
 from keras_bn.moving_state import State
 
@@ -33,20 +32,19 @@ class UntrackedBatchNormalization(BatchNormalization):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         excluded = {name: getattr(self, name) for name in ("renorm", "synchronized", "virtual_batch_size")}
+        if self.statistics != "auto":
+            excluded["statistics"] = self.statistics
         if any(excluded.values()):
             given = ", ".join(f"{name}={value!r}" for name, value in excluded.items() if value)
             raise ValueError(
                 f"UntrackedBatchNormalization supports none of {', '.join(excluded)}. Received: {given}. Leave it out."
             )
 
-    def _uses_batch(self, training: bool | None) -> bool:
-        return True
+    def _phase(self, training: Any) -> tuple[Any, Any]:
+        return True, False
 
     def _moving(self, state: State) -> Fallback:
         return Fallback(tf.zeros_like(state["moving_mean"]), tf.ones_like(state["moving_variance"]))
-
-    def _update(self, state: State, batch: TensorBatch, moments: Moments) -> None:
-        """Nothing: the moving statistics stay what they are."""
 
 
 def is_built_in(layer: Any) -> bool:

@@ -25,7 +25,7 @@ CASES = [
     for module, functions in {
         "training": ("mean", "moments", "normalize", "backward", "through_statistics"),
         "inference": ("normalize",),
-        "moving_statistics": ("update", "cumulative_momentum"),
+        "moving_statistics": ("update", "effective_count", "debiased_momentum"),
         "merging": ("merge", "merge_moments"),
         "renormalization": ("standard_deviation", "correction", "compose", "gradient_of_gamma"),
         "output": ("before_activation", "residual"),
@@ -129,7 +129,8 @@ def test_a_surviving_mutant_fails_the_tally(monkeypatch):
     monkeypatch.setattr(mutants, "FAMILIES", {"moving_statistics": "moving_statistics"})
     assert [(t.name, t.tried, t.equivalent) for t in mutants.tallies()] == [
         ("moving_statistics.update", 23, []),
-        ("moving_statistics.cumulative_momentum", 8, []),
+        ("moving_statistics.effective_count", 9, []),
+        ("moving_statistics.debiased_momentum", 8, []),
     ]
     monkeypatch.setattr(mutants, "refutation", lambda family, mutant: None)
     with pytest.raises(AssertionError, match=r"moving_statistics\.update: return moving"):

@@ -44,6 +44,13 @@ def serves(engine: str, *, mask: bool) -> bool:
     return engine == "fused" and not (mask or on_gpu or tf.executing_eagerly() or xla.compiles())
 
 
+def activate(y: tf.Tensor, activation: str | None) -> tf.Tensor:
+    """The activation of this name, of y; None leaves y as it is."""
+    if activation == "relu":
+        return tf.nn.relu(y)
+    return y if activation is None else tf.nn.leaky_relu(y, SLOPE)
+
+
 def leaky_relu(
     batch: TensorBatch,
     x: tf.Tensor,

@@ -21,9 +21,9 @@ class Reference(NamedTuple):
 
     mean: Value
     std: Value
-    r_min: float | None = None
-    r_max: float | None = None
-    d_max: float | None = None
+    r_min: Value | None = None
+    r_max: Value | None = None
+    d_max: Value | None = None
 
 
 def standard_deviation(ops: Operations, variance: Value, epsilon: Value) -> Value:

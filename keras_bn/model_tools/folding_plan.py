@@ -72,6 +72,8 @@ class Plan:
         uses = [use for use in self._uses if use.layer is norm]
         if not is_batch_normalization(norm) or (not is_built_in(norm) and type(norm) is not BatchNormalization):
             return [], f"its class {type(norm).__name__} may compute something else"
+        if getattr(norm, "statistics", "auto") == "batch":
+            return [], "it normalizes with the statistics of each batch, statistics='batch'"
         if isinstance(norm.axis, tuple):
             return [], f"it has several channel axes, {norm.axis}"
         if getattr(norm, "activation", None) is not None:

@@ -22,6 +22,8 @@ class Health(NamedTuple):
     """"ours", "built-in", or the name of another class."""
     channels: int
     trainable: bool
+    statistics: str
+    """As the layer's argument; "auto" of the built-in one."""
     gamma: tuple[float, float]
     """(1, 1) without scale."""
     beta: tuple[float, float]
@@ -56,6 +58,7 @@ def examine(layer: keras.layers.BatchNormalization, name: str | None = None) -> 
         kind=kind or type(layer).__name__,
         channels=int(mean.size),
         trainable=layer.trainable,
+        statistics=getattr(layer, "statistics", "auto"),
         gamma=span(gamma),
         beta=span(beta),
         mean=span(mean),
@@ -89,13 +92,14 @@ def dead_channels(gamma: np.ndarray, variance: np.ndarray, epsilon: float) -> np
 
 def table(rows: list[Health]) -> str:
     """Layers, one a line, in aligned columns."""
-    head = ("layer", "class", "channels", "trainable", "gamma", "beta", "mean", "variance", "health")
+    head = ("layer", "class", "channels", "trainable", "statistics", "gamma", "beta", "mean", "variance", "health")
     cells = [head] + [
         (
             row.name,
             row.kind,
             str(row.channels),
             "yes" if row.trainable else "no",
+            row.statistics,
             *(f"{low:.3g} … {high:.3g}" for low, high in (row.gamma, row.beta, row.mean, row.variance)),
             row.verdict,
         )

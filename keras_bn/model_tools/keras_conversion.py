@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_bn import moving_state
+from keras_bn import moving_state, renorm_bounds
 from keras_bn.layer import BatchNormalization
 from keras_bn.model_tools import copying_models, inspection
 from keras_bn.untracked import is_batch_normalization, is_built_in
@@ -72,16 +72,17 @@ def convert(model: keras.Layer, **options: Any) -> keras.Layer:
         if not (is_built_in(layer) or (options and type(layer) is BatchNormalization)):
             return None
         new = BatchNormalization.from_config({**layer.get_config(), **options})
-        if new.renorm and not layer.renorm:
-            starting.append(new)
+        replaced.append((layer, new))
         return new
 
-    # Where renormalization is new, the statistics of earlier batches start from the moving ones.
-    starting: list[BatchNormalization] = []
+    replaced: list[tuple[keras.layers.BatchNormalization, BatchNormalization]] = []
     new = copying_models.rebuild(model, replacement)
-    for layer in starting:
-        if layer.built:
+    # Where renormalization or the count of batches is new, it starts from the moving statistics.
+    for old, layer in replaced:
+        if layer.built and layer.renorm and not old.renorm:
             moving_state.start_references(layer)
+        if layer.built and layer.keeps_count and not getattr(old, "keeps_count", False):
+            moving_state.start_count(layer, old.momentum)
     return new
 
 
@@ -109,8 +110,9 @@ def revert(model: keras.Layer, *, lossy: bool = False) -> keras.Layer:
     Args:
         model: As in ``convert``.
         lossy: Whether to leave out, with a warning, what the built-in layer cannot express but which inference does
-            not depend on: ``momentum=None``, ``unbiased_variance``, ``virtual_batch_size``, statistics kept in float32
-            under a 16-bit policy. Training then goes on otherwise.
+            not depend on: ``momentum=None``, ``zero_debias``, ``statistics="moving"``, ``unbiased_variance``,
+            ``virtual_batch_size``, a schedule of bounds, statistics kept in float32 under a 16-bit policy. Training
+            then goes on otherwise.
 
     Returns:
         A model or layer of the same class.
@@ -131,7 +133,9 @@ def revert(model: keras.Layer, *, lossy: bool = False) -> keras.Layer:
     listing = "\n".join(f"  {name}: {', '.join([*b, *a])}" for name, (a, b) in lost.items() if a or b)
     if any(hard for _, hard in lost.values()) or (listing and not lossy):
         if any(hard for _, hard in lost.values()):
-            remedy = "Several channel axes, and layers of other classes, have no counterpart there at all."
+            remedy = (
+                "Several channel axes, statistics='batch' and layers of other classes have no counterpart there at all."
+            )
         else:
             remedy = "Pass lossy=True (--lossy on the command line) to leave out what inference does not depend on."
         raise ValueError(f"keras.layers.BatchNormalization cannot express\n{listing}\n{remedy}")
@@ -144,8 +148,11 @@ def revert(model: keras.Layer, *, lossy: bool = False) -> keras.Layer:
         config = layer.get_config()
         if layer.momentum is None:
             config["momentum"] = 0.99
-        for name in ("unbiased_variance", "virtual_batch_size", "activation", *_HARMLESS):
+        gone = ("statistics", "zero_debias", "unbiased_variance", "virtual_batch_size", "activation")
+        for name in (*gone, *_HARMLESS):
             config.pop(name, None)
+        if renorm_bounds.follow_steps(layer.renorm_clipping):
+            config["renorm_clipping"] = None
         new = keras.layers.BatchNormalization.from_config(config)
         return new if layer.activation is None else _with_activation(new, layer.activation)
 
@@ -160,6 +167,9 @@ def _with_activation(norm: keras.layers.BatchNormalization, activation: str) -> 
 def inexpressible(layer: BatchNormalization) -> list[str]:
     """What of a layer's options the built-in layer lacks, though it infers alike."""
     found = [] if layer.momentum is not None else ["momentum=None"]
+    found += ["statistics='moving'"] if layer.statistics == "moving" else []
+    found += ["zero_debias=True"] if layer.zero_debias else []
+    found += ["renorm_clipping on a schedule"] if renorm_bounds.follow_steps(layer.renorm_clipping) else []
     found += ["unbiased_variance=True"] if layer.unbiased_variance else []
     found += [] if layer.virtual_batch_size is None else [f"virtual_batch_size={layer.virtual_batch_size}"]
     if keras.backend.result_type(layer.variable_dtype, "float32") != layer.variable_dtype:
@@ -170,6 +180,7 @@ def inexpressible(layer: BatchNormalization) -> list[str]:
 def impossible(layer: BatchNormalization) -> list[str]:
     """What of a layer the built-in layer cannot do at all."""
     found = [f"axis={layer.axis}"] if isinstance(layer.axis, tuple) else []
+    found += ["statistics='batch'"] if layer.statistics == "batch" else []
     return found + ([] if type(layer) is BatchNormalization else [f"a layer of class {type(layer).__name__}"])
 
 

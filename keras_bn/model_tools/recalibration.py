@@ -203,8 +203,10 @@ def _set(layer: keras.layers.BatchNormalization, found: _Statistics) -> None:
     if layer.renorm:
         for name, value in moving_state.references_from(found.mean, found.variance, layer.epsilon).items():
             renew(getattr(layer, name), value)
-    if layer.momentum is None:
-        renew(layer.update_count, found.batches)
+    if getattr(layer, "keeps_count", False):
+        # So many batches have a part in the layer's own average, at most.
+        most = np.inf if layer.momentum in (None, 1) else 1 / (1 - layer.momentum)
+        renew(layer.update_count, np.minimum(found.batches, most))
 
 
 def _runner(model: keras.Model) -> Callable[[Any], None]:

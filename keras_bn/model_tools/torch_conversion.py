@@ -106,6 +106,8 @@ def from_torch(
         variable.assign(np.broadcast_to(value, variable.shape))
     if layer.renorm:
         moving_state.start_references(layer)
+    if layer.keeps_count and "update_count" not in values:
+        moving_state.start_count(layer, layer.momentum)
     if not isinstance(module, Mapping):
         # The values of a state dict never require gradients.
         for entry in ("weight", "bias"):

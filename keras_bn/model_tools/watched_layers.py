@@ -33,14 +33,18 @@ class WatchedLayer:
     def update(self, steps: int) -> None:
         """Solve for the statistics of the last ``steps`` batches."""
         before, self._before = self._before, self.now
-        momentum = self.layer.momentum
-        if before is None or self.now is None or not self.layer.trainable or momentum == 1 or steps < 1:
+        momentum = 1.0 if self.layer.momentum is None else self.layer.momentum
+        keeps_count = getattr(self.layer, "keeps_count", False)
+        learns = {"auto": self.layer.trainable, "moving": False, "batch": True}
+        if before is None or self.now is None or steps < 1 or (momentum == 1 and not keeps_count):
             return
-        if momentum is None:
+        if not learns[getattr(self.layer, "statistics", "auto")]:
+            return
+        kept = momentum**steps
+        if keeps_count:
+            # The weights of the new batches, of all in the count.
             count = float(inspection.as_array(self.layer.update_count).max())
-            kept = (count - steps) / count if count else 1.0
-        else:
-            kept = momentum**steps
+            kept = 1 - sum(momentum**older for older in range(steps)) / count if count else 1.0
         if kept >= 1:
             return
         mean, *_, spread = ((new - kept * old) / (1 - kept) for new, old in zip(self.now, before, strict=True))

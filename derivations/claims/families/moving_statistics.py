@@ -24,12 +24,12 @@ a, r0, b, P, S, G = sp.symbols("a r0 b P S G", real=True)
 def claims(functions: Any = shipped) -> Iterator[Claim]:
     """The claims about ``functions``."""
 
-    def claim(name: str, title: str, *members: Expr | Computed, words: str) -> Claim:
+    def claim(name: str, title: str, *members: Expr | Computed, words: str, positive: tuple[Expr, ...] = ()) -> Claim:
         return Claim(
             f"moving_statistics.{name}",
             title,
             members,
-            Setting(),
+            Setting(positive=positive),
             Definitions({}),
             because=words,
             about=f"{functions.__name__}.update",
@@ -44,11 +44,14 @@ def claims(functions: Any = shipped) -> Iterator[Claim]:
     T, mean = sp.Symbol("T", integer=True, positive=True), sp.Symbol("R", real=True)
 
     def run(world: World) -> dict[str, Any]:
-        momentum, batch, count = map(world.value, (a, b, T))
+        momentum, batch, count, older = map(world.value, (a, b, T, G))
+        effective = functions.effective_count(older, momentum)
         return {
             "step": functions.update(world.value(moving(P, S)), batch, momentum),
             "torch": functions.update(world.value(mean), batch, 1 - world.value(rho)),
-            "cumulative": functions.update(world.value(mean), batch, functions.cumulative_momentum(count)),
+            "cumulative": functions.update(world.value(mean), batch, functions.debiased_momentum(count)),
+            "count": effective,
+            "debiased": functions.update(world.value(S / G), batch, functions.debiased_momentum(effective)),
         }
 
     execution = Execution(run)
@@ -86,6 +89,23 @@ def claims(functions: Any = shipped) -> Iterator[Claim]:
         execution.returned("torch", "update(R, b, 1 − ρ)"),
         (1 - rho) * mean + rho * b,
         words="PyTorch's momentum weighs the new batch, Keras' the old value.",
+    )
+    yield claim(
+        "effective_count",
+        "the effective number of batches after one more",
+        execution.returned("count", "effective_count(G, a)"),
+        a * G + 1,
+        words="G is the sum of the batches' weights, 1 for the newest: G₀ = 0, and G becomes a·G + 1 after each batch.",
+    )
+    yield claim(
+        "zero_debias",
+        "with momentum (G − 1)/G the moving value is a weighted mean of the batches alone",
+        execution.returned("debiased", "update(S/G, b, a·G/(a·G + 1))"),
+        (a * S + b) / (a * G + 1),
+        words="Step of an induction: S/G becomes (a·S + b)/(a·G + 1), which is S/G for the batches up to the new one; "
+        "of the first, G = 1 and the value is b, whatever it was before. Adam's correction (r − a^T·r₀)/(1 − a^T) is "
+        "the same, for (1 − a)·G = 1 − a^T.",
+        positive=(G, a * G + 1),
     )
     yield claim(
         "debiased",

@@ -1,0 +1,275 @@
+"""Configs and weights that older layers wrote, and those of layers with other options."""
+
+import json
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_bn
+from tests import tolerances
+
+Layer = keras_bn.BatchNormalization
+
+# As tf.keras 2.4 wrote it.
+TF2 = {
+    "name": "bn",
+    "trainable": True,
+    "dtype": "float32",
+    "axis": [3],
+    "momentum": 0.9,
+    "epsilon": 1e-4,
+    "center": True,
+    "scale": True,
+    "beta_initializer": {"class_name": "Zeros", "config": {}},
+    "gamma_initializer": {"class_name": "Ones", "config": {}},
+    "moving_mean_initializer": {"class_name": "Zeros", "config": {}},
+    "moving_variance_initializer": {"class_name": "Ones", "config": {}},
+    "beta_regularizer": None,
+    "gamma_regularizer": {"class_name": "L2", "config": {"l2": 0.01}},
+    "beta_constraint": None,
+    "gamma_constraint": None,
+}
+# As TensorFlow 1.14 wrote it.
+TF1 = TF2 | {
+    f"{name}_initializer": {"class_name": kind, "config": {"dtype": "float32"}}
+    for name, kind in (("beta", "Zeros"), ("gamma", "Ones"), ("moving_mean", "Zeros"), ("moving_variance", "Ones"))
+}
+# As Keras 1.2 wrote it.
+KERAS1 = {
+    "name": "bn",
+    "trainable": True,
+    "batch_input_shape": [None, 4],
+    "input_dtype": "float32",
+    "mode": 0,
+    "axis": -1,
+    "momentum": 0.9,
+    "epsilon": 1e-4,
+    "beta_init": "zero",
+    "gamma_init": "one",
+    "beta_regularizer": None,
+    "gamma_regularizer": None,
+}
+
+
+def policy(kind: str, name: str) -> dict:
+    return {"class_name": kind, "config": {"name": name}}
+
+
+@pytest.mark.parametrize("config", [TF2, TF1, KERAS1], ids=["tf.keras 2", "TensorFlow 1", "Keras 1"])
+def test_configs_of_older_layers(config):
+    layer = Layer.from_config(dict(config))
+    assert (layer.name, layer.axis, layer.momentum, layer.epsilon) == (
+        "bn",
+        3 if config["axis"] == [3] else -1,
+        0.9,
+        1e-4,
+    )
+    layer.build((None, 2, 2, 4))
+    for weight, value in zip(layer.weights, (1.0, 0.0, 0.0, 1.0), strict=True):
+        np.testing.assert_array_equal(weight, np.full(4, value))
+    if config is not TF2:
+        with pytest.raises((TypeError, ValueError)):
+            keras.layers.BatchNormalization.from_config(dict(config))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "compute", "state"),
+    [
+        (policy("Policy", "mixed_float16"), "float16", "float32"),
+        (policy("Policy", "float64"), "float64", "float64"),
+        (policy("PolicyV1", "mixed_bfloat16"), "bfloat16", "float32"),
+        (policy("Policy", "infer"), "float32", "float32"),
+        (policy("Policy", "float16_with_float32_vars"), "float16", "float32"),
+    ],
+)
+def test_policies_of_older_layers(dtype, compute, state):
+    layer = Layer.from_config(TF2 | {"dtype": dtype})
+    layer.build((None, 2, 2, 4))
+    assert (layer.compute_dtype, layer.moving_mean.dtype) == (compute, state)
+
+
+@pytest.mark.parametrize(
+    "axis",
+    [[3], (3,), {"class_name": "ListWrapper", "items": [3]}, {"class_name": "__tuple__", "items": [3]}, 3],
+    ids=str,
+)
+def test_axes_of_older_layers(axis):
+    assert Layer.from_config(TF2 | {"axis": axis}).axis == 3
+
+
+def test_an_axis_that_tensorflow_wrapped():
+    module = tf.Module()
+    module.axis = [1, 3]
+    assert type(module.axis).__name__ == "ListWrapper"
+    assert Layer.from_config(TF2 | {"axis": module.axis}).axis == (1, 3)
+    assert Layer(axis=module.axis).axis == (1, 3)
+
+
+def test_modes_of_keras_1():
+    assert Layer.from_config(KERAS1 | {"mode": 2}).statistics == "batch"
+    with pytest.raises(ValueError, match=r"mode=1 .*LayerNormalization"):
+        Layer.from_config(KERAS1 | {"mode": 1})
+
+
+def test_an_axis_that_counts_the_groups():
+    """tf.keras 2 wrote the axis that it had incremented for the axis of the groups, and could not read it."""
+    layer = Layer.from_config(TF2 | {"axis": [4], "virtual_batch_size": 2})
+    x = np.random.default_rng(0).normal(size=(4, 2, 3, 5)).astype("float32")
+    y = layer(x, training=True)
+    assert (layer.axis, layer.gamma.shape) == (3, (5,))
+    np.testing.assert_array_equal(y, Layer(axis=3, epsilon=1e-4, virtual_batch_size=2)(x, training=True))
+    assert Layer.from_config(layer.get_config()).axis == 3
+    with pytest.raises(ValueError, match="axis"):
+        Layer(axis=4, virtual_batch_size=2)(x)
+
+
+def weights(*shapes: tuple[int, ...], seed: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.uniform(0.5, 2.0, shape).astype("float32") for shape in shapes]
+
+
+LAYOUTS = [
+    # axis, input shape, the shape of each weight in tf.keras 2, as ours has it.
+    ({"axis": 3, "virtual_batch_size": 2}, (None, 2, 3, 4), (1, 1, 1, 1, 4), lambda v: v.reshape(4)),
+    ({"axis": 1, "virtual_batch_size": 2}, (None, 4, 2, 3), (1, 1, 4, 1, 1), lambda v: v.reshape(4)),
+    ({"axis": (1, 3)}, (None, 6, 2, 4), (1, 6, 1, 4), lambda v: v[0, :, 0]),
+    ({"axis": (3, 1)}, (None, 6, 2, 4), (1, 6, 1, 4), lambda v: v[0, :, 0].T),
+    ({"axis": (1, 2)}, (None, 1, 6), (1, 1, 6), lambda v: v[0]),
+]
+
+
+@pytest.mark.parametrize(("options", "shape", "old", "ours"), LAYOUTS)
+@pytest.mark.parametrize("how", ["load_own_variables", "set_weights"])
+def test_shapes_of_older_weights(options, shape, old, ours, how):
+    layer, stored = Layer(**options), weights(*[old] * 4)
+    layer.build(shape)
+    if how == "set_weights":
+        layer.set_weights(stored)
+    else:
+        layer.load_own_variables({str(i): value for i, value in enumerate(stored)})
+    for weight, value in zip(layer.weights, stored, strict=True):
+        np.testing.assert_array_equal(weight, ours(value))
+
+
+@pytest.mark.parametrize("old", [(4, 1, 6), (5,), (1, 4, 1, 6)])
+def test_weights_of_another_shape_are_refused(old):
+    layer = Layer(axis=(1, 3))
+    layer.build((None, 6, 2, 4))
+    before = [weight.numpy() for weight in layer.weights]
+    with pytest.raises(ValueError, match=r"gamma of .* has the shape \(6, 4\) along axis=\(1, 3\). Received: .*shape"):
+        layer.set_weights(weights(*[old] * 4))
+    with pytest.raises(ValueError, match="Received: 3 weights of the shapes"):
+        layer.set_weights(weights(*[(6, 4)] * 3))
+    for weight, value in zip(layer.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+
+
+@pytest.mark.parametrize("steps", [0, 5])
+@pytest.mark.parametrize("options", [{"renorm": True}, {}, {"momentum": None}])
+def test_renormalization_of_tensorflow_1(steps, options):
+    """Its references start at 0 and are kept with the sum of their weights; what it used is the quotient."""
+    gamma, beta, mean, variance, ref_mean, ref_stddev = weights(*[(4,)] * 6)
+    weight = np.float32(1 - 0.99**steps)
+    layer = Layer(**options)
+    layer.build((None, 4))
+    layer.set_weights([gamma, beta, mean, variance, ref_mean * weight, weight, ref_stddev * weight, weight])
+    found = {variable.name: variable.numpy() for variable in layer.weights}
+    np.testing.assert_array_equal(found["moving_variance"], variance)
+    if options.get("renorm"):
+        expected = (ref_mean, ref_stddev) if steps else (mean, np.sqrt(variance + 1e-3))
+        for name, value in zip(("renorm_mean", "renorm_stddev"), expected, strict=True):
+            np.testing.assert_allclose(found[name], value, rtol=1e-5)
+        np.testing.assert_allclose(found["moving_stddev"], np.sqrt(variance + 1e-3), rtol=1e-6)
+
+
+OPTIONS = [{}, {"renorm": True}, {"momentum": None}, {"renorm": True, "zero_debias": True}]
+
+
+@pytest.mark.parametrize("source", OPTIONS)
+@pytest.mark.parametrize("target", OPTIONS)
+def test_weights_move_between_layers_of_all_kinds(tmp_path, source, target):
+    models = [keras.Sequential([keras.Input((4,)), Layer(name="bn", **options)]) for options in (source, target)]
+    for _ in range(3):
+        models[0].layers[0](np.random.default_rng(0).normal(3.0, 2.0, (9, 4)), training=True)
+    models[0].save_weights(tmp_path / "m.weights.h5")
+    models[1].load_weights(tmp_path / "m.weights.h5")
+    found, stored = ({v.name: v.numpy() for v in model.layers[0].weights} for model in reversed(models))
+    for name in found.keys() & stored.keys():
+        np.testing.assert_array_equal(found[name], stored[name])
+    if "update_count" in found.keys() - stored.keys():
+        np.testing.assert_array_equal(found["update_count"], 100.0)
+
+
+def old_file(path, layers: list[tuple[str, dict]], stored: dict[str, list[np.ndarray]]) -> None:
+    """A Sequential model as tf.keras 2 wrote it into an .h5 file."""
+    config = {"name": "old", "layers": [{"class_name": kind, "config": config} for kind, config in layers]}
+    names = [config["name"] for _, config in layers]
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": config})
+        group = file.create_group("model_weights")
+        group.attrs.update({"layer_names": names, "backend": "tensorflow", "keras_version": "2.4.0"})
+        for name in names:
+            values = stored.get(name, [])
+            entries = group.create_group(name)
+            entries.attrs["weight_names"] = [f"{name}/{i}:0" for i in range(len(values))]
+            for i, value in enumerate(values):
+                entries[f"{name}/{i}:0"] = value
+
+
+INPUT = ("InputLayer", {"name": "input", "batch_input_shape": [None, 2, 3, 4], "dtype": "float32"})
+
+
+@pytest.mark.parametrize("name", ["BatchNormalizationV1", "BatchNormalizationV2", "SyncBatchNormalization"])
+def test_older_class_names_need_no_custom_objects(tmp_path, name):
+    stored = weights(*[(4,)] * 4)
+    old_file(tmp_path / "old.h5", [INPUT, (name, TF1)], {"bn": stored})
+    model = keras.saving.load_model(tmp_path / "old.h5", compile=False)
+    layer = model.get_layer("bn")
+    assert type(layer) is Layer
+    assert layer.synchronized is (name == "SyncBatchNormalization")
+    for weight, value in zip(layer.weights, stored, strict=True):
+        np.testing.assert_array_equal(weight, value)
+    model.save(tmp_path / "new.keras")
+    assert type(keras.saving.load_model(tmp_path / "new.keras").get_layer("bn")) is Layer
+
+
+@pytest.mark.parametrize("axis", [(1, 3), (3, 1), (-2, -1), 2])
+def test_our_own_layer_in_an_h5_file(tmp_path, axis):
+    x = np.random.default_rng(0).normal(size=(4, 2, 3, 5)).astype("float32")
+    model = keras.Sequential([keras.Input((2, 3, 5)), Layer(axis=axis, unbiased_variance=True, name="bn")])
+    model(x, training=True)
+    model.save(tmp_path / "m.h5")
+    loaded = keras.saving.load_model(tmp_path / "m.h5", compile=False)
+    assert loaded.layers[0].axis == axis
+    np.testing.assert_array_equal(loaded(x), model(x))
+
+
+def test_axes_that_are_lost_are_missed(tmp_path):
+    """Of an .h5 file Keras drops the list of several axes before the layer sees it."""
+    several = TF2 | {"axis": [1, 3]}
+    old_file(tmp_path / "old.h5", [INPUT, ("BatchNormalization", several)], {"bn": weights(*[(1, 2, 1, 4)] * 4)})
+    with (
+        keras.saving.custom_object_scope({"BatchNormalization": Layer}),
+        pytest.raises(ValueError, match=r"has lost them.*Build the model by its code"),
+    ):
+        keras.saving.load_model(tmp_path / "old.h5", compile=False)
+    assert Layer.from_config({"momentum": 0.5}).axis == -1
+
+
+def test_the_built_in_layer_reads_what_it_can_express():
+    config = Layer(name="bn").get_config()
+    assert config == keras.layers.BatchNormalization(name="bn").get_config()
+
+
+def test_an_older_model_of_tf_keras_infers_alike(tmp_path):
+    stored = weights(*[(4,)] * 4)
+    old_file(tmp_path / "old.h5", [INPUT, ("BatchNormalization", TF2)], {"bn": stored})
+    with keras.saving.custom_object_scope({"BatchNormalization": Layer}):
+        model = keras.saving.load_model(tmp_path / "old.h5", compile=False)
+    x = np.random.default_rng(0).normal(size=(5, 2, 3, 4))
+    gamma, beta, mean, variance = (value.astype("float64") for value in stored)
+    expected = gamma * (x - mean) / np.sqrt(variance + 1e-4) + beta
+    np.testing.assert_allclose(model(x.astype("float32")), expected, atol=10 * tolerances.FLOAT32[0.5])
