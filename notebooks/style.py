@@ -35,6 +35,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "keras, XLA": {"color": BLUE, "linestyle": (0, (4, 2)), "marker": "s"},
     "tf.nn.fused_batch_norm": {"color": ORANGE, "linestyle": (0, (3, 1, 1, 1)), "marker": "^"},
     "tf.nn.fused_batch_norm, XLA": {"color": ORANGE, "linestyle": ":", "marker": "<", "markerfacecolor": "white"},
+    "keras_bn, proved bound": {"color": GREY, "linestyle": "-", "marker": "", "linewidth": 2.5},
     "torch": {"color": PURPLE, "linestyle": (0, (1, 1)), "marker": "v"},
     "none": {"color": VERMILION, "linestyle": (0, (1, 1)), "marker": "X"},
     "renorm": {"color": GREEN, "linestyle": (0, (6, 2)), "marker": "D"},

@@ -90,8 +90,8 @@ class ErrorBound(Claim):
             return Settlement(Verdict.NOT_PROVED, 0.0, reason=reason)
         steps = (
             "the function was run on exact values with their roundings; no monomial of its bound is above the promise",
-            f"second proof: on {len(self.samples) * len(ARITHMETICS)} samples, roundings chosen against the bound come "
-            f"to {worst:.0%} of it at most",
+            f"second proof: on {len(self.samples)} samples, roundings chosen against the bound come to {worst:.0%} of "
+            "it at most",
             *self.in_words,
         )
         return Settlement(Verdict.PROVED, 0.0, steps)
