@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from derivations import FAMILIES, WITHOUT_TENSORFLOW
-from derivations.check.verdict import TARGETS, FormulaError, judge
+from derivations.check.problems import TARGETS
+from derivations.check.tree import FormulaError
+from derivations.check.verdict import judge
 from derivations.claims import mutants, steps
-from derivations.claims.claim import Claim, all_as_expected
+from derivations.claims.claim import Claim, Disagreement, all_as_expected
 from derivations.claims.processes import graphs_ahead
 from derivations.quiet import held_stderr
 from derivations.report import document
@@ -82,21 +85,38 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check",
         help="judge a formula of your own",
-        epilog="Grammar: numbers; x, delta (or dy), x_hat, gamma, beta, mu (or mean_x), var, s (or inv_std), epsilon, "
-        "m, combined by + - * / ** and parentheses; sum( ) and mean( ) over the batch; sqrt( ). With --weighted also "
-        "w, and W for the sum of all w; mean( ) is then the weighted mean. The symbols in which results are printed "
-        "are understood: δ, x̂, γ, β, μ, v, ε, ·, −, ². A formula that is not defined everywhere is proved where what "
-        "it takes roots of is ≥ 0 and what it divides by ≠ 0; one that is defined nowhere is refused. " + STATUS,
+        epilog="Grammar: numbers; x, delta (or dy, dout), x_hat, gamma, beta, mu, var, s (or inv_std, ivar), epsilon, "
+        "m (or N), combined by + - * / ** and parentheses; sum( ) and mean( ) over the batch; sqrt( ), square( ), "
+        "var( ), std( ). NumPy's spelling is understood, np.sum(dout*xhat, axis=0) and x.mean(axis=0), and so are the "
+        "symbols in which results are printed: δₖ, x̂, γ, μ, v, ε, Σⱼ, ·, −. Lines such as mu = mean(x); xmu = x - mu "
+        "separated by ; or newlines, are read as code is: what counts is the last of them, or the one named like the "
+        "target. With --weighted also w, and W for the sum of all w; mean( ) is then the weighted mean. With --forward "
+        "the names are x, delta, y and those of the forward pass. A formula that is not defined everywhere is proved "
+        "where what it takes roots of is ≥ 0 and what it divides by ≠ 0; one that is defined nowhere is refused. "
+        + STATUS,
     )
-    check.add_argument("formula", metavar="FORMULA", help='such as "gamma*s*(delta - mean(delta))"')
+    check.add_argument("formula", metavar="FORMULA", help='such as "gamma*s*(delta - mean(delta))", or lines of code')
     check.add_argument(
         "--target",
-        choices=TARGETS,
         default="dx",
-        help="the gradient that the formula is to be (default: %(default)s); dmean and dvariance are those of the "
-        "statistics on the paper's route, dx_hat that of the normalised input",
+        help=f"the gradient that the formula is to be: {', '.join(TARGETS)} (default: %(default)s); dmean and "
+        "dvariance are those of the statistics on the paper's route, dx_hat that of the normalised input; with "
+        "--forward, d and a letter of it",
     )
     check.add_argument("--weighted", action="store_true", help="mean and variance are weighted by w")
+    check.add_argument(
+        "--forward",
+        metavar="FORMULA",
+        default="",
+        help='a forward pass of your own instead of batch normalization, such as "gamma*x/sqrt(mean(x**2) + epsilon)"',
+    )
+    check.add_argument(
+        "--elements",
+        metavar="NAMES",
+        default="",
+        help="names in the forward pass, separated by commas, that have a value for each element, as x has; all others "
+        "are numbers",
+    )
     check.set_defaults(run=_check)
 
     bound = commands.add_parser(
@@ -147,11 +167,22 @@ def _list(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
 
 
 def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    if options.weighted and options.forward:
+        parser.error("--weighted is for batch normalization's own forward pass: write the weights into --forward")
     try:
-        judgement = judge(options.formula, options.target, weighted=options.weighted)
+        judgement = judge(
+            options.formula,
+            options.target,
+            weighted=options.weighted,
+            forward=options.forward,
+            elements=tuple(filter(None, re.split(r"[\s,]+", options.elements))),
+        )
     except FormulaError as error:
         print(f"{parser.prog} check: error: {error.pointed()}", file=sys.stderr)
         return 2
+    except Disagreement as error:
+        print(f"{parser.prog} check: no verdict, since the proofs contradict each other: {error}", file=sys.stderr)
+        return 3
     _print(judgement.text())
     return 0 if all_as_expected([judgement.claim]) else 1
 

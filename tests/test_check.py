@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derivations.check.parser import MAX_DEPTH, MAX_LENGTH, FormulaError, parse
+from derivations.check.parser import MAX_DEPTH, parse
+from derivations.check.tokens import MAX_LENGTH
+from derivations.check.tree import FormulaError
 from derivations.check.verdict import TARGETS, judge
 from derivations.claims.claim import Verdict
 from derivations.notation import delta, gamma, k, m, x
@@ -186,7 +188,13 @@ def test_results_can_be_typed_again():
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("xhat", "x_hat"), ("N", "m"), ("eps", "epsilon"), ("sigma", "1/s"), ("gama", "gamma"), ("δₖ", "delta")],
+    [
+        ("z", "x_hat"),
+        ("upstream", "delta"),
+        ("sigma", r"sqrt\(var \+ epsilon\)"),
+        ("gama", "gamma"),
+        ("weight", "gamma"),
+    ],
 )
 def test_unknown_names_are_guessed(typed, meant):
     with pytest.raises(FormulaError, match=f"there is no '{typed}': did you mean {meant}\\?"):
@@ -212,7 +220,10 @@ def test_unknown_names_are_guessed(typed, meant):
         ("  ", "empty", 0),
         ("gamma*q", "no 'q'", 6),
         ("2 x", "operator is missing", 2),
-        ("x.real", r"'\.' is not part", 1),
+        ("x.real", r"\.real is not understood", 2),
+        ("x|2", r"'\|' is not part", 1),
+        (r"\gamma*s", "LaTeX is not understood", 0),
+        ("x[0]", "without an index", 1),
         ("__import__('os')", '"\'" is not part', 11),
         ("s(3)", "no function", 1),
         ("(x + 1", r"expected '\)'", 6),
@@ -223,8 +234,6 @@ def test_unknown_names_are_guessed(typed, meant):
         ("x**13", "above 12", 3),
         ("(x**4)**4", "nested exponents", 2),
         ("9**9**9", "exponent must be a number", 4),
-        ("(x + 1)**6*(delta + 1)**6*(gamma + 1)**6", "more than 8000 terms", 37),
-        ("*".join(["x"] * 30), "degree", 48),
         ("1e99", "40 digits", 0),
         ("x/0", "defined nowhere", 1),
         ("gamma*(var - var)/(var - var)", "as in 0/0", 17),
@@ -247,7 +256,7 @@ def test_refusals_point_at_the_character(formula, message, position):
 
 def test_size_is_limited():
     for formula, message in (
-        ("x" * (MAX_LENGTH + 1), "2001 characters"),
+        ("x" * (MAX_LENGTH + 1), f"{MAX_LENGTH + 1} characters"),
         ("(" * (MAX_DEPTH + 1) + "x" + ")" * (MAX_DEPTH + 1), "deeper than 50"),
         ("-" * (MAX_DEPTH + 1) + "x", "deeper than 50"),
         ("x" + "**2" * (MAX_DEPTH + 1), "deeper than 50"),
@@ -268,8 +277,12 @@ def test_size_is_limited():
         "gamma*delta + 0*" + "sqrt(" * 49 + "x" + ")" * 49,
         "gamma*delta + " + "sum(x*" * 20 + "x" + ")" * 20,
         "gamma*delta + epsilon**2/mean(sqrt(var))*sqrt(var + 2) - sqrt(var + 2)*epsilon**2/mean(sqrt(var))",
+        "(x + 1)**6*(delta + 1)**6*(gamma + 1)**6",
+        "sum((x + delta + gamma + beta + m + 1)**12)",
+        "*".join(["x"] * 30),
+        "+".join(f"1/(x - {n})" for n in range(40)),
     ],
-    ids=["roots", "contradictions", "nested", "deep", "sums", "degrees"],
+    ids=["roots", "contradictions", "nested", "deep", "sums", "degrees", "product", "power", "long", "quotients"],
 )
 def test_large_formulas_are_judged_in_time(formula):
     start = time.perf_counter()

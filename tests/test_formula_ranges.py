@@ -5,9 +5,12 @@ from fractions import Fraction
 
 import pytest
 
-from derivations.check.parser import FormulaError, parse
+from derivations.check.names import WEIGHTED
+from derivations.check.parser import parse
 from derivations.check.points import points
+from derivations.check.problems import textbook
 from derivations.check.ranges import value_range
+from derivations.check.tree import FormulaError
 from derivations.normal_form.counterexamples import Undefined
 from derivations.normal_form.intervals import lower_end, upper_end
 
@@ -27,11 +30,11 @@ def test_no_value_lies_outside():
     bounded = compared = 0
     for seed in range(400):
         try:
-            formula = parse(random_formula(rng, 3), weighted=True)
+            formula = parse(random_formula(rng, 3), WEIGHTED)
         except FormulaError:  # too large
             continue
         values = []
-        for _, point in zip(range(12), points(formula, weighted=True, seed=seed), strict=False):
+        for _, point in zip(range(12), points(formula, textbook(weighted=True), seed=seed), strict=False):
             try:
                 values.append(point.value(formula))
             except Undefined:

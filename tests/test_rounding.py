@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sympy import QQ
 
 from derivations.claims.claim import Disagreement, Verdict
+from derivations.claims.error_bounds import ARITHMETICS
 from derivations.claims.families import rounding
 from derivations.rounding import lemmas, samples
 from derivations.rounding.magnitudes import (
@@ -209,7 +210,7 @@ def test_everything_is_proved_by_both_proofs():
     assert time.process_time() - start < 10
     assert [claim.identifier for claim in settled if claim.verdict is not Verdict.PROVED] == []
     assert {claim.identifier.split(".")[1] for claim in settled} == {
-        "training", "inference", "merge", "merge_moments"
+        "training", "inference", "one_pass", "merge", "merge_moments"
     }  # fmt: skip
     for claim in settled:
         assert "roundings chosen against the bound" in claim.settlement.steps[1]
@@ -354,3 +355,11 @@ def test_an_inverse_root_is_within_three_roundings():
 def test_magnitudes_bound_what_they_stand_for():
     assert magnitude(z * k - 2 * G["a"]) == z * k + 2 * k
     assert value(h * G["K"], k=2.0) == pytest.approx(5**0.5 * 3)
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=list(CLAIMS))
+def test_samples_are_instances_of_the_hypothesis(claim: Any):
+    """In float32 all of them, and in the coarse arithmetic some."""
+    (fine, coarse) = ARITHMETICS
+    assert all(sample.is_covered(u=fine[0], depth=fine[1]) for sample in claim.samples)
+    assert any(sample.is_covered(u=coarse[0], depth=coarse[1]) for sample in claim.samples)

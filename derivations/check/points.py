@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from derivations.check.parser import Node
 from derivations.check.text import typed
+from derivations.check.translation import FormulaProblem
+from derivations.check.tree import Node
 from derivations.normal_form.counterexamples import Undefined
 from derivations.normal_form.intervals import Number, lower_end, square_root, upper_end
-from derivations.notation import beta, delta, epsilon, gamma, k, m, w, x
+from derivations.notation import epsilon, k, m, x
 
 TRIES = 300  # points, of which the first have small numbers and sizes, for legible counterexamples
 MAX_SIZE = 64
@@ -23,30 +24,32 @@ _POOL = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "3", "1/2", "10", "1/100
 
 
 class FormulaPoint:
-    """The names of formulas at one point.
+    """The names of formulas at one point; what is not free is computed from the elements, by what it stands for.
 
-    values: of m, k, γ, β, ε and the elements x, δ, w; what is missing is 1.
+    values: of m, k and the free variables of the problem; what is missing is 1.
     """
 
-    def __init__(self, values: Values, *, weighted: bool) -> None:
+    def __init__(self, values: Values, problem: FormulaProblem) -> None:
         size = int(values[m])
-        ones = (Fraction(1),) * size
-        self.values = {m: Fraction(size), **{symbol: values.get(symbol, Fraction(1)) for symbol in (k, gamma, beta)}}
-        self.values |= {base: values.get(base, ones) for base in ((x, delta, w) if weighted else (x, delta))}
-        self.values[epsilon] = values.get(epsilon, Fraction(1))
+        one = Fraction(1)
+        self.values: dict[Any, Any] = {m: Fraction(size), k: values.get(k, one)}
+        self._names: dict[str, Any] = {"m": self.values[m]}
+        for name, variable in problem.problem.variables.items():
+            symbol = variable.symbol
+            self.values[symbol] = values.get(symbol, (one,) * size if variable.axes else one)
+            self._names[name] = self.values[symbol]
+        self._meaning = problem.meaning
         self.everywhere = range(size)
-        weights: Sequence[Fraction] = self.values[w] if weighted else ones
-        whole = sum(weights)
-        self.shares = [weight / whole for weight in weights]
-        elements = self.values[x]
-        mean = self._mean(elements)
-        self.variance: Fraction = self._mean([(element - mean) ** 2 for element in elements])
-        s = square_root(1 / (self.variance + self.values[epsilon]))
-        self._names: dict[str, Any] = {
-            "x": elements, "delta": self.values[delta], "x_hat": [(element - mean) * s for element in elements],
-            "gamma": self.values[gamma], "beta": self.values[beta], "mu": mean, "var": self.variance, "s": s,
-            "epsilon": self.values[epsilon], "m": self.values[m], "w": weights, "W": whole,
-        }  # fmt: skip
+        weights: Sequence[Fraction] = self._names["w"] if problem.weighted else (one,) * size
+        self.shares = [weight / sum(weights) for weight in weights]
+
+    def named(self, name: str) -> Any:
+        """The value of a name: a number, or one an element."""
+        if name not in self._names:
+            meaning = self._meaning[name]
+            values = self._values(meaning, self.everywhere)
+            self._names[name] = values if meaning.per_element else values[0]
+        return self._names[name]
 
     def value(self, formula: Node) -> Number:
         """The value at the element k.
@@ -62,7 +65,7 @@ class FormulaPoint:
             case "number":
                 return [node.value] * len(places)
             case "name":
-                value = self._names[node.name]
+                value = self.named(node.name)
                 return [value[place] for place in places] if isinstance(value, list | tuple) else [value] * len(places)
             case "sum":
                 return [_total(self._values(node.parts[0], self.everywhere))] * len(places)
@@ -83,7 +86,7 @@ class FormulaPoint:
         return _total([share * value for share, value in zip(self.shares, values, strict=True)])
 
 
-def points(formula: Node, *, weighted: bool, seed: int = 0) -> Iterator[FormulaPoint]:
+def points(formula: Node, problem: FormulaProblem, *, seed: int = 0) -> Iterator[FormulaPoint]:
     """Random points, the small ones first; the numbers in the formula and those beside them occur more often."""
     rng = random.Random(seed)
     numbers = {node.value for node in formula.walk() if node.kind == "number"}
@@ -91,23 +94,26 @@ def points(formula: Node, *, weighted: bool, seed: int = 0) -> Iterator[FormulaP
     constants |= {1 / c for c in constants if c}
     sizes = [int(c) for c in constants if c.denominator == 1 and 4 < c <= MAX_SIZE]
     wide = [*_POOL, *sorted(constants)]
+    variables = problem.problem.variables
     for n in range(TRIES):
         size = 1 + n % 3 if n < TRIES // 2 else rng.choice([*range(1, 17), *sizes])
         # Few different numbers: a condition on all elements is then met more often.
         pool = _POOL[: 2 + n % 4] if n < TRIES // 4 else rng.sample(wide, rng.randint(1, 4))
         positive = [abs(c) for c in pool if c] or [Fraction(1)]
         values: dict[Any, Any] = {m: Fraction(size), k: Fraction(rng.randint(1, size))}
-        values |= {symbol: rng.choice(pool) for symbol in (gamma, beta)}
-        values |= {base: tuple(rng.choices(pool, k=size)) for base in (x, delta)}
-        values[epsilon] = rng.choice(positive)
-        if weighted:
-            weights = [Fraction(1), *rng.choices([Fraction(0), *positive], k=size - 1)]
-            values[w] = tuple(rng.sample(weights, size))
-        if n % 2:  # a rational s, which decides what an irrational one cannot
-            variance = FormulaPoint(values, weighted=weighted).variance
+        for name, variable in variables.items():
+            if name == "w" and problem.weighted:
+                weights = [Fraction(1), *rng.choices([Fraction(0), *positive], k=size - 1)]
+                values[variable.symbol] = tuple(rng.sample(weights, size))
+            elif name == "epsilon":
+                values[variable.symbol] = rng.choice(positive)
+            else:
+                values[variable.symbol] = tuple(rng.choices(pool, k=size)) if variable.axes else rng.choice(pool)
+        if n % 2 and epsilon in values and x in values:  # a rational s, which decides what an irrational one cannot
+            variance = FormulaPoint(values, problem).named("var")
             scale = rng.choice(positive)
             values[epsilon] = (scale * (math.isqrt(math.floor(variance / scale**2)) + 1)) ** 2 - variance
-        yield FormulaPoint(values, weighted=weighted)
+        yield FormulaPoint(values, problem)
 
 
 def _total(values: Sequence[Number]) -> Any:

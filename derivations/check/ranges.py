@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple, TypeAlias
 
-from derivations.check.parser import Node
+from derivations.check.tree import Node
 from derivations.normal_form.intervals import lower_end, square_root, upper_end
 
 Number: TypeAlias = Fraction | float  # a float is an infinity
@@ -88,7 +88,7 @@ _NAMES = {
 def value_range(node: Node) -> Range:
     """The bounds of a formula wherever it is defined, for m ≥ 1, ε > 0, w ≥ 0 with Σw > 0.
 
-    >>> from derivations.formula_parser import parse
+    >>> from derivations.check.parser import parse
     >>> value_range(parse("-1 - var - mean(x**2)")).satisfies("≥ 0")
     False
     """

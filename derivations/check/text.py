@@ -2,34 +2,37 @@
 
 from sympy import Symbol
 
-from derivations.check.parser import FUNCTIONS, Node
+from derivations.check.tree import Node
 from derivations.notation import printing
 
-ELEMENTS = ("x", "delta", "x_hat", "w")  # the names that have a value for each element
 _NAMES = {"x_hat": "xhat", "var": "v"}
 _LOOSE, _TIGHT, _POWER, _ATOM = range(4)  # how strongly a node binds
-_BINDING = {"+": _LOOSE, "-": _LOOSE, "*": _TIGHT, "**": _POWER}
+_BINDING = {"+": _LOOSE, "-": _LOOSE, "*": _TIGHT, "/": _TIGHT, "**": _POWER}
 
 
 def typed(node: Node, index: str = "ₖ") -> str:
     """The formula; an element outside of any sum carries the index.
 
-    >>> from derivations.formula_parser import parse
+    >>> from derivations.check.parser import parse
     >>> print(typed(parse("gamma*s*(delta - mean(delta*x_hat)) + 0/(m - 1)**2")))
     γ·s·(δₖ − mean(δ·x̂)) + 0/(m − 1)²
     """
     match node.kind:
         case "number":
-            return node.name
+            return node.name if node.value >= 0 else f"({node.name})"
         case "name":
             name = printing.symbol_name(Symbol(_NAMES.get(node.name, node.name)))
-            return name + index if node.name in ELEMENTS else name
+            return name + index if node.element else name
         case "+":
             return _chain(node, index, " + ", "-", " − ", _TIGHT)
         case "-":
             return f"−{_factor(node.parts[0], index)}"
-        case "*":
+        case "*" if node.parts[0].kind != "/":
             return _chain(node, index, "·", "/", "/", _POWER)
+        case "*":  # such as Σ 1/x
+            return typed(Node("*", node.position, (Node("number", node.position, name="1"), *node.parts)), index)
+        case "/":
+            return f"1/{_factor(node.parts[0], index, _POWER)}"
         case "**":
             base = _factor(node.parts[0], index, _ATOM)
             exponent = str(node.value)
@@ -37,13 +40,6 @@ def typed(node: Node, index: str = "ₖ") -> str:
                 return base + exponent.translate(printing.SUPERSCRIPTS)
             return f"{base}^({exponent.replace('-', '−')})"
     return f"{node.kind}({typed(node.parts[0], '' if node.kind != 'sqrt' else index)})"
-
-
-def per_element(node: Node) -> bool:
-    """Whether there is a value for each element, outside of any sum."""
-    if node.kind in FUNCTIONS and node.kind != "sqrt":
-        return False
-    return node.name in ELEMENTS if node.kind == "name" else any(map(per_element, node.parts))
 
 
 def _chain(node: Node, index: str, operator: str, inverted: str, inverse: str, binding: int) -> str:

@@ -1,4 +1,4 @@
-"""Judge a formula typed by a user against the definition in ``derivations.steps``; ``keras_bn`` is not involved."""
+"""Judge a formula typed by a user against the definition of a gradient; ``keras_bn`` is not involved."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -6,63 +6,23 @@ from itertools import chain
 from typing import Any
 
 import sympy as sp
-from sympy import Add, Dummy, Expr, Indexed, IndexedBase, Mul, Rational, S, Sum, Symbol
+from sympy import Add, Dummy, Expr, Indexed, IndexedBase, Sum, Symbol
 
-from derivations.check.parser import FormulaError, Node, parse
+from derivations.check.lines import read
 from derivations.check.points import FormulaPoint, points
-from derivations.check.ranges import value_range
-from derivations.check.text import per_element, typed
-from derivations.claims import steps
+from derivations.check.problems import TARGETS, own, textbook
+from derivations.check.text import typed
+from derivations.check.translation import FormulaProblem, Target, Translation
+from derivations.check.tree import FormulaError, Node
 from derivations.claims.claim import Claim, Disagreement, Settlement, Verdict
 from derivations.normal_form.counterexamples import Counterexample, Undefined, enclosed
-from derivations.normal_form.finite_sums import normal_form, open_conditions, residual
+from derivations.normal_form.finite_sums import normal_form
 from derivations.normal_form.intervals import differ
-from derivations.notation import (
-    L,
-    Partial,
-    beta,
-    delta,
-    epsilon,
-    gamma,
-    i,
-    k,
-    m,
-    mu,
-    over_batch,
-    printing,
-    s,
-    v,
-    w,
-    x,
-    x_hat,
-)
+from derivations.notation import beta, delta, epsilon, gamma, i, k, m, mu, over_batch, printing, s, v, w, x, x_hat
 from derivations.notation.expressions import Unprovable
-from derivations.notation.settings import Condition, Setting
+from derivations.notation.settings import Setting
 
-_z = IndexedBase("z", real=True)  # the normalised input as a variable of its own
-_W = over_batch(w[i])
-
-
-def _targets(weighted: bool) -> dict[str, tuple[Expr, Expr, str]]:
-    """For each target the gradient by definition, its closed form, and its name."""
-    share = w[k] / _W if weighted else 1 / m
-    d_x = gamma * s * (delta[k] - share * steps.D_BETA - share * x_hat[k] * steps.D_GAMMA)
-    loss_of_x_hat = over_batch(delta[i] * (gamma * _z[i] + beta))
-    return {
-        "dx": (Partial(L, x[k]), d_x, "∂L/∂xₖ"),
-        "dgamma": (Partial(L, gamma), steps.D_GAMMA, "∂L/∂γ"),
-        "dbeta": (Partial(L, beta), steps.D_BETA, "∂L/∂β"),
-        "dx_hat": (Partial(loss_of_x_hat, _z[k]), gamma * delta[k], "∂L/∂x̂ₖ"),
-        "dmean": (Partial(L, mu), -gamma * s * steps.D_BETA, "∂L/∂μ"),
-        "dvariance": (Partial(L, v), -gamma * s**2 * steps.D_GAMMA / 2, "∂L/∂v"),
-    }
-
-
-TARGETS = tuple(_targets(False))
-_NAMES = {
-    "x": x[i], "delta": delta[i], "x_hat": x_hat[i], "gamma": gamma, "beta": beta, "mu": mu, "var": v, "s": s,
-    "epsilon": epsilon, "m": m, "w": w[i], "W": _W,
-}  # fmt: skip
+_CONFIRMATIONS = 3  # points at which a formula that was proved is computed
 
 
 @dataclass(frozen=True)
@@ -72,9 +32,10 @@ class Judgement:
     formula: as it was typed, in the notation of the claim.
     """
 
-    target: str
+    target: Target
     formula: str
     claim: Claim
+    note: str = ""  # about the forward pass, or the shape of the formula
     residual: Expr | None = None  # true − formula, in named quantities
 
     def text(self) -> str:
@@ -88,24 +49,34 @@ class Judgement:
             lines = ["refuted by a counterexample"]
         else:
             lines = [f"not proved: {settlement.reason}"]
-        lines.append(f"  claim              {self.target} = {self.formula}")
+        lines.append(f"  claim              {self.target.shown} = {self.formula}")
+        lines += [f"  {line}" for line in self.note.splitlines()]
         if settlement.counterexample:
             lines += _point_lines(settlement.counterexample)
             lines.append(f"  true value         {settlement.counterexample.right}")
             lines.append(f"  formula's value    {settlement.counterexample.left}")
-        if self.residual and settlement.verdict is not Verdict.PROVED:
+        if self.residual and settlement.verdict is Verdict.REFUTED:
             lines.append(f"  what is missing    {printing.unicode(self.residual)}")
-        lines.append(f"  correct            {self.target} = {printing.unicode(self.claim.members[-1])}")
+        if self.target.closed is not None:
+            lines.append(f"  correct            {self.target.shown} = {printing.unicode(self.target.closed)}")
         lines.append(f"  assuming           {', '.join(self.claim.assumptions)}")
         lines += [f"  {step}" for step in dict.fromkeys(settlement.steps)]
         return "\n".join(lines)
 
 
-def judge(text: str, target: str = "dx", *, weighted: bool = False) -> Judgement:
-    """The verdict on the formula as a statement of the gradient ``target``.
+def judge(
+    text: str, target: str = "dx", *, weighted: bool = False, forward: str = "", elements: tuple[str, ...] = ()
+) -> Judgement:
+    """The verdict on the formula, or on lines of assignments, as a statement of the gradient ``target``.
 
     What it divides by and takes roots of must be admissible at some point; where this is not so at every point, a proof
     names the condition, and a counterexample obeys it.
+
+    Args:
+        weighted: Mean and variance are weighted.
+        forward: A forward pass of one's own, y = the formula, in place of batch normalization's. The targets are d and
+            a letter of it: dx, dgamma.
+        elements: Further names in it that have a value for each element.
 
     Raises:
         FormulaError: the text is no formula, too large, or defined nowhere, such as 0/0 or sqrt(-1).
@@ -116,45 +87,63 @@ def judge(text: str, target: str = "dx", *, weighted: bool = False) -> Judgement
     proved where m − 1 ≠ 0
     >>> print(judge("gamma*s*(delta - mean(delta))").text().splitlines()[0])
     refuted by a counterexample
+    >>> print(judge("delta - mean(delta)", forward="x - mean(x)").text().splitlines()[0])
+    proved for every batch size m
     """
-    tree = parse(text, weighted=weighted)
-    translation = _Translation(text, weighted)
+    problem = own(forward, elements) if forward else textbook(weighted)
+    if target not in problem.targets:
+        raise FormulaError(f"there is no target {target} here: choose from {', '.join(problem.targets)}", text, 0)
+    aim = problem.targets[target]
+    tree = read(text, problem.names, target, problem.assigned).value
+    translation = Translation(text, problem)
     formula = translation.expression(tree).xreplace({i: k})
-    conditions = translation.open_conditions()
-    truth, closed, name = _targets(weighted)[target]
-    claim = Claim(
-        f"check.{target}",
-        "a formula",
-        (formula, truth, closed),
-        translation.setting,
-        translation.definitions,
-        assumptions=("m ≥ 1", "ε > 0", *(("w ≥ 0", "Σ w > 0") if weighted else ())),
-    ).settle()
-    claim = replace(claim, settlement=_where_defined(claim, tree, conditions, weighted))
-    residual = None if claim.verdict is Verdict.PROVED else _readable(closed - formula, weighted)
-    return Judgement(name, typed(tree), claim, residual)
+    conditions = tuple(dict.fromkeys((*problem.conditions, *translation.open_conditions())))
+    members = (formula, aim.truth) if aim.closed is None else (formula, aim.truth, aim.closed)
+    claim = _settled(problem.problem.claim(f"check.{target}", "a formula", *members))
+    claim = replace(claim, settlement=_confirmed(claim, tree, conditions, problem))
+    residual = None
+    if claim.verdict is Verdict.REFUTED and aim.closed is not None:
+        residual = _readable(aim.closed - formula, weighted)
+    notes = [problem.note] if problem.note else []
+    if tree.per_element and not aim.per_element:
+        notes.append(
+            f"note               {aim.shown} is one number a channel, but the formula has a value for each element: "
+            "add up over the batch"
+        )
+    return Judgement(aim, typed(tree), claim, "\n".join(notes), residual)
 
 
-def _where_defined(claim: Claim, tree: Node, conditions: tuple[str, ...], weighted: bool) -> Settlement:
-    """The settlement for the formula as it was typed: SymPy may have cancelled what is not defined everywhere."""
+def _settled(claim: Claim) -> Claim:
+    """The claim, settled. Over a prime field a root may have another sign than it has for real numbers.
+
+    If the two proofs contradict each other for that reason, real values decide (``_confirmed``); nothing is claimed.
+    """
+    try:
+        return claim.settle()
+    except Disagreement:
+        reason = "found equal by one proof, but not confirmed by the second, where roots may have other signs"
+        return replace(claim, settlement=Settlement(Verdict.NOT_PROVED, 0.0, reason=reason))
+
+
+def _confirmed(claim: Claim, tree: Node, conditions: tuple[str, ...], problem: FormulaProblem) -> Settlement:
+    """The settlement for the formula as it was typed: SymPy may have cancelled what is not defined everywhere.
+
+    Its values are compared with those of the gradient at real points, where it is defined.
+    """
     settlement = claim.settlement
     assert settlement is not None
     settlement = replace(settlement, side_conditions=conditions)
     proved, found = settlement.verdict is Verdict.PROVED, settlement.counterexample
-    if not conditions and (proved or found):
-        return settlement
     gradient = claim.definitions.unfold(claim.members[-1])
-    names = {node.name for node in tree.walk()}
-    shown = {m, x, w, delta, epsilon, *(symbol for symbol in (gamma, beta) if symbol.name in names)}
-    shown |= gradient.free_symbols | ({k} if per_element(tree) else set())
-    first = [FormulaPoint(found.values, weighted=weighted)] if found else []
-    defined = False
-    for point in chain(first, points(tree, weighted=weighted)):
+    shown = _shown(tree, gradient, problem)
+    first = [FormulaPoint(found.values, problem)] if found else []
+    defined = 0
+    for point in chain(first, points(tree, problem)):
         try:
             value, true = point.value(tree), enclosed(gradient, point.values)
         except Undefined:
             continue
-        defined = True
+        defined += 1
         if differ(value, true):
             if proved:
                 raise Disagreement(f"{claim.identifier}: proved, but {value} is not {true} at {point.values}")
@@ -162,8 +151,10 @@ def _where_defined(claim: Claim, tree: Node, conditions: tuple[str, ...], weight
             return replace(
                 settlement, verdict=Verdict.REFUTED, counterexample=Counterexample(values, value, true), reason=""
             )
-        if proved:
-            return settlement
+        if proved and defined == _CONFIRMATIONS:
+            break
+    if proved and defined:
+        return settlement
     if not defined:
         reason = f"found no point at which the formula is defined, that is, {' and '.join(conditions)}"
     elif found or settlement.examination:
@@ -173,130 +164,22 @@ def _where_defined(claim: Claim, tree: Node, conditions: tuple[str, ...], weight
     return Settlement(Verdict.NOT_PROVED, settlement.seconds, side_conditions=conditions, reason=reason)
 
 
-@dataclass(frozen=True)
-class _Requirement:
-    """What must hold for the formula to be defined; ``summed``: inside of a sum."""
-
-    node: Node
-    relation: str  # "≠ 0", "> 0" or "≥ 0"
-    position: int
-    summed: bool
-
-    @property
-    def everywhere(self) -> bool:
-        """Whether it must hold for all elements, not for k alone."""
-        return self.summed and per_element(self.node)
-
-    @property
-    def shown(self) -> str:
-        return typed(self.node, "ⱼ" if self.everywhere else "ₖ")
-
-    @property
-    def text(self) -> str:
-        return f"{self.shown} {self.relation}" + (" for all j" if self.everywhere else "")
-
-    def refusal(self) -> str:
-        if self.relation == "≠ 0":
-            return "the formula is defined nowhere: it divides by something that is identically 0, as in 0/0"
-        rule = "a radicand must be ≥ 0" if self.relation == "≥ 0" else "a radicand that is divided by must be > 0"
-        return f"the formula is defined nowhere: {rule}, and “{self.shown}” never is; check its sign"
-
-
-class _Translation:
-    """A parsed formula as an expression; denominators and radicands are examined before SymPy can cancel them."""
-
-    def __init__(self, text: str, weighted: bool) -> None:
-        self.text = text
-        self.share = w[i] / _W if weighted else 1 / m
-        self.setting, self.definitions = steps.setting(weighted), steps.definitions(weighted)
-        self._open: dict[tuple[Expr, bool], _Requirement] = {}
-        self._known: dict[tuple[int, bool], Expr] = {}  # by the identity of a node
-
-    def expression(self, node: Node, summed: bool = False) -> Expr:
-        """The expression at the element i; ``summed``: inside of a sum."""
-        key = id(node), summed
-        if key not in self._known:
-            self._known[key] = self._expression(node, summed)
-        return self._known[key]
-
-    def _expression(self, node: Node, summed: bool) -> Expr:
-        if node.kind == "number":
-            return Rational(node.value.numerator, node.value.denominator)
-        if node.kind == "name":
-            return _NAMES[node.name]
-        parts = [self.expression(part, summed or node.kind in ("sum", "mean")) for part in node.parts]
-        match node.kind:
-            case "+":
-                return Add(*parts)
-            case "*":
-                return Mul(*parts)
-            case "-":
-                return -parts[0]
-            case "/":
-                return self._power(parts[0], Rational(-1), node, summed)
-            case "sqrt":
-                return self._power(parts[0], Rational(1, 2), node, summed)
-            case "**":
-                exponent = Rational(node.value.numerator, node.value.denominator)
-                return self._power(parts[0], exponent, node, summed)
-            case "sum":
-                return over_batch(parts[0])
-        return over_batch(self.share * parts[0])
-
-    def open_conditions(self) -> tuple[str, ...]:
-        """The conditions that hold at some points and not at others."""
-        return tuple(dict.fromkeys(requirement.text for requirement in self._open.values()))
-
-    def _power(self, base: Expr, exponent: Expr, node: Node, summed: bool) -> Expr:
-        rooted = not exponent.is_Integer
-        (inner,) = node.parts
-        if rooted or exponent.is_negative:
-            relation = "≠ 0" if not rooted else "> 0" if exponent.is_negative else "≥ 0"
-            self._require(base, _Requirement(inner, relation, node.position, summed))
-        # A radicand that is nowhere above 0 is 0 wherever its root is defined; SymPy would go on with complex numbers.
-        if rooted and (value_range(inner).high.at <= 0 or self.definitions.unfold(base).is_nonpositive):
-            return S.Zero
-        return base**exponent
-
-    def _require(self, expression: Expr, required: _Requirement) -> None:
-        node = required.node
-        if required.relation == "≠ 0" and expression != 0 and node.kind in ("*", "-", "/", "**", "sqrt"):
-            for part in node.parts if node.kind != "/" else ():  # a quotient has required it of its divisor
-                self._require(self.expression(part, required.summed), replace(required, node=part))
-            return
-        key = expression, required.everywhere
-        if (known := self._open.get(key)) and known.relation != required.relation:
-            required = replace(required, relation="> 0")  # of ≥ 0, ≠ 0 and > 0 any two come to this
-        holds = value_range(required.node).satisfies(required.relation)
-        if holds is None:
-            holds = self._by_normal_form(self.definitions.unfold(expression), required.relation)
-        if holds is False:
-            raise FormulaError(required.refusal(), self.text, required.position)
-        if holds is None:
-            self._open[key] = required
-
-    def _by_normal_form(self, unfolded: Expr, relation: str) -> bool | None:
-        """Whether the condition holds everywhere or nowhere; None if it may do either."""
-        unfolded = unfolded.xreplace({i: k})
-        try:
-            if residual(self.setting, unfolded) == 0:
-                return relation == "≥ 0"
-            if not open_conditions(self.setting, [Condition(unfolded, relation)]):
-                return True
-            if not open_conditions(self.setting, [Condition(-unfolded, "> 0")]):
-                return False
-            variance = self.definitions.unfold(v)
-            return True if relation == "≥ 0" and residual(self.setting, unfolded, variance) == 0 else None
-        except Unprovable:  # of what the normal form does not cover nothing is claimed
-            return None
+def _shown(tree: Node, gradient: Expr, problem: FormulaProblem) -> set[Any]:
+    """The symbols of which a counterexample tells the values."""
+    names = {node.name for node in tree.walk()}
+    free = problem.problem.variables
+    shown = {m, *(variable.symbol for name, variable in free.items() if variable.axes or name in names)}
+    shown |= {epsilon, *gradient.free_symbols} | ({k} if tree.per_element or k in gradient.free_symbols else set())
+    return shown
 
 
 def _point_lines(found: Counterexample) -> list[str]:
     """The point, in the order in which one would compute with it."""
-    order: list[Any] = [m, x, w, delta, gamma, beta, epsilon, k]
     values: Mapping[Any, Any] = found.values
+    order = [m, x, w, delta, gamma, beta, epsilon]
+    others = [symbol for symbol in values if symbol not in order and symbol != k]
     lines = []
-    for symbol in order:
+    for symbol in [*order[:4], *others, *order[4:], k]:
         if symbol in values:
             value = values[symbol]
             shown = f"({', '.join(map(str, value))})" if isinstance(value, tuple) else str(value)

@@ -12,7 +12,7 @@ nothing here calls its ``simplify``, ``doit`` or ``summation``.
 The method decides within these bounds and refuses, by ``Unprovable``, whatever lies outside of them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -21,6 +21,8 @@ from sympy import Add, Expr, Indexed, KroneckerDelta, Mul, Pow, Rational, S, Sum
 
 from derivations.notation.expressions import BoundIndex, Unprovable, check_form, free_symbols
 from derivations.notation.settings import Condition, Setting
+
+MAX_TERMS = 8000  # of a product, multiplied out
 
 
 def normal_form(setting: Setting, expression: Any) -> Expr:
@@ -104,6 +106,8 @@ def _normal_form(e: Expr, scope: Scope) -> Expr:
     base, exponent = args
     if isinstance(base, Add) and exponent.is_Integer and exponent > 1:
         return _distribute([base] * int(exponent))
+    if isinstance(base, Add) and exponent > 1:  # A^(3/2) as A·√A
+        return _distribute([base] * int(exponent) + [Pow(base, Rational(1, 2))])
     if exponent.is_negative and base == 0:
         raise Unprovable("the denominator {} is identically 0", e.base)
     return Pow(base, exponent)
@@ -111,9 +115,12 @@ def _normal_form(e: Expr, scope: Scope) -> Expr:
 
 def _distribute(factors: Iterable[Expr]) -> Expr:
     """The product, expanded term by term: SymPy's Mul would fold (a + b)·(a + b) back into a power."""
-    terms: Iterable[Expr] = [S.One]
+    terms: Sequence[Expr] = [S.One]
     for factor in factors:
-        terms = Add.make_args(Add(*[a * b for a in terms for b in Add.make_args(factor)]))
+        others = Add.make_args(factor)
+        if len(terms) * len(others) > MAX_TERMS:
+            raise Unprovable(f"multiplied out, a product has more than {MAX_TERMS} terms")
+        terms = Add.make_args(Add(*[a * b for a in terms for b in others]))
     return Add(*[_apply_deltas(term) for term in terms])
 
 

@@ -212,7 +212,7 @@ def program(e: Expr) -> Program:
     if isinstance(e, Sum | Partial):
         return _remembered(e, _sum(e) if isinstance(e, Sum) else _partial(e))
     if e.is_Pow:
-        return _power(e)
+        return _power(e) if e.exp.is_Integer else _remembered(e, _power(e))
     parts = [program(arg) for arg in e.args]
     if e.is_Add:
         return lambda point, positions: _fold(parts, point, positions, Dual.__add__)

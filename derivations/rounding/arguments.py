@@ -13,6 +13,8 @@ BATCH: dict[str, RoundedBatch] = {
     "mean": given(G["mu"]),
     "variance": given(G["q"]),
 }
+# Of statistics in one pass, over x − c for a constant c that is k deviations away from the mean, or over x for c = 0.
+ONE_PASS: dict[str, RoundedBatch] = {**BATCH, "residual": given(G["z"] + G["k"], per_element=True)}
 # Of parts that are merged: the mean of part i is μ + zᵢ, and σ² is the merged variance.
 PARTS: dict[str, RoundedBatch] = {
     "mean": given(G["mu"] + G["z"], per_element=True),

@@ -73,7 +73,8 @@ def mean_magnitude(bound: Poly) -> Poly:
 
 def mean_of_absolute(exact: Poly) -> Poly:
     """A bound of ⟨|exact|⟩: the lemmas "no cancellation" and "Cauchy–Schwarz" where they apply."""
-    if _is_nonnegative(exact):
+    square = exact.quo((z + k) ** 2)
+    if _is_nonnegative(exact) or (square * (z + k) ** 2 == exact and _is_nonnegative(square)):
         return magnitude(mean(exact))
     if len(exact) == 2:
         common = exact.quo(z + k)

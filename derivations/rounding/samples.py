@@ -76,7 +76,7 @@ def batch(
         "q": variance / sigma**2,
     }
     arguments = {"x": x, "delta": delta, "gamma": gamma, "beta": beta, "epsilon": epsilon}
-    arguments |= {"mean": mean, "variance": variance}
+    arguments |= {"mean": mean, "variance": variance, "residual": x - center}
     return Sample(arguments, center, None if weights is None else np.asarray(weights, np.float64), known, sigma)
 
 

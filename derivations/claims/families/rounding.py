@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from derivations.claims.error_bounds import ErrorBound, Execution
+from derivations.claims.error_bounds import ErrorBound, Execution, Run
 from derivations.notation import Definitions
 from derivations.notation.settings import Setting
 from derivations.rounding import samples
-from derivations.rounding.arguments import BATCH, PARTS
+from derivations.rounding.arguments import BATCH, ONE_PASS, PARTS
 from derivations.rounding.magnitudes import ONE, G, Poly
 from derivations.rounding.magnitudes import number as n
 from derivations.rounding.model import ASSUMPTIONS
@@ -23,7 +23,7 @@ from keras_bn.formulas import inference as shipped_inference
 from keras_bn.formulas import merging as shipped_merging
 from keras_bn.formulas import training as shipped_training
 
-u, d, h, z, q = G["u"], G["d"], G["h"], G["z"], G["q"]
+u, d, k, h, z, q = (G[name] for name in ("u", "d", "k", "h", "z", "q"))
 gamma, beta, delta, share, D, E, mu = (G[name] for name in ("gamma", "beta", "delta", "share", "D", "E", "mu"))
 
 # Where the proofs of training promise a bound of a quantity: plain, and with weights that are numbers.
@@ -56,6 +56,15 @@ PROMISES: dict[str, dict[str, Poly]] = {
     },
 }  # fmt: skip
 INFERENCE = u * (gamma * z * n(7.75) + n(1.05) * beta)
+# Of ⟨q²⟩ − ⟨q⟩² for residuals q = x − c, or x itself, whose mean is k·σ away from 0: a factor 1 + k², not more.
+ONE_PASS_PROMISES = {
+    "variance": u * ((n(1.05) * d + n(8.1)) * k**2 + n(2.1) * d * k * h + (n(1.1) * d + 5) * q + n(0.05) * d + n(0.3)),
+    "y": u * (
+        gamma * z * (n(0.55) * d + 11 + (n(0.55) * d + n(4.1)) * k**2 + n(1.05) * d * k * h + (n(0.08) * d + 1) * h**2)
+        + gamma * (n(1.05) * d + n(2.5)) * h
+        + n(1.05) * beta
+    ),
+}  # fmt: skip
 MERGED = {
     "merge.mean": u * ((n(2.1) * d + n(3.5)) * mu + n(1.05) * d + n(1.5)),
     "merge.variance": u * (n(2.1) * d + 8 + (n(0.1) * d + 1) * mu) + u**2 * (5 * d**2 + 14 * d + 11) * mu**2,
@@ -105,6 +114,7 @@ def claims(functions: Any = shipped_training) -> Iterator[ErrorBound]:
     for kind in ("plain", "weighted"):
         yield from of_training(functions, kind)
     yield from of_inference()
+    yield from of_one_pass()
     yield from of_merging()
 
 
@@ -152,6 +162,36 @@ def of_inference(functions: Any = shipped_inference) -> Iterator[ErrorBound]:
         promise=INFERENCE,
         samples=batches(weighted=False),
     )
+
+
+def one_pass(ops: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What TensorFlow's fused kernels are given, and what they make of it (axiom A2), operation by operation.
+
+    The mean square comes with the mean, in one pass; their difference loses a factor 1 + k², where the mean is k·σ.
+    """
+    residual = given["residual"]
+    mean = ops.mean(residual)
+    variance = ops.mean(residual * residual) - mean * mean
+    parameters = (given[name] for name in ("gamma", "beta", "epsilon"))
+    return {"variance": variance, "y": shipped_inference.normalize(ops, residual, mean, variance, *parameters)}
+
+
+def of_one_pass(run: Run = one_pass) -> Iterator[ErrorBound]:
+    """The claims about statistics in one pass, with which the fused engine feeds the kernels."""
+    execution = Execution(run, ONE_PASS)
+    for quantity, promise in ONE_PASS_PROMISES.items():
+        yield _bound(
+            f"one_pass.{quantity}",
+            f"the error of {_TITLES[quantity]} by statistics in one pass",
+            "⟨q²⟩ is 1 + k² times v, and so is its error: a guard must keep k small.",
+            about="what fused kernels are given",
+            execution=execution,
+            exact=EXACT[quantity],
+            quantity=quantity,
+            key=quantity,
+            promise=promise,
+            samples=(*batches(weighted=False), *far_from_center()),
+        )
 
 
 def of_merging(functions: Any = shipped_merging) -> Iterator[ErrorBound]:
@@ -211,6 +251,15 @@ def batches(*, weighted: bool) -> tuple[Sample, ...]:
             )
         )  # fmt: skip
     return tuple(found)
+
+
+def far_from_center() -> tuple[Sample, ...]:
+    """Batches whose mean is two to four deviations away from 0, which is what is subtracted."""
+    x = np.round(np.random.default_rng(2).normal(size=7) * 64) / 64
+    return tuple(
+        samples.batch(x + ratio * x.std(), np.ones(7), gamma=1.25, beta=0.5, epsilon=2.0**-10, center=0.0)
+        for ratio in (2.0, 4.0)
+    )
 
 
 def merged_parts() -> tuple[Sample, ...]:
