@@ -205,3 +205,51 @@ def test_what_knows_no_activation_says_so():
         keras_bn.BatchNormalization(activation="elu")
     with pytest.raises(ValueError, match=r"has no activation. Received: norm with activation='leaky_relu'"):
         keras_bn.to_torch_state_dict(ours.get_layer("norm"))
+
+
+def traced_step():
+    ours = keras_bn.BatchNormalization(activation="leaky_relu")
+    ours.build(SHAPE)
+
+    @tf.function
+    def step(image, dy):
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            x = tf.identity(2.0 * image, "normalized")
+            y = ours(x, training=True)
+        return tape.gradient(y, [image, ours.gamma, ours.beta], output_gradients=dy)
+
+    return step.get_concrete_function(*map(tf.constant, data())).graph
+
+
+def behind(op):
+    """The operations that need this one, at any distance."""
+    found, waiting = set(), [op]
+    while waiting:
+        following = [consumer for output in waiting.pop().outputs for consumer in output.consumers()]
+        waiting += [consumer for consumer in following if consumer not in found]
+        found.update(following)
+    return found
+
+
+def test_backward_needs_no_input():
+    graph = traced_step()
+    image, dy = graph.inputs[:2]
+    backward = behind(dy.op)
+    inputs = {graph.get_operation_by_name("normalized")} | {
+        op for op in behind(image.op) if op.type in ("Mul", "Reshape") and op not in backward
+    }
+    assert any(op.type in ("If", "StatelessIf") for op in backward)
+    large = [t for op in backward for t in op.inputs if t.op not in backward and t.shape.rank == 4]
+    assert {tensor.op for tensor in large} & inputs == set()
+    # The output, and nothing else of its size, is what backward takes from the forward pass.
+    assert len({tensor.name for tensor in large if tensor.op is not dy.op}) == 1
+
+
+def test_backward_recovers_nothing_before_its_time():
+    """What waits for nothing is run in the forward pass, and kept until backward."""
+    definition = traced_step().as_graph_def()
+    nodes = [node for function in definition.library.function for node in function.node_def]
+    recovering = [node for node in nodes if node.op == "LeakyRelu" and node.attr["alpha"].f > 1]
+    assert recovering
+    assert all(any(name.startswith("^") for name in node.input) for node in recovering)

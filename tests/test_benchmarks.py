@@ -7,8 +7,11 @@ import sys
 
 import pytest
 
+from tests.benchmarks import results
+
 TIMING = {"milliseconds", "quartiles", "ratio", "ratio_quartiles"}
 FIELDS = {
+    "step-memory": {"model", "dtype", "contender", "peak", "before"},
     "speed": {"case", "shape", "mode", "contender"} | TIMING,
     "memory": {"case", "dtype", "contender", "peak_over_input"},
     "accuracy": {"contender", "mode", "mean_over_std", "output_error", "dx_error"},
@@ -27,30 +30,58 @@ def test_the_short_form(tmp_path):
     file, folder = tmp_path / "results.json", tmp_path / "pictures"
     done = command("--quick", "--json", file, "--plot", folder)
     assert done.returncode == 0, done.stderr
-    results = json.loads(file.read_text(encoding="utf-8"))
-    assert results["machine"]["cores"] >= 1
-    assert {"keras", "tensorflow"} <= set(results["machine"]["versions"])
+    found = json.loads(file.read_text(encoding="utf-8"))
+    assert found["machine"]["cores"] >= 1
+    assert {"keras", "tensorflow"} <= set(found["machine"]["versions"])
     for part, fields in FIELDS.items():
-        assert results[part], part
-        assert all(set(record) == fields for record in results[part]), part
-        assert {"keras", "keras_bn"} <= {record["contender"] for record in results[part]}
+        assert found[part], part
+        assert all(set(record) == fields for record in found[part]), part
+        assert {"keras", "keras_bn"} <= {record["contender"] for record in found[part]}
     for part in ("speed", "steps"):
-        for record in results[part]:
+        for record in found[part]:
             low, high = record["quartiles"]
             assert 0 < low <= record["milliseconds"] <= high
             if record["contender"] == "keras":
                 assert record["ratio"] == 1
-    assert sorted(os.listdir(folder)) == ["accuracy.png", "memory.png", "speed.png", "steps.png"]
-    for record in results["steps"]:
+    assert sorted(os.listdir(folder)) == ["accuracy.png", "memory.png", "speed.png", "step-memory.png", "steps.png"]
+    for record in found["steps"]:
         low, median, high = record["cost"]
         assert low <= median <= high
         if record["contender"] == "none":
             assert median == 0
     # What a step returns is twice its input.
-    peaks = {(r["contender"], r["dtype"]): r["peak_over_input"] for r in results["memory"]}
+    peaks = {(r["contender"], r["dtype"]): r["peak_over_input"] for r in found["memory"]}
     assert 1.9 < peaks["keras_bn", "float32"] < peaks["keras", "float32"]
-    errors = {(r["contender"], r["mode"], r["mean_over_std"]): r["output_error"] for r in results["accuracy"]}
+    errors = {(r["contender"], r["mode"], r["mean_over_std"]): r["output_error"] for r in found["accuracy"]}
     assert errors["keras_bn", "graph", 1000.0] < 1e-5 < errors["keras", "graph", 1000.0]
+
+
+def test_what_was_not_measured_anew_stays(tmp_path):
+    file = tmp_path / "results.json"
+    machine = {"machine": {"cores": 2}, "code": "a"}
+    key = {"model": "dense", "step": "train", "threads": 2}
+    record = {**key, "contender": "keras", "milliseconds": 1.0}
+    other = {**record, "threads": 1}
+    results.write(file, {**machine, "date": "2026-01-01", "steps": [record, other], "speed": []})
+    found = results.write(file, {**machine, "date": "2026-01-02", "steps": [{**record, "milliseconds": 2.0}]})
+    assert found["steps"] == [{**record, "milliseconds": 2.0}, other]
+    assert found["date"] == "2026-01-02"
+    assert found["speed"] == []
+    # Of other code, nothing stays.
+    results.write(file, {**machine, "code": "b", "steps": [record]})
+    assert json.loads(file.read_text()) == {**machine, "code": "b", "steps": [record]}
+
+
+def test_the_stamp_changes_with_what_computes_and_not_with_its_comments(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    module = tmp_path / "keras_bn" / "batch.py"
+    module.parent.mkdir()
+    module.write_text('def f(x):\n    """Text."""\n    return x + 1\n')
+    stamp = results.code()
+    module.write_text('# Why.\ndef f(x):\n    """Other text."""\n    return (x\n            + 1)\n')
+    assert results.code() == stamp
+    module.write_text("def f(x):\n    return x + 2\n")
+    assert results.code() != stamp
 
 
 def test_contenders_that_differ_are_not_timed(monkeypatch, capsys):

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,55 @@ def complaints(notebook: Any) -> list[str]:
     return [o.text for o in streams if o.name == "stderr" or re.search(r"Warning|WARNING|Traceback", o.text)]
 
 
+def texts(notebook: Any) -> Iterator[str]:
+    """What the cells print or show as text, formulas and Markdown included."""
+    for output in outputs(notebook):
+        shown = output.get("data", {})
+        yield (
+            output.text
+            if output.output_type == "stream"
+            else str(shown.get("text/markdown", shown.get("text/latex", shown.get("text/plain", ""))))
+        )
+
+
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+
+
+def alike(before: str, now: str) -> bool:
+    """Whether two texts have the same words, and numbers that differ no more than in another run or on another machine.
+
+    Times are not compared, and errors of rounding only with each other's smallness.
+    """
+    lines = zip(before.splitlines(), now.splitlines(), strict=False)
+    if len(before.splitlines()) != len(now.splitlines()):
+        return False
+    for old, new in lines:
+        if [word.strip() for word in NUMBER.split(old)] != [word.strip() for word in NUMBER.split(new)]:
+            return False
+        if re.search(r"\d ?(?:m?s|seconds)\b", old):
+            continue
+        for a, b in zip(NUMBER.findall(old), NUMBER.findall(new), strict=True):
+            a, b = float(a), float(b)
+            if abs(a - b) > 0.2 * max(abs(a), abs(b)) and max(abs(a), abs(b)) > 1e-4:
+                return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        ("error 3.0e-07 of 1.00 at mean/std 10", True),
+        ("error 2.1e-07 of 1.05 at mean/std 10", True),
+        ("error 2.1e-03 of 1.00 at mean/std 10", False),
+        ("error 2.1e-07 of 1.50 at mean/std 10", False),
+        ("errors 2.1e-07 of 1.00 at mean/std 10", False),
+        ("error 2.1e-07 of 1.00 at mean/std 10\nmore", False),
+    ],
+)
+def test_texts_that_are_alike(now, expected):
+    assert alike("error 2.1e-07 of 1.00 at mean/std 10", now) is expected
+
+
 def test_there_are_notebooks():
     assert {path.stem[0] for path in NOTEBOOKS} >= set("12345")
 
@@ -47,11 +97,14 @@ def environment(tmp_path_factory) -> dict[str, str]:
 @each_notebook
 def test_runs_from_top_to_bottom(path, environment):
     notebook = nbformat.read(path, as_version=4)
+    committed = list(texts(notebook))
     client = nbclient.NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": str(path.parent)}})
     start = time.monotonic()
     client.execute(env=environment)
     assert time.monotonic() - start < SECONDS
     assert complaints(notebook) == []
+    for before, now in zip(committed, texts(notebook), strict=True):
+        assert alike(before, now), f"{path.name} is stale: run python -m tests.renew notebooks\n{before}\n{now}"
 
 
 @each_notebook

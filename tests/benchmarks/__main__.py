@@ -1,15 +1,15 @@
 """``python -m tests.benchmarks``: batch normalization against its peers, on this machine."""
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from derivations.quiet import held_stderr
+from tests.benchmarks.results import code, write
 
-PARTS = ("steps", "speed", "memory", "accuracy")
+PARTS = ("steps", "step-memory", "speed", "memory", "accuracy")
 # With these the C library keeps what was freed, for the next pass: no page is fetched anew from the system.
 KEEPS_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "1000000000"}
 
@@ -24,14 +24,14 @@ def main(arguments: list[str] | None = None) -> int:
     with held_stderr():
         import tensorflow as tf
 
-        from tests.benchmarks import accuracy, machine, memory, networks, speed, steps
+        from tests.benchmarks import accuracy, machine, memory, networks, speed, step_memory, steps
 
-        modules = {"steps": steps, "speed": speed, "memory": memory, "accuracy": accuracy}
+        modules = {"steps": steps, "step-memory": step_memory, "speed": speed, "memory": memory, "accuracy": accuracy}
     tf.get_logger().setLevel("ERROR")  # it advises against one function a contender
     if options.threads:
         machine.use_threads(options.threads)
     selected = _selected(parser, options, networks.NETWORKS, networks.CONTENDERS)
-    results: dict[str, Any] = machine.description()
+    results: dict[str, Any] = {**machine.description(), "code": code()}
     kept = {name: os.environ[name] for name in KEEPS_MEMORY if name in os.environ}
     if kept:
         results["allocator"] = kept
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"results differ: {error}", file=sys.stderr)
             return 1
     if options.json is not None:
-        options.json.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        results = write(options.json, results)
         _say(f"\nwrote {options.json}")
     if options.plot is not None:
         from tests.benchmarks import drawing
@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         f"C library. To measure without: {settings} python -m tests.benchmarks speed",
     )
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="|".join(PARTS), help="all by default")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures; what else is in it stays")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw them into this folder")
     parser.add_argument("--models", nargs="+", metavar="WORD", help="steps: networks with such a word in their name")
     parser.add_argument("--contenders", nargs="+", metavar="NAME", help="steps: these beside the built-in layer")

@@ -19,6 +19,8 @@ except ImportError:
 EPSILON = 1e-3
 BUILT_IN, OURS, FUSED = "keras", "keras_bn", "tf.nn.fused_batch_norm"
 CLOSED_FORM = f"{OURS}, closed_form"
+# With a leaky ReLU wherever a network has a ReLU: the two layers apart, or ours with the activation in it.
+LEAKY, OURS_LEAKY, IN_PLACE = f"{BUILT_IN} + LeakyReLU", f"{OURS} + LeakyReLU", f"{OURS}, activation=leaky_relu"
 TORCH, TORCH_FIRST, FLOOR, NONE = "torch", "torch channels-first", "memory floor", "none"
 
 Step = Callable[[], tuple[Any, Any]]

@@ -4,10 +4,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tests.benchmarks.contenders import BUILT_IN, CLOSED_FORM, FLOOR, FUSED, NONE, OURS, TORCH, TORCH_FIRST
+from tests.benchmarks.contenders import (
+    BUILT_IN,
+    CLOSED_FORM,
+    FLOOR,
+    FUSED,
+    IN_PLACE,
+    LEAKY,
+    NONE,
+    OURS,
+    OURS_LEAKY,
+    TORCH,
+    TORCH_FIRST,
+)
 
 MARKS: dict[str, dict[str, Any]] = {
     OURS: {"color": "#000000", "marker": "o"},
@@ -18,6 +31,9 @@ MARKS: dict[str, dict[str, Any]] = {
     TORCH_FIRST: {"color": "#CC79A7", "marker": "1"},
     NONE: {"color": "#D55E00", "marker": "X"},
     FLOOR: {"color": "#777777", "marker": "|"},
+    LEAKY: {"color": "#0072B2", "marker": "s"},
+    OURS_LEAKY: {"color": "#999999", "marker": "o"},
+    IN_PLACE: {"color": "#F0E442", "marker": "P"},
 }
 FASTER = "times as fast as the built-in layer"
 Records = list[dict[str, Any]]
@@ -33,7 +49,13 @@ def draw(results: dict[str, Any], folder: Path) -> Iterator[Path]:
         + [f"{name} {versions[name]}" for name in ("tensorflow", "keras", "torch") if name in versions]
         + [results["date"]]
     )
-    for part, make in (("steps", _steps), ("speed", _speed), ("memory", _memory), ("accuracy", _accuracy)):
+    for part, make in (
+        ("steps", _steps),
+        ("step-memory", _step_memory),
+        ("speed", _speed),
+        ("memory", _memory),
+        ("accuracy", _accuracy),
+    ):
         if part in results:
             figure = make(results[part])
             figure.text(0.01, 0.003, where, fontsize=7, color="#555555")
@@ -95,14 +117,41 @@ def _speed(records: Records) -> Figure:
 
 
 def _steps(records: Records) -> Figure:
-    rows = list(dict.fromkeys(record["model"] for record in records))
-    figure, panels = _panels(2, (9.4, 0.5 * len(rows) + 1.9), sharey=True)
-    for axes, (step, title) in zip(
-        panels, {"train": "one training step", "predict": "one prediction"}.items(), strict=True
-    ):
-        axes.set_title(title)
-        _ratios(axes, rows, [record for record in records if record["step"] == step], "model")
-    _legend(figure, *panels)
+    """A row a network, of the training step by all threads: ratios, and what normalization costs in the built-in's."""
+    threads = max(record["threads"] for record in records)
+    own = [record for record in records if record["step"] == "train" and record["threads"] == threads]
+    rows = list(dict.fromkeys(record["model"] for record in own))
+    figure, (ratios, costs) = _panels(2, (10.4, 0.5 * len(rows) + 1.9), sharey=True)
+    ratios.set_title("one training step")
+    _ratios(ratios, rows, own, "model")
+    costs.set_title("what normalization costs of it")
+    for name, mark in MARKS.items():
+        found = {record["model"]: record["cost"] for record in own if record["contender"] == name and record["cost"]}
+        if found and name not in (NONE, TORCH):
+            places = [rows.index(model) for model in found]
+            low, median, high = np.array(list(found.values())).T
+            costs.hlines(places, low, high, color=mark["color"], linewidth=1.5)
+            costs.plot(median, places, linestyle="", markersize=7, **mark)
+    costs.set_xlabel("milliseconds beyond the step without normalization")
+    costs.set_xlim(left=min(0.0, costs.get_xlim()[0]))
+    _legend(figure, ratios)
+    return figure
+
+
+def _step_memory(records: Records) -> Figure:
+    groups = list(dict.fromkeys((record["model"], record["dtype"]) for record in records))
+    names = list(dict.fromkeys(record["contender"] for record in records))
+    figure, (axes,) = _panels(1, (1.5 * len(groups) + 1.4, 4.2))
+    width = 0.84 / len(names)
+    for n, name in enumerate(names):
+        own = {(r["model"], r["dtype"]): r["peak"] / 1e3 for r in records if r["contender"] == name}
+        places = [groups.index(group) + (n - (len(names) - 1) / 2) * width for group in own]
+        bars = axes.bar(places, list(own.values()), 0.92 * width, color=MARKS[name]["color"], label=name)
+        axes.bar_label(bars, fmt="%.1f", fontsize=7)
+    axes.set_xticks(range(len(groups)), ["\n".join(group).replace(" ", "\n", 1) for group in groups])
+    axes.set_ylabel("peak of a training step beyond\nwhat was resident before [GB]")
+    axes.grid(visible=False, axis="x")
+    _legend(figure, axes)
     return figure
 
 

@@ -24,11 +24,7 @@ def measure(*, quick: bool, say: Callable[[str], None]) -> list[dict[str, Any]]:
     records = []
     for dtype in DTYPES[:2] if quick else DTYPES:
         for name in (BUILT_IN, OURS, FUSED):
-            command = [sys.executable, "-m", "tests.benchmarks.memory", name, dtype, *map(str, shape)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
-            ratio = json.loads(done.stdout.splitlines()[-1])
+            ratio = in_a_process("tests.benchmarks.memory", name, dtype, *shape)
             records.append({"case": "×".join(map(str, shape)), "dtype": dtype, "contender": name})
             records[-1]["peak_over_input"] = ratio
             say(f"{records[-1]['case']} {dtype:8s} {name:24s} {ratio:.2f} × input")
@@ -64,13 +60,26 @@ def _peak_over_input(name: str, dtype: str, shape: tuple[int, ...]) -> float:
 
     step(*inputs((*WARM_UP[: len(shape) - 1], shape[-1])))  # the code and the plans of the kernels
     x, dy = inputs(shape)
+    return peak(lambda: step(x, dy))[0] / (x.dtype.size * np.prod(shape))
+
+
+def peak(run: Callable[[], Any]) -> tuple[int, int]:
+    """The largest resident size while something runs, in bytes beyond that before, and that before."""
     ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back: a step must ask for all that it needs
     before = _resident("VmRSS")
     with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
         file.write("5")  # the peak starts anew from here
-    outputs = step(x, dy)
-    del outputs
-    return (_resident("VmHWM") - before) / (x.dtype.size * np.prod(shape))
+    run()
+    return _resident("VmHWM") - before, before
+
+
+def in_a_process(module: str, *arguments: Any) -> Any:
+    """What a module prints on its last line, as JSON, when it is run apart with these arguments."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _resident(field: str) -> int:

@@ -8,9 +8,22 @@ import numpy as np
 import tensorflow as tf
 
 import keras_bn
-from tests.benchmarks.contenders import BUILT_IN, CLOSED_FORM, FUSED, NONE, OURS, TORCH, torch
+from tests.benchmarks.contenders import (
+    BUILT_IN,
+    CLOSED_FORM,
+    FUSED,
+    IN_PLACE,
+    LEAKY,
+    NONE,
+    OURS,
+    OURS_LEAKY,
+    TORCH,
+    torch,
+)
 
 CLASSES = 10
+# While times are taken, weights hardly move: every contender has the same work in every round.
+RATE = 1e-9
 
 
 class Network(NamedTuple):
@@ -21,12 +34,12 @@ class Network(NamedTuple):
     batch_size: int
     sequences: bool = False
 
-    def data(self) -> tuple[np.ndarray, np.ndarray]:
-        """Random inputs of the network, and labels."""
+    def data(self, model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
+        """Random inputs of a model that was made, and labels."""
         rng = np.random.default_rng(0)
         labels = rng.normal(size=(self.batch_size, CLASSES)).astype("float32")
         if not self.sequences:
-            return rng.normal(size=(self.batch_size, *self.make().input_shape[1:])).astype("float32"), labels
+            return rng.normal(size=(self.batch_size, *model.input_shape[1:])).astype("float32"), labels
         words = rng.integers(1, WORDS, (self.batch_size, LENGTH))
         lengths = rng.integers(LENGTH // 4, LENGTH + 1, (self.batch_size, 1))
         return np.where(np.arange(LENGTH) < lengths, words, 0), labels
@@ -36,7 +49,7 @@ class Network(NamedTuple):
 WORDS, LENGTH = 1000, 64
 
 
-def _application(name: str, size: int) -> Callable[[], keras.Model]:
+def application(name: str, size: int) -> Callable[[], keras.Model]:
     return lambda: getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=CLASSES)
 
 
@@ -71,18 +84,18 @@ def _recurrent() -> keras.Model:
 
 
 NETWORKS = [
-    Network("MobileNetV2 16×96×96", _application("MobileNetV2", 96), 16),
-    Network("ResNet50 8×64×64", _application("ResNet50", 64), 8),
-    Network("ResNet50 8×160×160", _application("ResNet50", 160), 8),
-    Network("DenseNet121 8×64×64", _application("DenseNet121", 64), 8),
-    Network("EfficientNetB0 8×96×96", _application("EfficientNetB0", 96), 8),
+    Network("MobileNetV2 16×96×96", application("MobileNetV2", 96), 16),
+    Network("ResNet50 8×64×64", application("ResNet50", 64), 8),
+    Network("ResNet50 8×160×160", application("ResNet50", 160), 8),
+    Network("DenseNet121 8×64×64", application("DenseNet121", 64), 8),
+    Network("EfficientNetB0 8×96×96", application("EfficientNetB0", 96), 8),
     Network("small CNN 64×28×28", _small_cnn, 64),
     Network("dense 128×256", _dense, 128),
     Network("masked GRU 32×64", _recurrent, 32, sequences=True),
 ]
 QUICK = [network for network in NETWORKS if network.name.startswith("dense")]
 # The first five take turns by default, the others if they are asked for.
-CONTENDERS = (BUILT_IN, OURS, FUSED, NONE, TORCH, CLOSED_FORM)
+CONTENDERS = (BUILT_IN, OURS, FUSED, NONE, TORCH, CLOSED_FORM, LEAKY, OURS_LEAKY, IN_PLACE)
 
 
 def contender(name: str, model: keras.Model, *, masked: bool) -> Any:
@@ -98,6 +111,8 @@ def contender(name: str, model: keras.Model, *, masked: bool) -> Any:
         return keras_bn.convert(model)
     if name == CLOSED_FORM:
         return keras_bn.convert(model, engine="closed_form")
+    if name in (LEAKY, OURS_LEAKY, IN_PLACE):
+        return _with_leaky_relu(model, name)
     if name == FUSED:
         return _copy(model, BareKernel)
     if name == NONE:
@@ -149,6 +164,33 @@ def _copy(model: keras.Model, normalization: type[keras.layers.Layer]) -> keras.
             return layer.__class__.from_config(layer.get_config())
         return Nothing(name=layer.name) if normalization is Nothing else normalization.from_config(layer.get_config())
 
+    return _cloned(model, replaced)
+
+
+def _with_leaky_relu(model: keras.Model, name: str) -> keras.Model:
+    """The model with leaky ReLUs for its ReLUs; IN_PLACE has those in our layer that stand right behind one."""
+    relus = {
+        layer.name: layer._inbound_nodes[0].parent_nodes[0].operation
+        for layer in model.layers
+        if isinstance(layer, keras.layers.ReLU) or getattr(layer, "activation", None) is keras.activations.relu
+    }
+    behind = {relu: norm.name for relu, norm in relus.items() if isinstance(norm, keras.layers.BatchNormalization)}
+    normalization = keras.layers.BatchNormalization if name == LEAKY else keras_bn.BatchNormalization
+
+    def replaced(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            joined = {"activation": "leaky_relu"} if name == IN_PLACE and layer.name in behind.values() else {}
+            return normalization.from_config({**layer.get_config(), **joined})
+        if layer.name not in relus:
+            return layer.__class__.from_config(layer.get_config())
+        if name == IN_PLACE and layer.name in behind:
+            return Nothing(name=layer.name)
+        return keras.layers.LeakyReLU(0.2, name=layer.name)
+
+    return _cloned(model, replaced)
+
+
+def _cloned(model: keras.Model, replaced: Callable[[keras.layers.Layer], keras.layers.Layer]) -> keras.Model:
     copy = keras.models.clone_model(model, clone_function=replaced)
     for new, old in zip(copy.layers, model.layers, strict=True):
         if new.weights:
