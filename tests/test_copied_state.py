@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_bn import BatchNormalization, convert, fold, recalibrate
+from keras_bn import BatchNormalization, BatchNormMonitor, convert, fold, recalibrate
+from keras_bn.model_tools import inspection
 
 L = keras.layers
 WORDS = np.array([["red green"], ["green blue blue"], ["unseen red"]], object)
@@ -165,3 +166,23 @@ def test_an_optimizer_that_starts_anew_says_so():
     model.fit(numbers()[:, :2], numbers()[:, 1:], verbose=0)
     with pytest.warns(UserWarning, match="the optimizer of mine starts anew"):
         convert(model, trainable=False)
+
+
+# Whose statistics normalize
+
+
+@pytest.mark.parametrize("kind", [L.BatchNormalization, BatchNormalization])
+def test_a_whole_model_with_the_moving_statistics(kind):
+    model = keras.Sequential([keras.Input((3,)), L.Dense(4), kind(name="norm"), L.Dense(1)])
+    model(numbers(), training=True)
+    new = convert(model, statistics="moving")
+    norm = new.get_layer("norm")
+    before = norm.get_weights()
+    np.testing.assert_allclose(new(numbers(), training=True), model(numbers()), rtol=1e-5, atol=1e-6)
+    new.compile("sgd", "mse")
+    history = new.fit(numbers(), numbers()[:, :1], verbose=0, callbacks=[BatchNormMonitor()]).history
+    # Frozen are the statistics; gamma and beta train.
+    same = [np.array_equal(a, b) for a, b in zip(norm.get_weights(), before, strict=True)]
+    assert same == [False, False, True, True]
+    assert np.isnan(history["norm/mean_gap"][0])
+    assert inspection.examine(norm).statistics == "moving"

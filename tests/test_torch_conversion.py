@@ -280,6 +280,7 @@ def test_what_is_frozen_there_is_frozen_here(make):
     layer = from_torch(module)
     assert not layer.trainable
     assert layer.trainable_variables == []
+    assert layer.statistics == ("moving" if isinstance(module, FrozenBatchNorm2d) else "auto")
     before = layer.get_weights()
     x = np.random.default_rng(0).normal(3, 2, size=(4, 3, 5, 5)).astype("float32")
     expected = channels_last(module(torch.tensor(x)).detach())

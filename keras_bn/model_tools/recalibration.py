@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_bn import arguments, masking, moving_state
 from keras_bn.batch import TensorBatch
-from keras_bn.engines import closed_form
+from keras_bn.engines import closed_form, from_output
 from keras_bn.formulas import merging
 from keras_bn.formulas.training import Fallback
 from keras_bn.layer import BatchNormalization
@@ -189,7 +189,7 @@ def _recording_call(layer: keras.layers.BatchNormalization, accumulator: _Accumu
             fallback=masking.fallback(Fallback(moving_mean, moving_variance), batch, propagated=is_propagated),
         )
         accumulator.add(batch, tf.cast(center, tf.float64) + tf.cast(shift, tf.float64), variance)
-        return tf.cast(layer._activated(y) if is_ours else y, layer.compute_dtype)
+        return tf.cast(from_output.activate(y, getattr(layer, "activation", None)), layer.compute_dtype)
 
     return call
 

@@ -83,7 +83,8 @@ def from_torch(
         if name == "SyncBatchNorm" and tracked:
             config["synchronized"] = True
         if not any(value.requires_grad for value in _affine(entries)) and (_affine(entries) or name == _FROZEN):
-            config["trainable"] = False
+            # Of the former not even ``model.trainable = True`` lets the statistics move.
+            config |= {"trainable": False, "statistics": "moving" if name == _FROZEN else "auto"}
     values = {ENTRIES[entry]: torch_state.as_array(value) for entry, value in entries.items()}
     features = values["moving_mean"].size if tracked else int(module.num_features)
     torch_state.check_values(entries, values, features)
