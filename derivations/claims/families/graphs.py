@@ -5,7 +5,7 @@ engine; ``batch_norm`` with the cotangents of mean and variance; and, as a contr
 differentiates by itself.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, ClassVar
@@ -14,12 +14,13 @@ import sympy as sp
 from sympy import Expr, Rational
 
 from derivations.claims import steps
-from derivations.claims.claim import Claim, Settlement, Verdict
+from derivations.claims.claim import Claim, Disagreement, Settlement, Verdict
 from derivations.claims.families import inference, second_order
 from derivations.graphs import kernel_axioms as fused_kernels
+from derivations.graphs.exact.judge import DEGREES, Run, judged
 from derivations.graphs.shipped import BOUNDS, GRAPHS, LAYOUTS, Graph, Traced, trace
 from derivations.graphs.symbolic.arithmetic import POSITIVE
-from derivations.graphs.symbolic.outputs import Interpreted, S, V, a, interpret, mean_ref, per_channel, rho, std_ref
+from derivations.graphs.symbolic.outputs import Interpreted, S, V, a, interpret, mean_ref, rho, std_ref
 from derivations.graphs.walk import UnknownGraph
 from derivations.notation import (
     Definitions,
@@ -36,6 +37,7 @@ from derivations.notation import (
     k,
     mu,
     over_batch,
+    printing,
     s,
     u,
     u_beta,
@@ -46,51 +48,98 @@ from derivations.notation import (
     y,
 )
 from derivations.notation import i as element
+from derivations.notation.expressions import Unprovable
 from derivations.notation.worlds import Computed
 
-GUARD = {True: "the statistics are found reliable", False: "the statistics are found unreliable"}
+Runs = Mapping[bool | None, Mapping[str, Run]]
 
 
 @dataclass(frozen=True)
 class GraphClaim(Claim):
-    """A claim on an output of a graph. The same expression, met in another graph of the engine, is not proved twice.
+    """A claim on an output of a graph: the interpretation proves it for every size, and the graph itself is run.
 
-    Of another engine it is: the claims of the two engines may be settled by two processes.
+    run: what the runs of the graph found of this output; None for what is no output, but an argument of a function of
+        which nothing is known. The outputs into which that enters are run.
+    held: what symbols in the members stand for, where that is known: values held constant. What is proved with the
+        symbols holds for every constant.
+    engine: The same expression, met in another graph of the engine, is not proved twice; of another engine it is, since
+        the claims of the two engines may be settled by two processes.
     """
 
+    run: Run | None = None
+    held: tuple[tuple[Any, Expr], ...] = ()
     engine: str = ""
     _proved: ClassVar[dict[Any, tuple[str, Settlement]]] = {}
 
     def _settled_twice(self) -> Settlement:
+        first = self._by_normal_form()
+        run = self.run
+        if run is None:
+            return first
+        if run.found and first.verdict is Verdict.PROVED:
+            raise Disagreement(f"{self.identifier}: proved by the interpretation, but {run.found}")
+        if run.equal and first.verdict is Verdict.PROVED:
+            return replace(first, steps=(*first.steps, str(run)), examination=run)
+        if run.found:
+            reason = first.reason if first.verdict is Verdict.REFUTED else run.found
+            return replace(first, verdict=Verdict.REFUTED, reason=reason, steps=(run.found,), examination=run)
+        if first.verdict is Verdict.REFUTED and run.equal:
+            reason = f"the interpretation is refuted, the graph is not: {first.reason}"
+            return replace(first, verdict=Verdict.NOT_PROVED, reason=reason, examination=run)
+        if first.verdict is Verdict.PROVED:
+            return replace(first, verdict=Verdict.NOT_PROVED, reason=run.undecided, examination=run)
+        return replace(first, examination=run)
+
+    def _by_normal_form(self) -> Settlement:
+        """With any constants in place of those held; where that is no proof, with their values."""
         values = tuple(member.value if isinstance(member, Computed) else member for member in self.members)
-        key = self.engine, values, id(self.setting), self.definitions, self.conditions
+        key = self.engine, values, id(self.setting), self.definitions, self.conditions, self.held, self.run is None
         if key in self._proved:
             name, settlement = self._proved[key]
             return replace(settlement, steps=(f"this is, term by term, the expression of {name}, proved there",))
-        settlement = super()._settled_twice()
+        settlement = self._attempt(self)
+        if settlement.verdict is not Verdict.PROVED and self.held:
+            settlement = self._attempt(replace(self, members=tuple(map(self._resolved, self.members))))
         if settlement.verdict is Verdict.PROVED:
             self._proved[key] = self.identifier, settlement
         return settlement
 
+    def _attempt(self, claim: "GraphClaim") -> Settlement:
+        try:
+            if self.run is None:
+                return Claim._settled_twice(claim)
+            return claim._settle(equal=self.run.equal)
+        except Unprovable as error:
+            return Settlement(Verdict.NOT_PROVED, 0.0, reason=error.worded(printing.unicode))
+
+    def _resolved(self, member: Any) -> Any:
+        if not isinstance(member, Computed):
+            return member
+        value, known = member.value, dict(self.held)
+        for _ in known:  # one may hold another
+            value = value.xreplace(known)
+        return member._replace(value=value)
+
 
 def claims(graphs: Sequence[Graph] = GRAPHS) -> Iterator[Claim]:
     """The claims about each graph; a graph is traced and interpreted when its first claim is asked for."""
-    traced: dict[Graph, Traced] = {}
+    traced: dict[Graph, tuple[Traced, Runs]] = {}
     for graph in graphs:
         both = graph._replace(name="", branch=None)  # one graph has both branches
         if both not in traced:
-            traced[both] = trace(graph)
-        yield from _claims(graph, traced[both])
+            found = trace(graph)
+            traced[both] = found, judged(graph, found)
+        yield from _claims(graph, *traced[both])
 
 
-def _claims(graph: Graph, traced: Traced) -> Iterator[Claim]:
+def _claims(graph: Graph, traced: Traced, runs: Runs) -> Iterator[Claim]:
     found = interpret(graph, traced)
-    hypotheses = () if graph.branch is None else (GUARD[graph.branch],)
     kernels = graph.branch and not graph.second
     center = () if kernels or not graph.training or graph.source == "control" else ("any constant as center",)
     textbook, statements = _statements(graph, found)
     # Training takes any number for the moving variance; inference takes its root.
     given = {} if graph.training else {V: inference.V}
+    known = tuple((symbol, value) for symbol, value in found.held.items() if value is not None)
     for name, (title, output, truth) in statements.items():
         assumed = found.assumed[name] if name in found.assumed else frozenset[str]()
         axioms = tuple(sorted(assumed & fused_kernels.AXIOMS.keys()))
@@ -103,15 +152,22 @@ def _claims(graph: Graph, traced: Traced) -> Iterator[Claim]:
             textbook,
             because="The graph is interpreted operation by operation, its sums in stages included.",
             about=f"the graph traced from {_SOURCES[graph.source]}, inputs {LAYOUTS[graph.layout][0]}",
-            assumptions=("m ≥ 1", "ε > 0", *(("V ≥ 0",) if given else ()), *named, *hypotheses, *center),
+            assumptions=(
+                "m ≥ 1", "ε > 0", *(("V ≥ 0",) if given else ()), *named, *((found.guard,) if found.guard else ()),
+                *center,
+            ),
             in_words=("Proved is the traced graph, not what compilers make of it.",),
             conditions=frozenset(c._replace(expression=c.expression.xreplace(given)) for c in found.conditions),
             axioms=axioms,
             engine=graph.engine,
-        )
+            run=runs.get(graph.branch, {}).get(name, NOT_RUN) if name in found.outputs else None,
+            held=known,
+        )  # fmt: skip
 
 
+NOT_RUN = Run(False, DEGREES, (0, 0), 0, 1.0, (), "no run of the graph took this branch")
 _SOURCES = {
+    "own": "a function of one's own",
     "layer": "keras_bn.BatchNormalization",
     "batch_norm": "keras_bn.functional.batch_norm",
     "control": "derivations.graphs.shipped.plain_formula",
@@ -146,7 +202,7 @@ Statement = tuple[str, Expr, Any]
 
 def _statements(graph: Graph, found: Interpreted) -> tuple[Definitions, dict[str, Statement]]:
     """What the outputs should be: title, output, truth."""
-    r, d = list(found.interpretation.held)[-2:] if graph.renorm else (sp.Integer(1), sp.Integer(0))
+    r, d = list(found.held)[-2:] if graph.renorm else (sp.Integer(1), sp.Integer(0))
     if graph.training:
         textbook = _textbook(graph.masked, graph.second, graph.source == "batch_norm", r, d)
     else:
@@ -155,46 +211,51 @@ def _statements(graph: Graph, found: Interpreted) -> tuple[Definitions, dict[str
         "y": gamma * (r * x_hat[k] + d) + beta if graph.renorm else y[k],
         "mean": mu, "variance": v, "d_x": Partial(J, x[k]), "d_gamma": Partial(J, gamma), "d_beta": Partial(J, beta),
         "dd_delta": Partial(Phi, delta[k]), "dd_gamma": Partial(Phi, gamma), "dd_x": Partial(Phi, x[k]),
-        "new_moving_mean": a * M + (1 - a) * mu, "new_moving_variance": a * V + (1 - a) * v,
+        "new_moving_mean": a * M + (1 - a) * mu,
+        "new_moving_variance": (a * S + (1 - a) / s) ** 2 - epsilon if graph.renorm else a * V + (1 - a) * v,
         "new_moving_stddev": a * S + (1 - a) / s, "new_renorm_mean": rho * mean_ref + (1 - rho) * mu,
         "new_renorm_stddev": rho * std_ref + (1 - rho) / s,
     }  # fmt: skip
     statements: dict[str, Statement] = {
-        name: (_TITLES[name], output, truths[name]) for name, output in found.outputs.items()
+        name: (_TITLES[name], _where_positive(name, output, found), truths[name])
+        for name, output in found.outputs.items()
     }
     if graph.renorm and not graph.second:
         statements |= _clipped(found)
     return textbook, statements
 
 
+def _where_positive(name: str, output: Expr, found: Interpreted) -> Expr:
+    """Of the moving variance of renormalization, which is clipped at 0, what it is above."""
+    applied = found.applied.get(output)
+    clipped = name == "new_moving_variance" and applied is not None and applied.function == "relu"
+    return applied.arguments[0] if clipped and applied else output
+
+
 def _clipped(found: Interpreted) -> dict[str, Statement]:
     """What is clipped, and to which bounds: r between its bounds, d too, σ_ref above √ε, the variance above 0."""
-    interpretation = found.interpretation
 
-    def argument(symbol: Expr, function: str, position: int = 0) -> Expr:
-        applied = interpretation.applied.get(symbol)
+    def argument(symbol: Expr | None, function: str, position: int = 0) -> Expr:
+        applied = found.applied.get(symbol)
         if applied is None or applied.function != function:
             raise UnknownGraph(f"{symbol}, where {function} is expected")
         return applied.arguments[position]
 
-    held = [interpretation.held[symbol] for symbol in list(interpretation.held)[-2:]]
+    held = [found.held[symbol] for symbol in list(found.held)[-2:]]
     statements: dict[str, Statement] = {}
     for name, upper, low, high in (
         ("r", held[0], BOUNDS["rmin"], BOUNDS["rmax"]),
         ("d", held[1], -BOUNDS["dmax"], BOUNDS["dmax"]),
     ):
         lower = argument(upper, "min")
-        ratio = per_channel(argument(lower, "max"))
-        (std,) = [symbol for symbol in ratio.free_symbols if symbol in interpretation.applied]
+        ratio = argument(lower, "max")
+        (std,) = [symbol for symbol in ratio.free_symbols if symbol in found.applied]
         truth = (v + epsilon) ** Rational(1, 2) / std if name == "r" else (mu - mean_ref) / std
         statements[f"{name}.clipped"] = (f"what is clipped to give {name}", ratio, truth)
         statements[f"{name}.low"] = (f"the lower bound of {name}", argument(lower, "max", 1), sp.Rational(low))
         statements[f"{name}.high"] = (f"the upper bound of {name}", argument(upper, "min", 1), sp.Rational(high))
-        statements[f"{name}.std"] = ("what σ_ref is where it is large", per_channel(argument(std, "max")), std_ref)
+        statements[f"{name}.std"] = ("what σ_ref is where it is large", argument(std, "max"), std_ref)
         statements[f"{name}.least"] = ("what σ_ref is at least", argument(std, "max", 1), epsilon ** Rational(1, 2))
-    new = argument(found.outputs["new_moving_variance"], "relu")
-    truth = (a * S + (1 - a) / s) ** 2 - epsilon
-    statements["new_moving_variance"] = ("the moving variance, where that is not negative", per_channel(new), truth)
     return statements
 
 

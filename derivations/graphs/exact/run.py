@@ -1,245 +1,309 @@
-"""A TensorFlow graph, run exactly: each operation on arrays of field elements, at concrete sizes.
+"""A TensorFlow graph, run exactly at one point: each operation on arrays of residues and real numbers (``Numbers``).
 
-The operations share nothing with the interpretation on symbolic axes: here slices are slices, and stages of sums are
-added up. Residues have no order; what a value per channel is clipped to is drawn at random, the same for the same, and
-held constant.
+Slices are slices here, blocks are added up, and a branch is taken by its own predicate: what depends on an order is
+decided by the real numbers, what is equal by the residues. Nothing of the interpretation on symbolic axes is used.
 """
 
-import random
-from collections.abc import Callable
-from fractions import Fraction
-from functools import reduce
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from derivations.graphs import kernel_axioms as fused_kernels
-from derivations.graphs.kernel_axioms import check_pointwise
+from derivations.graphs import kernel_axioms
+from derivations.graphs.exact.elementwise import PLAIN
 from derivations.graphs.walk import GraphWalk, UnknownGraph
-from derivations.prime_fields.dual_numbers import Dual, inverse_root_of_residue, number
+from derivations.prime_fields.arrays import NoPoint, Numbers, Part, joined
 
 
-class FieldGraph(GraphWalk):
+class ExactRun(GraphWalk):
     """Runs graphs over the field of p elements.
 
     Args:
         p: The prime.
-        constants: Numbers of the graph that are replaced, such as ε.
-        branch: As in ``GraphWalk``.
-        seed: Of what is drawn for clipped values.
+        nominal: Numbers as they are meant, such as 1/1000 or a root, which floats only come near.
     """
 
-    def __init__(self, p: int, constants: dict[float, Dual], branch: bool | None = None, seed: int = 0) -> None:
-        super().__init__(branch)
-        self.p, self.constants = p, constants
-        self.held: list[np.ndarray] = []
-        self._rng = random.Random(seed)
-        self._clipped_to: dict[tuple[Any, ...], Any] = {}
+    passed_on = (NoPoint,)
+
+    def __init__(self, p: int, nominal: Sequence[tuple[float, Numbers]] = ()) -> None:
+        super().__init__()
+        self.p, self.nominal = p, tuple(nominal)
+        self.branches: list[bool] = []  # which were taken
 
     def finished(self, value: Any) -> Any:
-        return value if isinstance(value, tuple) or value is None else np.asarray(value)
+        return value if isinstance(value, tuple | Numbers) or value is None else np.asarray(value)
 
-    def array(self, values: Any) -> np.ndarray:
-        """Residues as field elements."""
-        return np.vectorize(lambda value: Dual({0: int(value) % self.p}, self.p), otypes=[object])(values)
+    def constant(self, value: np.ndarray, operation: Any) -> Any:
+        if value.dtype.kind in "biu":
+            return value
+        if value.dtype.kind not in "fV":
+            raise UnknownGraph(f"a constant of the type {value.dtype}; numbers and truth values are understood")
+        value = value.astype(np.float64)
+        if value.size and (value == value.ravel()[0]).all():
+            return self.number(float(value.ravel()[0])).mapped(lambda array: np.broadcast_to(array, value.shape))
+        return Numbers.of(value, self.p)
 
-    def drawn(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Random field elements."""
-        values = [self._rng.randrange(1, self.p) for _ in range(int(np.prod(shape)))]
-        return self.array(np.array(values, dtype=object).reshape(shape))
+    def number(self, value: float) -> Numbers:
+        """One number of the graph, as it is meant."""
+        for near, meant in self.nominal:
+            if math.isclose(value, near, rel_tol=3e-7):
+                return meant
+        return Numbers.of(np.array(value), self.p)
 
-    def exact(self, value: float) -> Dual:
-        """A number of the graph."""
-        if float(value) in self.constants:
-            return self.constants[float(value)]
-        fraction = Fraction(float(value))
-        return Dual({0: fraction.numerator * pow(fraction.denominator, -1, self.p) % self.p}, self.p)
+    def taken(self, operation: Any, predicate: Any) -> bool:
+        if isinstance(predicate, Numbers):
+            predicate = predicate.real != 0
+        self.branches.append(bool(np.asarray(predicate).item()))
+        return self.branches[-1]
 
     def __getattr__(self, name: str) -> Any:
-        if (function := _PLAIN.get(name.removeprefix("_"))) is None:
+        if (function := PLAIN.get(name.removeprefix("_"))) is None:
             raise AttributeError(name)
         return lambda operation, *arguments: function(*arguments)
 
-    def _Const(self, operation: Any) -> np.ndarray:
-        from tensorflow import make_ndarray
+    def _Cast(self, operation: Any, value: Any) -> Any:
+        source, target = operation.get_attr("SrcT"), operation.get_attr("DstT")
+        if target.is_floating:
+            self.loses_bits(source, target)
+            return value if isinstance(value, Numbers) else Numbers.of(value.astype(np.int64), self.p)
+        if isinstance(value, Numbers):
+            value = np.trunc(value.real) if target.is_integer else value.real
+        return value.astype(target.as_numpy_dtype)
 
-        array = make_ndarray(operation.get_attr("value"))
-        if not operation.outputs[0].dtype.is_floating or not array.size:
-            return array
-        return np.vectorize(self.exact, otypes=[object])(array)
+    def _StopGradient(self, operation: Any, value: Any) -> Any:
+        return value.held() if isinstance(value, Numbers) else value
 
-    def _Cast(self, operation: Any, value: np.ndarray) -> np.ndarray:
-        target = operation.get_attr("DstT")
-        if target.is_floating and value.dtype != object:
-            return self.array(value)
-        if not target.is_floating and value.dtype == object:
-            raise UnknownGraph(f"data cast to {target.name}")
-        return value
+    # Axes.
 
-    def root(self, value: Any) -> Any:
-        """The root of a number, that one which is a square itself."""
-        inverse = value.power_series(inverse_root_of_residue(number(value.value), self.p))
-        return inverse * value
+    def _Shape(self, operation: Any, value: Any) -> np.ndarray:
+        return np.array(value.shape, dtype=np.int64)
 
-    def _Sqrt(self, operation: Any, value: np.ndarray) -> np.ndarray:
-        return np.vectorize(self.root, otypes=[object])(value)
+    def _ShapeN(self, operation: Any, *values: Any) -> tuple[np.ndarray, ...]:
+        return tuple(self._Shape(operation, value) for value in values)
 
-    def _Rsqrt(self, operation: Any, value: np.ndarray) -> np.ndarray:
-        return 1 / self._Sqrt(operation, value)
+    def _Pack(self, operation: Any, *values: Any) -> Any:
+        return _moved_together(values, lambda arrays: np.stack(arrays, operation.get_attr("axis")))
 
-    def _Greater(self, operation: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return np.vectorize(lambda value: number(value.value) != 0, otypes=[bool])(a)  # a sum of 0 and 1, or a size
+    def _Unpack(self, operation: Any, value: Any) -> tuple[Any, ...]:
+        axis, number = operation.get_attr("axis"), operation.get_attr("num")
+        return tuple(_moved(value, partial(np.take, indices=n, axis=axis)) for n in range(number))
 
-    def _StopGradient(self, operation: Any, value: np.ndarray) -> np.ndarray:
-        self.held.append(value)
-        return value
+    def _ConcatV2(self, operation: Any, *values: Any) -> Any:
+        return _moved_together(values[:-1], lambda arrays: np.concatenate(arrays, int(values[-1])))
 
-    def _clipped(self, operation: Any, *values: np.ndarray) -> np.ndarray:
-        function = np.vectorize(
-            lambda *arguments: self._clipped_to.setdefault(
-                (operation.type, *(number(argument.value) for argument in arguments)), self.drawn(()).item()
-            ),
-            otypes=[object],
-        )
-        return function(*values)
-
-    _Minimum = _Relu = _Abs = _clipped
-
-    def _Maximum(self, operation: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        if a.dtype != object:
-            return np.asarray(np.maximum(a, b))
-        # A count, which is a small number, and 1.
-        if a.size == b.size == 1 and number(b.item().value) == 1 and number(a.item().value) < 1 << 32:
-            return a if number(a.item().value) >= 1 else b
-        return self._clipped(operation, a, b)
-
-    def _LogicalAnd(self, operation: Any, a: Any, b: Any) -> Any:
-        if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-            return a & b
-        return super()._LogicalAnd(operation, a, b)
+    def _Squeeze(self, operation: Any, value: Any) -> Any:
+        dims = tuple(operation.get_attr("squeeze_dims")) or None
+        return _moved(value, lambda array: np.squeeze(array, dims))
 
     def _ZerosLike(self, operation: Any, value: Any) -> Any:
-        return self.array(np.zeros(value.shape, int)) if isinstance(value, np.ndarray) else None
+        if value is None:  # of a cotangent that nothing depends on
+            return None
+        return Numbers.zeros(value.shape, self.p) if isinstance(value, Numbers) else np.zeros_like(value)
 
-    def _Sum(self, operation: Any, value: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        axes = tuple(int(position) for position in positions.ravel())
-        if not axes or not value.size:
-            shape = np.empty(value.shape, bool).sum(axis=axes, keepdims=operation.get_attr("keep_dims")).shape
-            return value if not axes else self.array(np.zeros(shape, int))
-        return value.sum(axis=axes, keepdims=operation.get_attr("keep_dims"))
-
-    def _Mean(self, operation: Any, value: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        count = int(np.prod([value.shape[int(position)] for position in positions.ravel()]))
-        return self._Sum(operation, value, positions) / count
-
-    def _MatMul(self, operation: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        a = a.swapaxes(-1, -2) if operation.get_attr("transpose_a") else a
-        return self._product_of_matrices(a, b.swapaxes(-1, -2) if operation.get_attr("transpose_b") else b)
-
-    def _BatchMatMulV2(self, operation: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        a = a.swapaxes(-1, -2) if operation.get_attr("adj_x") else a
-        return self._product_of_matrices(a, b.swapaxes(-1, -2) if operation.get_attr("adj_y") else b)
-
-    def _product_of_matrices(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        product = a[..., :, :, None] * b[..., None, :, :]
-        return product.sum(axis=-2) if product.size else self.array(np.zeros(product.sum(axis=-2).shape, int))
-
-    def _DepthwiseConv2dNativeBackpropFilter(
-        self, operation: Any, x: np.ndarray, sizes: np.ndarray, dy: np.ndarray
-    ) -> np.ndarray:
-        check_pointwise(operation, sizes, x.shape[-1])
-        sums = (x * dy).sum(axis=(0, 1, 2)) if x.size else self.array(np.zeros(x.shape[-1], int))
-        return sums.reshape([int(size) for size in sizes])
+    def _OnesLike(self, operation: Any, value: Any) -> Any:
+        ones = np.ones(value.shape, np.int64)
+        return Numbers.of(ones, self.p) if isinstance(value, Numbers) else ones.astype(value.dtype)
 
     def _slices(self, operation: Any, begin: np.ndarray, end: np.ndarray, step: np.ndarray) -> tuple[Any, ...]:
+        masks = {
+            name: operation.get_attr(f"{name}_mask") for name in ("begin", "end", "shrink_axis", "ellipsis", "new_axis")
+        }
         slices: list[Any] = []
         for n, (first, last, stride) in enumerate(zip(begin, end, step, strict=True)):
-            if operation.get_attr("shrink_axis_mask") >> n & 1:
+            if masks["ellipsis"] >> n & 1:
+                slices.append(Ellipsis)
+            elif masks["new_axis"] >> n & 1:
+                slices.append(None)
+            elif masks["shrink_axis"] >> n & 1:
                 slices.append(int(first))
             else:
-                start = None if operation.get_attr("begin_mask") >> n & 1 else int(first)
-                slices.append(slice(start, None if operation.get_attr("end_mask") >> n & 1 else int(last), int(stride)))
+                start = None if masks["begin"] >> n & 1 else int(first)
+                slices.append(slice(start, None if masks["end"] >> n & 1 else int(last), int(stride)))
         return tuple(slices)
 
-    def _StridedSlice(self, operation: Any, value: np.ndarray, *bounds: np.ndarray) -> np.ndarray:
-        return value[self._slices(operation, *bounds)]
+    def _StridedSlice(self, operation: Any, value: Any, *bounds: np.ndarray) -> Any:
+        chosen = self._slices(operation, *bounds)
+        return _moved(value, lambda array: array[chosen])
 
-    def _StridedSliceGrad(self, operation: Any, shape: np.ndarray, *rest: np.ndarray) -> np.ndarray:
-        result = self.array(np.zeros([int(size) for size in shape], int))
-        result[self._slices(operation, *rest[:-1])] = rest[-1]
-        return result
+    def _StridedSliceGrad(self, operation: Any, shape: np.ndarray, *rest: Any) -> Any:
+        chosen = self._slices(operation, *rest[:-1])
 
-    def _BroadcastGradientArgs(self, operation: Any, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def around(array: np.ndarray) -> np.ndarray:
+            result = np.zeros([int(size) for size in shape], array.dtype)
+            result[chosen] = array
+            return result
+
+        return _moved(rest[-1], around)
+
+    def _BroadcastGradientArgs(self, operation: Any, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
         shapes = [[1] * (max(len(a), len(b)) - len(shape)) + list(shape) for shape in (a, b)]
-        return tuple(  # type: ignore[return-value]
+        return tuple(
             np.array([n for n, (p, q) in enumerate(zip(one, other, strict=True)) if p == 1 and q != 1], dtype=int)
             for one, other in (shapes, shapes[::-1])
         )
 
-    def _kernel(self) -> fused_kernels.Kernel:
-        def count(x: np.ndarray) -> int:
-            return int(np.prod(x.shape[:-1]))
+    def _Cumsum(self, operation: Any, value: Any, axis: Any) -> Any:
+        if operation.get_attr("exclusive") or operation.get_attr("reverse"):
+            raise UnknownGraph("a Cumsum that is exclusive or reversed; the plain one is understood")
+        total = _moved(value, lambda array: np.cumsum(array, int(axis)))
+        return total + 0 if isinstance(total, Numbers) else total
 
-        def total(value: np.ndarray) -> np.ndarray:
-            return value.sum(axis=tuple(range(value.ndim - 1)))
+    # Sums.
 
-        return fused_kernels.Kernel(
+    def _Sum(self, operation: Any, value: Any, positions: np.ndarray) -> Any:
+        axes, keep = _axes(positions), operation.get_attr("keep_dims")
+        if isinstance(value, Numbers):
+            return value.sum(axes, keep=keep)
+        return value.sum(axis=axes, keepdims=keep)
+
+    def _Mean(self, operation: Any, value: Any, positions: np.ndarray) -> Any:
+        count = math.prod(value.shape[axis] for axis in _axes(positions))
+        return self._Sum(operation, value, positions) / count
+
+    def _MatMul(self, operation: Any, a: Numbers, b: Numbers) -> Numbers:
+        return _product(a, b, operation.get_attr("transpose_a"), operation.get_attr("transpose_b"))
+
+    def _BatchMatMulV2(self, operation: Any, a: Numbers, b: Numbers) -> Numbers:
+        return _product(a, b, operation.get_attr("adj_x"), operation.get_attr("adj_y"))
+
+    def _Einsum(self, operation: Any, *values: Numbers) -> Numbers:
+        inputs, _, output = operation.get_attr("equation").decode().partition("->")
+        letters = sorted(set(inputs) - {","})
+        if "." in inputs or any(len(set(term)) < len(term) for term in inputs.split(",")):
+            raise UnknownGraph("an Einsum with an ellipsis or a diagonal; letters that differ are understood")
+        product = self.number(1.0)
+        for term, value in zip(inputs.split(","), values, strict=True):
+            product = product * _spread(value, term, letters)
+        kept = [letter for letter in letters if letter in output]
+        total = product.sum(tuple(n for n, letter in enumerate(letters) if letter not in output))
+        return total.mapped(lambda array: np.transpose(array, [kept.index(letter) for letter in output]))
+
+    def _DepthwiseConv2dNativeBackpropFilter(self, operation: Any, x: Any, sizes: np.ndarray, dy: Any) -> Numbers:
+        kernel_axioms.check_pointwise(operation, sizes, x.shape[-1])
+        return (x * dy).sum((0, 1, 2)).mapped(lambda array: array.reshape([int(size) for size in sizes]))
+
+    # Order.
+
+    def _All(self, operation: Any, value: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        return np.asarray(value.all(axis=_axes(positions), keepdims=operation.get_attr("keep_dims")))
+
+    def _Any(self, operation: Any, value: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        return np.asarray(value.any(axis=_axes(positions), keepdims=operation.get_attr("keep_dims")))
+
+    def _Prod(self, operation: Any, value: Any, positions: np.ndarray) -> Any:
+        axes, keep = _axes(positions), operation.get_attr("keep_dims")
+        if not isinstance(value, Numbers):
+            return np.prod(value, axis=axes, keepdims=keep, dtype=np.int64)
+        raise UnknownGraph("a product of data over an axis; of sizes it is understood")
+
+    def _Max(self, operation: Any, value: Any, positions: np.ndarray) -> Any:
+        return _extreme(value, _axes(positions), operation.get_attr("keep_dims"), np.argmax)
+
+    def _Min(self, operation: Any, value: Any, positions: np.ndarray) -> Any:
+        return _extreme(value, _axes(positions), operation.get_attr("keep_dims"), np.argmin)
+
+    # Kernels.
+
+    def _kernel(self) -> kernel_axioms.Kernel:
+        def total(value: Numbers) -> Numbers:
+            return value.sum(tuple(range(value.ndim - 1)))
+
+        def count(value: Numbers) -> int:
+            return math.prod(value.shape[:-1])
+
+        return kernel_axioms.Kernel(
             of=lambda function, *values: function(*values),
             mean=lambda value: total(value) / count(value),
             total=total,
-            inverse_root=lambda value: self._Rsqrt(None, value),
+            inverse_root=lambda value: value.inverse_root(),
             unbiased=lambda variance, x: variance * count(x) / max(count(x) - 1, 1),
         )
 
-    def _FusedBatchNormV3(
-        self, operation: Any, x: Any, scale: Any, offset: Any, mean: Any, variance: Any
-    ) -> tuple[Any, ...]:
-        epsilon = self.exact(operation.get_attr("epsilon"))
-        return fused_kernels.forward(operation, self._kernel(), x, scale, offset, mean, variance, epsilon)
+    def _FusedBatchNormV3(self, operation: Any, x: Any, scale: Any, offset: Any, mean: Any, variance: Any) -> Any:
+        epsilon = self.number(operation.get_attr("epsilon"))
+        self.assume(kernel_axioms.axiom(operation))
+        return kernel_axioms.forward(operation, self._kernel(), x, scale, offset, mean, variance, epsilon)
 
-    def _FusedBatchNormGradV3(self, operation: Any, dy: Any, x: Any, scale: Any, *reserved: Any) -> tuple[Any, ...]:
-        epsilon = self.exact(operation.get_attr("epsilon"))
-        return fused_kernels.backward(operation, self._kernel(), dy, x, scale, reserved, epsilon)
-
-
-def _stitched(*arguments: np.ndarray) -> np.ndarray:
-    half = len(arguments) // 2
-    result = np.zeros(1 + max(int(index.max()) for index in arguments[:half] if index.size), dtype=int)
-    for indices, data in zip(arguments[:half], arguments[half:], strict=True):
-        result[indices] = data
-    return result
+    def _FusedBatchNormGradV3(self, operation: Any, dy: Any, x: Any, scale: Any, *reserved: Any) -> Any:
+        epsilon = self.number(operation.get_attr("epsilon"))
+        self.assume(kernel_axioms.axiom(operation))
+        return kernel_axioms.backward(operation, self._kernel(), dy, x, scale, reserved, epsilon)
 
 
-_PLAIN: dict[str, Callable[..., Any]] = {
-    "Mul": lambda a, b: a * b,
-    "MulNoNan": lambda a, b: a * b,
-    "AddV2": lambda a, b: a + b,
-    "AddN": lambda *terms: reduce(np.add, terms),
-    "Sub": lambda a, b: a - b,
-    "Neg": lambda a: -a,
-    "RealDiv": lambda a, b: a / b,
-    "DivNoNan": lambda a, b: a / b,
-    "Reciprocal": lambda a: 1 / a,
-    "ReciprocalGrad": lambda y, dy: -dy * y * y,
-    "Square": lambda a: a * a,
-    "SquaredDifference": lambda a, b: (a - b) * (a - b),
-    "SqrtGrad": lambda y, dy: dy / (y * 2),
-    "RsqrtGrad": lambda y, dy: dy * y * y * y / -2,
-    "Shape": lambda a: np.array(a.shape, dtype=int),
-    "Pack": lambda *values: np.stack(values),
-    "Reshape": lambda a, shape: a.reshape([int(size) for size in shape]),
-    "Transpose": np.transpose,
-    "ExpandDims": lambda a, axis: np.expand_dims(a, int(axis)),
-    "BroadcastTo": lambda a, shape: np.broadcast_to(a, [int(size) for size in shape]),
-    "Fill": lambda shape, value: np.full([int(size) for size in shape], value.item(), dtype=value.dtype),
-    "FloorDiv": lambda a, b: a // b,
-    "FloorMod": lambda a, b: a % b,
-    "Range": lambda start, limit, step: np.arange(int(start), int(limit), int(step)),
-    "GatherV2": lambda values, indices, axis: values[indices],
-    "Prod": lambda values, axis: np.prod(values, dtype=int),
-    "InvertPermutation": np.argsort,
-    "DynamicStitch": _stitched,
-    "IsFinite": lambda a: np.ones(a.shape, bool),
-    "LogicalOr": np.logical_or,
-    "SelectV2": lambda condition, a, b: np.where(condition, a, b),
-}
+def at_point(evaluate: Callable[..., Any], draw: Callable[[str], Any], names: Sequence[str], tries: int = 400) -> Any:
+    """What ``evaluate`` makes of drawn values, at a point where all roots of residues exist.
+
+    Args:
+        evaluate: Of the values by name.
+        draw: A new value of this name, a ``Numbers`` or an array of truth values.
+        names: Of the values.
+        tries: How many points are tried.
+
+    Raises:
+        UnknownGraph: no such point was found.
+    """
+    values = {name: draw(name) for name in names}
+    for _ in range(tries):
+        try:
+            return evaluate(values)
+        except NoPoint as error:
+            for name in names:
+                if isinstance(value := values[name], Numbers):
+                    values[name] = _redrawn(value, draw(name), error.where)
+    raise UnknownGraph(f"no point in {tries} at which every root is that of a square")
+
+
+def _redrawn(old: Numbers, new: Numbers, wrong: np.ndarray) -> Numbers:
+    """New residues, where the axes along which something had no value let tell where; else everywhere."""
+    matched: np.ndarray = np.ones((1,) * old.ndim, bool)
+    for axis, size in enumerate(wrong.shape):
+        own = [n for n, other in enumerate(old.shape) if other == size]
+        if size > 1 and len(own) == 1:
+            along = wrong.any(axis=tuple(n for n in range(wrong.ndim) if n != axis))
+            matched = matched & along.reshape([size if n == own[0] else 1 for n in range(old.ndim)])
+    parts = (np.where(matched, a, b) for a, b in zip(new.parts[0], old.parts[0], strict=True))
+    return Numbers({0: Part(*parts)}, old.p)
+
+
+def _moved(value: Any, function: Callable[..., np.ndarray]) -> Any:
+    return value.mapped(function) if isinstance(value, Numbers) else np.asarray(function(value))
+
+
+def _moved_together(values: Sequence[Any], function: Callable[[Sequence[np.ndarray]], np.ndarray]) -> Any:
+    if not any(isinstance(value, Numbers) for value in values):
+        return function([np.asarray(value) for value in values])
+    return joined(values, function)
+
+
+def _axes(positions: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(position) for position in np.ravel(positions))
+
+
+def _product(a: Numbers, b: Numbers, a_flipped: bool, b_flipped: bool) -> Numbers:
+    a = a.mapped(lambda array: array.swapaxes(-1, -2)) if a_flipped else a
+    b = b.mapped(lambda array: array.swapaxes(-1, -2)) if b_flipped else b
+    if a.shape[-1] != b.shape[-2]:
+        raise UnknownGraph(f"a product of matrices of the sizes {a.shape} and {b.shape}")
+    left, right = a.mapped(lambda array: array[..., :, :, None]), b.mapped(lambda array: array[..., None, :, :])
+    return (left * right).sum(-2)
+
+
+def _spread(value: Numbers, term: str, letters: Sequence[str]) -> Numbers:
+    """The axes, named by letters, in the order of all letters; of size 1 those that it lacks."""
+    order = sorted(range(len(term)), key=lambda n: term[n])
+    shape = [value.shape[term.index(letter)] if letter in term else 1 for letter in letters]
+    return value.mapped(lambda array: np.transpose(array, order).reshape(shape))
+
+
+def _extreme(value: Any, axes: tuple[int, ...], keep: bool, of: Callable[..., np.ndarray]) -> Any:
+    kept = [n for n in range(value.ndim) if n not in {axis % value.ndim for axis in axes}]
+    gone = [n for n in range(value.ndim) if n not in kept]
+
+    def laid(array: np.ndarray) -> np.ndarray:
+        return np.transpose(array, [*kept, *gone]).reshape([*(array.shape[n] for n in kept), -1])
+
+    chosen = of(laid(value.real if isinstance(value, Numbers) else value), -1)[..., None]
+    shape = [1 if n in gone else value.shape[n] for n in range(value.ndim) if keep or n in kept]
+    return _moved(value, lambda array: np.take_along_axis(laid(array), chosen, -1).reshape(shape))

@@ -11,7 +11,6 @@ from derivations.graphs.symbolic import axes as axes
 from derivations.graphs.symbolic.axes import Sizes, Tensor
 from derivations.graphs.symbolic.sizes import Value, as_data
 from derivations.graphs.walk import UnknownGraph
-from derivations.notation.settings import Condition
 
 POSITIVE = "v + ε > 0"
 
@@ -23,7 +22,7 @@ class Arithmetic:
 
     def __init__(self) -> None:
         self.sizes = Sizes()
-        self.conditions: set[Condition] = set()
+        self.conditions: list[tuple[Tensor, str]] = []
 
     def elementwise(self, function: Callable[..., Expr], *values: Value) -> Tensor:
         return axes.elementwise(function, *map(as_data, values), sizes=self.sizes)
@@ -48,7 +47,7 @@ class Arithmetic:
         """A product or a quotient: of what has still to be summed with what is constant over the sum alone."""
         if not any(isinstance(value, Tensor) for value in values):
             if function is not _times:
-                raise UnknownGraph("a quotient of sizes")
+                raise UnknownGraph("a quotient of sizes that is not rounded")
             return np.asarray(function(*values), dtype=object)
         data = [as_data(value) for value in values]
         for one, other in (data, data[::-1]):
@@ -59,8 +58,7 @@ class Arithmetic:
         if function is not _times:
             if data[1].pending:
                 raise UnknownGraph("a quotient by what has still to be summed")
-            if not data[1].expression.is_number:
-                self.conditions.add(Condition(data[1].expression, "≠ 0"))
+            self.require(data[1], "≠ 0")
         return self.elementwise(function, *data)
 
     def _AddV2(self, operation: Any, a: Value, b: Value) -> Value:
@@ -102,16 +100,50 @@ class Arithmetic:
         return self.of_known(lambda p, q: (p - q) * (p - q), a, b)
 
     def _Sqrt(self, operation: Any, a: Value) -> Tensor:
-        return self.of_known(lambda p: p ** Rational(1, 2), a)
+        return self._power(a, Rational(1, 2))
 
     def _Rsqrt(self, operation: Any, a: Value) -> Tensor:
-        return self.of_known(lambda p: p ** Rational(-1, 2), a)
+        return self._power(a, Rational(-1, 2))
+
+    def _Pow(self, operation: Any, a: Value, b: Value) -> Tensor:
+        exponent = as_data(b)
+        twice = 2 * exponent.expression
+        if not twice.is_Integer or abs(twice) > 64:
+            raise UnknownGraph("Pow by something else than a constant multiple of ½")
+        power = self._power(a, exponent.expression)
+        return self.elementwise(lambda p, _: p, power, replace(exponent, expression=S.Zero))
+
+    def _power(self, a: Value, exponent: Rational) -> Tensor:
+        if not exponent.is_Integer:
+            self.require(as_data(a), "> 0" if exponent.is_negative else "≥ 0")
+        elif exponent.is_negative:
+            self.require(as_data(a), "≠ 0")
+        return self.of_known(lambda p: p**exponent, a)
 
     def _SqrtGrad(self, operation: Any, y: Value, dy: Value) -> Tensor:
+        self.require(as_data(y), "≠ 0")
         return self.of_known(lambda p, q: q / (2 * p), y, dy)
 
     def _RsqrtGrad(self, operation: Any, y: Value, dy: Value) -> Tensor:
         return self.of_known(lambda p, q: -q * p**3 / 2, y, dy)
+
+    def require(self, data: Tensor, relation: str) -> None:
+        """What was computed is defined only where this holds.
+
+        Raises:
+            UnknownGraph: it holds nowhere.
+        """
+        e = data.expression
+        if e.is_number:
+            if e.is_zero and relation != "≥ 0":
+                raise UnknownGraph("a division by 0")
+            if e.is_negative and relation != "≠ 0":
+                raise UnknownGraph(f"the root of {e}")
+            return
+        self.conditions.append((data, relation))
+
+    _Add, _Div, _Inv = _AddV2, _RealDiv, _Reciprocal
+    _InvGrad = _ReciprocalGrad
 
 
 def _times(a: Any, b: Any) -> Any:

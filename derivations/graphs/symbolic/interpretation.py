@@ -1,18 +1,19 @@
 """A TensorFlow graph, interpreted operation by operation on tensors with symbolic axes.
 
-What is interpreted is the graph that ``tf.function`` traces from the shipped code, with an unknown batch size. An
-operation that is not listed here is an error, as are comparisons of data and casts of data to integers; the named
-hypotheses settle the comparisons that the shipped code makes:
+What is interpreted is the graph that ``tf.function`` traces, with unknown sizes. What ``OPERATIONS`` does not list is
+refused, as are casts of data to integers, and comparisons but for the choice of a branch; named hypotheses settle the
+comparisons that the shipped code makes:
 
 - "every value is finite": ``IsFinite`` is true;
 - "Σ w > 0": a comparison of the sum of the mask with 0 is true;
 - "v + ε > 0": ``DivNoNan`` is a division and ``MulNoNan`` a multiplication.
 
-What reaches ``StopGradient`` becomes a new symbol: what is proved with it holds for every constant. Therefore it need
-not be known of which few elements the center is the mean; anything else than holding constant what is computed from
-them is an error. ``Maximum``, ``Minimum`` and ``Relu`` of values per channel are functions of which nothing is known
-but that equal arguments give equal values. A boolean mask is a factor of 0 or 1, and a selection by it is
-b·x + (1 − b)·y.
+What reaches ``StopGradient`` has its value, and derivative 0. A value per channel becomes a new symbol first: what is
+proved with it holds for every constant; where that is not enough, ``held`` says what it stands for. Of the few elements
+of which a center may be the mean nothing more need then be known. ``Maximum``, ``Minimum``, ``Relu`` and ``Abs`` of
+values per channel are functions of which nothing is known but that equal arguments give equal values. Such symbols
+carry the index of the channel if what they stand for does. A boolean mask is a factor of 0 or 1, and a selection by it
+is b·x + (1 − b)·y.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,14 +27,17 @@ from sympy import Expr, Indexed, IndexedBase, Rational, S, Sum, Symbol
 
 from derivations.graphs.symbolic import axes as axes
 from derivations.graphs.symbolic.axes import Tensor
-from derivations.graphs.symbolic.kernels import Kernels, side_by_side
-from derivations.graphs.symbolic.sizes import Few, SideBySide, SizeOperations, Value, as_data, integers
-from derivations.graphs.walk import GraphWalk, UnknownGraph
+from derivations.graphs.symbolic.kernels import Kernels
+from derivations.graphs.symbolic.names import alike
+from derivations.graphs.symbolic.predicates import Predicates
+from derivations.graphs.symbolic.shapes import Shapes
+from derivations.graphs.symbolic.sizes import Few, Value, as_data, integers
+from derivations.graphs.walk import GraphWalk, UnknownGraph, added_under_root
 
 LONG = 12  # operations
 _CHANNEL = sp.Dummy("c", integer=True, positive=True)
-UNKNOWN = sp.Dummy("few", integer=True, positive=True)  # how many they are
-FINITE, POPULATED = "every value is finite", "Σ w > 0"
+FINITE = "every value is finite"
+HELD = "only a value per channel of which all axes have known sizes"
 
 
 class Applied(NamedTuple):
@@ -43,27 +47,44 @@ class Applied(NamedTuple):
     arguments: tuple[Expr, ...]
 
 
-class Interpretation(Kernels, SizeOperations, GraphWalk):
+class Interpretation(Predicates, Shapes, Kernels, GraphWalk):
     """One graph, interpreted.
 
     Args:
-        constants: Symbols for numbers in the graph, such as ε for 10⁻³; a statement that holds for the symbol holds for
+        constants: Symbols for numbers in the graph, such as a momentum; a statement that holds for the symbol holds for
             the number.
+        epsilon: Symbols for numbers that are added under a root, and where such a number stands in the same graph once
+            more: added to something, or subtracted.
         positive: Expressions assumed to be > 0, which the graph may compare with 0.
-        branch: As in ``GraphWalk``.
+        branch: Whether the predicate on which the graph branches is taken to hold; None if it is to have no branches.
     """
 
     def __init__(
-        self, constants: Mapping[float, Expr], positive: Sequence[Expr] = (), branch: bool | None = None
+        self,
+        constants: Mapping[float, Expr],
+        positive: Sequence[Expr] = (),
+        branch: bool | None = None,
+        epsilon: Mapping[float, Expr] | None = None,
     ) -> None:
-        GraphWalk.__init__(self, branch)
+        GraphWalk.__init__(self)
         Kernels.__init__(self)
-        self.constants, self.positive = constants, [_shape_of(expression) for expression in positive]
-        self.held: dict[Symbol, Expr] = {}
-        self.applied: dict[Symbol, Applied] = {}
-        self._symbols: dict[Applied, Symbol] = {}
+        self.constants, self.epsilon = constants, epsilon or {}
+        self.positive, self.branch = [alike(expression) for expression in positive], branch
+        self.held: dict[IndexedBase | Symbol, Expr | None] = {}  # None: it is not known
+        self.applied: dict[IndexedBase | Symbol, Applied] = {}
+        self._symbols: dict[Applied, IndexedBase | Symbol] = {}
         self._names: dict[Expr, IndexedBase] = {}
         self._unfolded: dict[IndexedBase, Expr] = {}
+        self._under_roots: set[float] = set()
+
+    def run(self, function: Any, inputs: Sequence[Any], variables: Mapping[str, Any] | None = None) -> list[Any]:
+        """As ``GraphWalk.run``."""
+        bodies = [function.graph, *_functions_of(function.graph)]
+        for constant in (o for body in bodies for o in body.get_operations() if o.type == "Const"):
+            number = _one_number(constant)
+            if number is not None and number in self.epsilon and added_under_root(constant):
+                self._under_roots.add(number)
+        return super().run(function, inputs, variables)
 
     def finished(self, value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -93,19 +114,27 @@ class Interpretation(Kernels, SizeOperations, GraphWalk):
         entries = [entry for entry in expression.atoms(Indexed) if entry.base in self._unfolded]
         return expression.xreplace({e: self._unfolded[e.base].xreplace({_CHANNEL: e.indices[0]}) for e in entries})
 
-    def _Const(self, operation: Any) -> Value:
-        from tensorflow import make_ndarray
-
-        array = make_ndarray(operation.get_attr("value"))
-        if not operation.outputs[0].dtype.is_floating:
-            return np.vectorize(sp.Integer, otypes=[object])(array) if array.size else array.astype(object)
-        if not array.size:
-            return array.astype(object)
-        if (array != array.ravel()[0]).any():
-            raise UnknownGraph(f"the constant {operation.name} has several values")
-        number = float(array.ravel()[0])
+    def constant(self, value: np.ndarray, operation: Any) -> Value:
+        if value.dtype.kind in "iu":
+            return np.vectorize(sp.Integer, otypes=[object])(value) if value.size else value.astype(object)
+        if value.dtype.kind == "b":
+            if value.size and (value != value.ravel()[0]).any():
+                raise UnknownGraph("a constant of several truth values; one is understood")
+            shape = tuple(self.sizes.axis(sp.Integer(size)) for size in value.shape)
+            return Tensor(shape, sp.Integer(int(value.ravel()[0])) if value.size else S.Zero)
+        if value.dtype.kind not in "fV":
+            raise UnknownGraph(f"a constant of the type {value.dtype}; numbers and truth values are understood")
+        if not value.size:
+            return value.astype(object)
+        if (value != value.ravel()[0]).any():
+            raise UnknownGraph("a constant of several values; one, repeated, is understood")
+        number = float(value.ravel()[0])
+        if not np.isfinite(number):
+            raise UnknownGraph(f"the constant {number}; finite numbers are understood")
         exact = self.constants.get(number, Rational(Fraction(number)))
-        return Tensor(tuple(self.sizes.axis(sp.Integer(size)) for size in array.shape), exact)
+        if number in self._under_roots and operation is not None and _is_added(operation):
+            exact = self.epsilon[number]
+        return Tensor(tuple(self.sizes.axis(sp.Integer(size)) for size in value.shape), exact)
 
     # Data.
 
@@ -117,51 +146,76 @@ class Interpretation(Kernels, SizeOperations, GraphWalk):
     def _OnesLike(self, operation: Any, value: Value) -> Tensor:
         return Tensor(as_data(value).axes, S.One)
 
-    def _Cast(self, operation: Any, value: Value) -> Value:
-        target = operation.get_attr("DstT")
+    def _Cast(self, operation: Any, value: Any) -> Any:
+        source, target = operation.get_attr("SrcT"), operation.get_attr("DstT")
         if target.is_floating:
-            return as_data(value)
-        if isinstance(value, Tensor):
-            raise UnknownGraph(f"data cast to {target.name}")
-        return value
+            self.loses_bits(source, target)
+            return value if isinstance(value, Few) else as_data(value)
+        if source.is_bool and not isinstance(value, Tensor):
+            raise UnknownGraph("a comparison cast to a number; a branch on it is understood")
+        if isinstance(value, np.ndarray) and not target.is_bool:
+            return value
+        raise UnknownGraph(f"data cast to {target.name}; casts to floating-point types are understood")
 
     # Values per channel that are not computed on.
 
-    def _per_channel(self, *values: Value) -> Tensor:
-        data = self.of_known(lambda *parts: sp.Tuple(*parts), *values)
-        if any(position != len(data.axes) - 1 and data.axes[position].size != 1 for position in data.varies()):
-            channels = [data.axes[position] for position in data.varies()]
-            if len(channels) != 1 or not channels[0].size.is_Integer:
-                raise UnknownGraph("only a value per channel may be clipped or held constant")
-        return data
+    def _channel_of(self, data: Tensor) -> list[axes.Axis]:
+        """The axes on which the data depend: at most one, of known size.
 
-    def _StopGradient(self, operation: Any, value: Value | Few) -> Tensor:
-        symbol = Symbol(f"c{1 + len(self.held)}", real=True)
+        Raises:
+            UnknownGraph: they depend on others.
+        """
+        varying = [data.axes[position] for position in data.varies()]
+        if data.pending or any(not axis.size.is_Integer for axis in varying) or len(varying) > 1:
+            raise UnknownGraph(f"{HELD} may be compared, or replaced by a function of it")
+        return varying
+
+    def _symbol(self, name: str, channel: list[axes.Axis], positive: bool = False) -> tuple[Any, Expr]:
+        """A new symbol for a value per channel, and that symbol at the channel."""
+        if not channel:
+            symbol = Symbol(name, real=True, positive=positive or None)
+            return symbol, symbol
+        base = IndexedBase(Symbol(name, real=True, positive=positive or None))
+        return base, base[channel[0].index]
+
+    def _StopGradient(self, operation: Any, value: Any) -> Any:
         if isinstance(value, Few):
-            if not all(axis.size.is_Integer for axis in value.axes):
-                raise UnknownGraph("only a value per channel may be clipped or held constant")
-            self.held[symbol] = symbol  # any
-            return Tensor(value.axes, symbol)
-        data = self._per_channel(value)
-        self.held[symbol] = self.unfold(data.expression[0])
-        return replace(data, expression=symbol)
+            data = Tensor(value.axes, S.Zero)
+            channel = [axis for axis in value.axes if axis.index is not None]
+            if len(channel) > 1 or any(not axis.size.is_Integer for axis in channel):
+                raise UnknownGraph(f"{HELD} may be held constant, of a few elements")
+        elif not isinstance(value, Tensor):
+            return value
+        else:
+            data = value
+            channel = [data.axes[position] for position in data.varies()]
+            if data.pending or data.where or len(channel) > 1 or any(not axis.size.is_Integer for axis in channel):
+                return data  # its value
+        symbol, at_channel = self._symbol(f"c{1 + len(self.held)}", channel)
+        index = channel[0].index if channel else _CHANNEL
+        self.held[symbol] = None if isinstance(value, Few) else self.unfold(data.expression).xreplace({index: _CHANNEL})
+        return replace(data, expression=at_channel)
 
     def _opaque(self, function: str, *values: Value, positive: bool = False) -> Tensor:
         """The value of a function of which nothing is known."""
-        data = self._per_channel(*values)
-        applied = Applied(function, tuple(map(self.unfold, data.expression)))
-        named = Applied(function, tuple(_shape_of(e, data) for e in data.expression))
-        name = f"{function}{1 + len(self._symbols)}"
-        symbol = self._symbols.setdefault(named, Symbol(name, real=True, positive=positive or None))
-        self.applied.setdefault(symbol, applied)
-        return replace(data, expression=symbol)
+        data = self.of_known(lambda *parts: sp.Tuple(*parts), *values)
+        channel = self._channel_of(data)
+        index = channel[0].index if channel else _CHANNEL
+        arguments = tuple(alike(self.unfold(e).xreplace({index: _CHANNEL})) for e in data.expression)
+        key = Applied(f"{function}{'' if channel else ' of numbers'}", arguments)
+        if key not in self._symbols:
+            symbol, _ = self._symbol(f"{function}{1 + len(self._symbols)}", channel, positive)
+            self._symbols[key] = symbol
+            self.applied[symbol] = Applied(function, arguments)
+        symbol = self._symbols[key]
+        return replace(data, expression=symbol[index] if channel else symbol)
 
     def _Maximum(self, operation: Any, a: Value, b: Value) -> Value:
         if not isinstance(a, Tensor) and not isinstance(b, Tensor):
-            return np.asarray(sp.Max(integers(a).item(), integers(b).item()), dtype=object)
+            return np.asarray(np.vectorize(sp.Max, otypes=[object])(integers(a), integers(b)), dtype=object)
         count, one = as_data(a), as_data(b)
         if one.expression == 1 and count.expression.is_integer and count.expression.is_positive:
-            return a
+            return self.elementwise(lambda p, q: p, count, one)
         return self._opaque("max", count, one, positive=bool(one.expression.is_positive))
 
     def _Minimum(self, operation: Any, a: Value, b: Value) -> Tensor:
@@ -173,77 +227,21 @@ class Interpretation(Kernels, SizeOperations, GraphWalk):
     def _Abs(self, operation: Any, a: Value) -> Tensor:
         return self._opaque("abs", a)
 
-    # Axes.
+    def _ReluGrad(self, operation: Any, dy: Value, a: Value) -> Tensor:
+        self._assume_positive(a)
+        return self.elementwise(lambda p, _: p, dy, replace(as_data(a), expression=S.Zero))
 
-    def _Reshape(self, operation: Any, value: Any, shape: Value) -> Value | Few | SideBySide:
-        target = [sp.sympify(size) for size in integers(shape).ravel()]
-        if isinstance(value, Few):
-            return Few(axes.reshaped(Tensor(value.axes, S.One), target).axes)
-        if isinstance(value, SideBySide):
-            return axes.reshaped(value.tensor, target)
-        if not isinstance(value, Tensor):
-            return value.reshape([int(size) for size in target])
-        if (rows := side_by_side(value, target)) is not None:
-            return rows
-        if -1 in target:
-            known = sp.Mul(*(size for size in target if size != -1))
-            target[target.index(-1)] = sp.cancel(sp.Mul(*value.sizes()) / known)
-        return axes.reshaped(value, target)
+    def _Sign(self, operation: Any, a: Value) -> Tensor:
+        self._assume_positive(a)
+        return Tensor(as_data(a).axes, S.One)
 
-    def _Transpose(self, operation: Any, value: Value, order: Value) -> Tensor:
-        data, positions = as_data(value), [int(position) for position in integers(order)]
-        moved = [data.axes[position] for position in positions]
-        for index in {axis.index for axis in moved if axis.index is not None}:
-            if [axis for axis in moved if axis.index == index] != [axis for axis in data.axes if axis.index == index]:
-                raise UnknownGraph(f"{operation.name} exchanges axes of the batch")
-        return replace(data, axes=tuple(moved))
+    def _assume_positive(self, a: Value) -> None:
+        data = as_data(a)
+        self._channel_of(data)
+        if not data.expression.is_positive:
+            self.assume(f"{alike(self.unfold(data.expression), data.axes)} > 0")
 
-    def _ExpandDims(self, operation: Any, value: Value, axis: Value) -> Value:
-        if not isinstance(value, Tensor):
-            return super()._ExpandDims(operation, value, axis)
-        position = int(integers(axis).item()) % (len(value.axes) + 1)
-        return replace(value, axes=(*value.axes[:position], axes.ONE, *value.axes[position:]))
-
-    def _BroadcastTo(self, operation: Any, value: Value, shape: Value) -> Tensor:
-        target = Tensor(tuple(self.sizes.axis(sp.sympify(size)) for size in integers(shape)), S.Zero)
-        return self.elementwise(lambda a, _: a, value, target)
-
-    def _Fill(self, operation: Any, shape: Value, value: Value) -> Value:
-        if not isinstance(value, Tensor):
-            return np.full([int(size) for size in integers(shape)], value.item(), dtype=object)
-        return Tensor(tuple(self.sizes.axis(sp.sympify(size)) for size in integers(shape)), value.expression)
-
-    def _Sum(self, operation: Any, value: Value, positions: Value) -> Tensor:
-        chosen = [int(position) for position in integers(positions).ravel()]
-        return axes.summed(as_data(value), chosen, keep=operation.get_attr("keep_dims"))
-
-    def _Mean(self, operation: Any, value: Value | Few, positions: Value) -> Tensor | Few:
-        if isinstance(value, Few):
-            chosen = [int(position) for position in integers(positions).ravel()]
-            return Few(axes.summed(Tensor(value.axes, S.One), chosen, keep=operation.get_attr("keep_dims")).axes)
-        data = as_data(value)
-        count = sp.Mul(*(data.axes[int(position)].size for position in integers(positions).ravel()))
-        total = self._Sum(operation, data, positions)
-        return replace(total, expression=total.expression / count)
-
-    def _StridedSlice(self, operation: Any, value: Value, begin: Value, end: Value, step: Value) -> Value | Few:
-        if not isinstance(value, Tensor):
-            return self.slice_of_sizes(operation, value, begin, end, step)
-        if (own := self.single_entry(operation, value.sizes(), begin)) is not None:
-            return replace(value, axes=value.axes[own:])
-        if (few := self.few_of(operation, value.sizes(), step)) is not None:
-            return Few((*value.axes[:few], self.sizes.axis(UNKNOWN), *value.axes[few + 1 :]))
-        position, whole, head = self.cut_of(operation, value.sizes(), begin, end, step)
-        return axes.cut(value, position, whole, head=head, sizes=self.sizes)
-
-    def _StridedSliceGrad(
-        self, operation: Any, shape: Value, begin: Value, end: Value, step: Value, dy: Value
-    ) -> Tensor:
-        sizes = [sp.sympify(size) for size in integers(shape)]
-        position, whole, head = self.cut_of(operation, sizes, begin, end, step)
-        return axes.padded(as_data(dy), position, sizes[position], whole, head=head, sizes=self.sizes)
-
-    # Comparisons, and what is selected by them.
+    # What is selected.
 
     def _IsFinite(self, operation: Any, value: Value | Few) -> Tensor | Few:
         if isinstance(value, Few):
@@ -251,37 +249,43 @@ class Interpretation(Kernels, SizeOperations, GraphWalk):
         self.assume(FINITE)
         return Tensor(as_data(value).axes, S.One)
 
-    def _Greater(self, operation: Any, a: Value, b: Value) -> Tensor:
-        left, right = as_data(a), as_data(b)
-        if right.expression != 0 or not (
-            left.expression.is_positive or _shape_of(self.unfold(left.expression)) in self.positive
-        ):
-            raise UnknownGraph(f"the comparison {left.expression} > {right.expression}, without a hypothesis on it")
-        if not left.expression.is_positive:
-            self.assume(POPULATED)
-        return Tensor(left.axes, S.One)
-
-    def _LogicalOr(self, operation: Any, a: Value, b: Value) -> Tensor:
-        return self.of_known(lambda p, q: p + q - p * q, a, b)
-
-    def _LogicalAnd(self, operation: Any, a: Any, b: Any) -> Any:
-        if isinstance(a, Tensor) and isinstance(b, Tensor):
-            return self.of_known(lambda p, q: p * q, a, b)
-        return super()._LogicalAnd(operation, a, b)
-
-    def _SelectV2(self, operation: Any, condition: Value | Few, a: Value | Few, b: Value) -> Tensor | Few:
+    def _SelectV2(self, operation: Any, condition: Any, a: Value | Few, b: Value) -> Tensor | Few:
         if isinstance(a, Few) and condition == a and as_data(b).expression == 0:
             return a
+        if not isinstance(condition, Tensor):
+            raise UnknownGraph("a selection by a comparison of data; one by a mask, or a branch, is understood")
         return self.of_known(lambda c, p, q: q + c * (p - q), *map(as_data, (condition, a, b)))
 
+    def _Select(self, operation: Any, condition: Any, a: Any, b: Any) -> Any:
+        if isinstance(condition, Tensor) and isinstance(a, Tensor) and len(condition.axes) == 1 < len(a.axes):
+            condition = replace(condition, axes=(*condition.axes, *[axes.ONE] * (len(a.axes) - 1)))
+        return self._SelectV2(operation, condition, a, b)
 
-def _shape_of(expression: Expr, tensor: Tensor | None = None) -> Expr:
-    """The expression with the indices of its sums, and of the axes of the tensor, named alike."""
-    names: dict[Symbol, Symbol] = {}
-    for n, axis in enumerate(reversed(tensor.axes) if tensor else ()):
-        if axis.index is not None:
-            names.setdefault(axis.index, Symbol(f"_axis{n}", integer=True))
-    for sum_ in sorted(expression.atoms(sp.Sum), key=lambda e: str(e.limits[0][0])):
-        for limit in sum_.limits:
-            names.setdefault(limit[0], Symbol(f"_{len(names)}", integer=True))
-    return expression.xreplace(names)
+
+def _functions_of(graph: Any) -> list[Any]:
+    """The bodies of the functions that a graph calls, and those that these call."""
+    found: dict[str, Any] = {}
+    waiting = [graph]
+    while waiting:
+        current = waiting.pop()
+        for operation in current.get_operations():
+            for name in ("f", "then_branch", "else_branch"):
+                if name in operation.node_def.attr and operation.node_def.attr[name].WhichOneof("value") == "func":
+                    called = operation.get_attr(name).name
+                    if called not in found:
+                        found[called] = current._get_function(called).graph
+                        waiting.append(found[called])
+    return list(found.values())
+
+
+def _one_number(operation: Any) -> float | None:
+    from tensorflow import make_ndarray
+
+    array = make_ndarray(operation.get_attr("value"))
+    one = array.dtype.kind == "f" and array.size and (array == array.ravel()[0]).all()
+    return float(array.ravel()[0]) if one else None
+
+
+def _is_added(operation: Any) -> bool:
+    consumers = [consumer.type for output in operation.outputs for consumer in output.consumers()]
+    return bool(consumers) and set(consumers) <= {"AddV2", "Add", "Sub"}

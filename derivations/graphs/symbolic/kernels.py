@@ -18,9 +18,9 @@ from derivations.graphs.walk import UnknownGraph
 
 
 class Kernels(Arithmetic):
-    """Methods ``_<Type>`` for kernels; ``constants`` are symbols for numbers in the graph, such as ε for 10⁻³."""
+    """Methods ``_<Type>`` for kernels; ``epsilon`` are symbols for the numbers that they add to the variance."""
 
-    constants: Mapping[float, Expr]
+    epsilon: Mapping[float, Expr]
     _Maximum: Callable[..., Value]
 
     def _MatMul(self, operation: Any, a: Value, b: Value) -> Tensor:
@@ -67,7 +67,7 @@ class Kernels(Arithmetic):
 
     def _epsilon_of(self, operation: Any) -> Expr:
         number = float(operation.get_attr("epsilon"))
-        return self.constants.get(number, Rational(Fraction(number)))
+        return self.epsilon.get(number, Rational(Fraction(number)))
 
     def _kernel(self) -> fused_kernels.Kernel:
         def count(value: Tensor) -> Expr:

@@ -1,18 +1,20 @@
 """What a traced graph returns and assigns, as expressions of one channel in the notation of the textbook."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import sympy as sp
-from sympy import Dummy, Expr, Indexed, IndexedBase, Rational, Sum, Symbol
+from sympy import Expr, Indexed, IndexedBase, Rational, Sum, Symbol
 
 from derivations.graphs.shipped import EPSILON, MOMENTUM, RENORM_MOMENTUM, Graph, Traced, trace
 from derivations.graphs.symbolic.axes import Tensor, laid_out, new_index
-from derivations.graphs.symbolic.interpretation import Interpretation
+from derivations.graphs.symbolic.interpretation import Applied, Interpretation
+from derivations.graphs.symbolic.names import alike
+from derivations.graphs.symbolic.predicates import described
 from derivations.graphs.walk import Assumed, UnknownGraph
-from derivations.notation import M, beta, delta, epsilon, g_mu, g_v, gamma, m, u, u_beta, u_gamma, w, x
+from derivations.notation import M, beta, delta, epsilon, g_mu, g_v, gamma, m, printing, u, u_beta, u_gamma, w, x
 from derivations.notation import i as element
 from derivations.notation.settings import Condition
 
@@ -31,12 +33,19 @@ PER_ELEMENT = ("y", "d_x", "dd_delta", "dd_x")
 
 @dataclass(frozen=True)
 class Interpreted:
-    """The outputs of a graph, and what it assigns, as expressions of one channel, per element at the index i."""
+    """The outputs of a graph, and what it assigns, as expressions of one channel, per element at the index i.
+
+    held: what symbols for values held constant stand for; None where only any constant is known to do.
+    applied: what symbols for functions of which nothing is known stand for.
+    guard: the predicate on which the graph branches, as it is taken to hold or not; "" if it has no branches.
+    """
 
     outputs: dict[str, Expr]
     assumed: dict[str, frozenset[str]]
     conditions: frozenset[Condition]
-    interpretation: Interpretation
+    held: dict[Symbol, Expr | None]
+    applied: dict[Symbol, Applied]
+    guard: str
 
 
 def interpret(graph: Graph, traced: Traced | None = None) -> Interpreted:
@@ -48,41 +57,87 @@ def interpret(graph: Graph, traced: Traced | None = None) -> Interpreted:
     function, layer = traced or trace(graph)
     place, sizes = new_index(), _sizes(graph.shape("x"))
     mask_sum = Sum(w[place], (place, 1, sp.Mul(*sizes)))
-    interpretation = Interpretation(_constants(), positive=[mask_sum], branch=graph.branch)
+    interpretation = Interpretation(_NUMBERS, [mask_sum], graph.branch, _EPSILON)
     variables = {variable.name: argument(graph, variable.name) for variable in layer.weights} if layer else {}
     inputs = [argument(graph, name) for name in graph.names]
     results = dict(zip(graph.outputs, interpretation.run(function, inputs, variables), strict=True))
-
-    def output(name: str, result: Assumed) -> Expr:
+    if not graph.second:
+        results |= {f"new_{name}": value for name, value in interpretation.assigned.items()}
+    flat = Flattened(interpretation, graph.channels)
+    outputs = {}
+    for name, result in results.items():
         tensor = _finished(result)
         expected = argument(graph, "x" if name in PER_ELEMENT else "gamma").sizes()
         if tensor.sizes() != expected:
             raise UnknownGraph(f"an output of the shape {tensor.sizes()}, where it should be {expected}")
-        return one_channel(replace(tensor, expression=interpretation.unfold(tensor.expression)), graph.channels)
-
-    if not graph.second:
-        results |= {f"new_{name}": value for name, value in interpretation.assigned.items()}
-    held = {symbol: per_channel(value) for symbol, value in interpretation.held.items()}
-    # Nobody differentiates a new state: there a value is what it is, but for the center of the closed form, which may
-    # be any constant everywhere.
-    exact = dict(held) if graph.branch else {c: e for c, e in held.items() if e.free_symbols & held.keys()}
-    outputs = {}
-    for name, result in results.items():
-        resolved = exact if name.startswith("new_") else {}
-        outputs[name] = output(name, result).xreplace(resolved).xreplace(resolved)
-    outputs = {name: _alike(value)[0] for name, value in outputs.items()}
-    conditions = set()
-    for expression, relation in interpretation.conditions:
-        denominator = per_channel(interpretation.unfold(expression))
-        conditions.add(Condition(_alike(denominator)[0], relation))
+        outputs[name] = flat.tensor(tensor)
+    conditions = frozenset(Condition(flat.tensor(data), relation) for data, relation in interpretation.conditions)
     assumed = {name: result.on for name, result in results.items()}
-    return Interpreted(outputs, assumed, frozenset(conditions), interpretation)
+    held = {flat.symbols[base]: flat.channel(value) for base, value in interpretation.held.items()}
+    applied = {
+        flat.symbols[base]: found._replace(arguments=tuple(map(flat.channel, found.arguments)))
+        for base, found in interpretation.applied.items()
+    }
+    guard = ""
+    if interpretation.guard is not None and graph.branch is not None:
+        guard = described(interpretation.guard, graph.branch, lambda e: printing.unicode(flat.channel(e)))
+    return Interpreted(outputs, assumed, conditions, held, applied, guard)
 
 
-def per_channel(e: Expr) -> Expr:
-    """A value per channel, without the index of the channel."""
-    channels = {entry.indices[-1] for entry in e.atoms(Indexed) if entry.base != w}
-    return flattened(e, next(iter(channels), None))
+class Flattened:
+    """Expressions of one channel, in which x_{i,c} is written x_i, and m for N·H·W.
+
+    ``symbols`` maps the bases that an interpretation introduced to symbols of one channel.
+    """
+
+    def __init__(self, interpretation: Interpretation, channels: int) -> None:
+        self._unfold, self._channels = interpretation.unfold, channels
+        introduced = [*interpretation.held, *interpretation.applied]
+        self.symbols = {base: getattr(base, "label", base) for base in introduced}
+        self._names = {str(getattr(symbol, "label", symbol)): symbol for symbol in SYMBOLS.values()}
+        self._names |= {str(symbol): symbol for base, symbol in self.symbols.items() if isinstance(base, IndexedBase)}
+
+    def tensor(self, tensor: Tensor) -> Expr:
+        """The expression of a tensor, per element at the index i.
+
+        Raises:
+            UnknownGraph: it holds values of other channels, or depends on how the batch is laid out.
+        """
+        varying = [tensor.axes[position] for position in tensor.varies()]
+        channels = {axis.index for axis in varying if axis.size == self._channels}
+        places = {axis.index for axis in varying if axis.size != self._channels}
+        if len(channels) > 1 or len(places) > 1:
+            raise UnknownGraph("a value of several channels, or with several indices over the batch")
+        if any(axis.size.is_Integer for axis in varying if axis.size != self._channels):
+            raise UnknownGraph("a value that depends on an axis which is neither the batch's nor that of the channels")
+        unfolded = self._unfold(tensor.expression)
+        own = next(iter(channels), None) or _channel_in(unfolded)
+        return self._flat(unfolded, own, next(iter(places), None))
+
+    def channel(self, e: Expr | None) -> Expr | None:
+        """A value per channel, without the index of the channel."""
+        return None if e is None else self._flat(unfolded := self._unfold(e), _channel_in(unfolded))
+
+    def _flat(self, expression: Expr, channel: Symbol | None, place: Symbol | None = None) -> Expr:
+        stripped = {}
+        for entry in expression.atoms(Indexed):
+            symbol, indices = self._names.get(str(entry.base.label)), entry.indices
+            if symbol is None:
+                raise UnknownGraph(f"{entry} in an output")
+            if symbol != w and indices[-1] != channel:
+                raise UnknownGraph(f"{entry}, of another channel; each channel apart is understood")
+            stripped[entry] = symbol[indices[0]] if isinstance(symbol, IndexedBase) else symbol
+        flat = expression.xreplace(stripped).xreplace({N: m / (H * W)}).xreplace({place: element} if place else {})
+        if flat.free_symbols & {H, W, channel}:
+            raise UnknownGraph("an output that depends on how the batch is laid out, or on the number of its channel")
+        return alike(flat)
+
+
+def _channel_in(e: Expr) -> Symbol | None:
+    """The free index of the channel in a value that has one alone."""
+    bound = {limit[0] for sum_ in e.atoms(Sum) for limit in sum_.limits}
+    channels = {entry.indices[-1] for entry in e.atoms(Indexed) if entry.base != w} - bound
+    return next(iter(channels)) if len(channels) == 1 else None
 
 
 def _sizes(shape: Sequence[int | None]) -> list[Expr]:
@@ -90,13 +145,18 @@ def _sizes(shape: Sequence[int | None]) -> list[Expr]:
     return [m] if unknown == 1 else [N, H, W][:unknown]
 
 
-def _constants() -> dict[float, Expr]:
-    """What stands for the numbers in the graphs, also as float32 rounds them."""
-    numbers = {
-        EPSILON: epsilon, EPSILON**0.5: epsilon ** Rational(1, 2),
-        MOMENTUM: a, 1 - MOMENTUM: 1 - a, RENORM_MOMENTUM: rho, 1 - RENORM_MOMENTUM: 1 - rho,
-    }  # fmt: skip
+def _rounded(numbers: dict[float, Expr]) -> dict[float, Expr]:
+    """The numbers, also as float32 rounds them."""
     return {**{float(np.float32(number)): symbol for number, symbol in numbers.items()}, **numbers}
+
+
+_EPSILON = _rounded({EPSILON: epsilon})
+_NUMBERS = _rounded(
+    {
+        EPSILON**0.5: epsilon ** Rational(1, 2), MOMENTUM: a, 1 - MOMENTUM: 1 - a,
+        RENORM_MOMENTUM: rho, 1 - RENORM_MOMENTUM: 1 - rho,
+    }
+)  # fmt: skip
 
 
 def argument(graph: Graph, name: str) -> Tensor:
@@ -123,49 +183,3 @@ def _finished(result: Assumed) -> Tensor:
 
 def _confined(tensor: Tensor) -> list[Any]:
     return [axis for axis in tensor.axes for indicator in tensor.where if axis.index in indicator.free_symbols]
-
-
-def one_channel(tensor: Tensor, channels: int) -> Expr:
-    """The expression for one channel, in which x_{i,c} is written x_i, and m for N·H·W.
-
-    Raises:
-        UnknownGraph: it holds values of other channels, or depends on how the batch is laid out.
-    """
-    (channel,) = {axis.index for axis in tensor.axes if axis.size == channels}
-    places = {axis.index for axis in tensor.axes if axis.size != channels and tensor.depends_on(axis)}
-    if len(places) > 1:
-        raise UnknownGraph("an output with several indices over the batch")
-    return flattened(tensor.expression, channel, next(iter(places), None))
-
-
-def flattened(expression: Expr, channel: Symbol | None, place: Symbol | None = None) -> Expr:
-    """``one_channel`` of an expression in the indices of its channel and its element."""
-    symbols = {str(getattr(symbol, "label", symbol)): symbol for symbol in SYMBOLS.values()}
-    stripped = {}
-    for entry in expression.atoms(Indexed):
-        symbol, indices = symbols.get(str(entry.base.label)), entry.indices
-        if symbol is None:
-            raise UnknownGraph(f"{entry} in an output")
-        if symbol != w and indices[-1] != channel:
-            raise UnknownGraph(f"{entry}, of another channel")
-        stripped[entry] = symbol[indices[0]] if isinstance(symbol, IndexedBase) else symbol
-    flat = expression.xreplace(stripped).xreplace({N: m / (H * W)}).xreplace({place: element} if place else {})
-    if flat.free_symbols & {H, W, channel}:
-        raise UnknownGraph("an output that depends on how the batch is laid out, or on the number of its channel")
-    return flat
-
-
-_BOUND = [Dummy(f"j{n}", integer=True, positive=True) for n in range(64)]
-
-
-def _alike(e: Expr) -> tuple[Expr, int]:
-    """The expression with bound indices named by depth, and that depth: equal expressions are then one object."""
-    if not e.args or isinstance(e, Indexed):
-        return e, 0
-    parts = [_alike(arg) for arg in (e.args[:1] if isinstance(e, Sum) else e.args)]
-    depth = max(d for _, d in parts)
-    if not isinstance(e, Sum):
-        return e.func(*(part for part, _ in parts)), depth
-    names = {limit[0]: _BOUND[depth + n] for n, limit in enumerate(e.limits)}
-    limits = [(names[j], first, last) for j, first, last in e.limits]
-    return Sum(parts[0][0].xreplace(names), *limits), depth + len(limits)

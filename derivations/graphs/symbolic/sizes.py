@@ -46,24 +46,26 @@ class SizeOperations:
         return np.asarray(sp.Mul(*self._Shape(operation, value)), dtype=object)
 
     def _Pack(self, operation: Any, *values: Value) -> np.ndarray:
+        if operation.get_attr("axis") != 0:
+            raise UnknownGraph("a Pack along another axis than the first; of sizes, along the first, it is understood")
         return np.array([sp.sympify(integers(value).item()) for value in values], dtype=object)
 
     def _ConcatV2(self, operation: Any, *values: Value) -> np.ndarray:
         return np.concatenate([np.atleast_1d(integers(value)) for value in values[:-1]])
 
-    def _ExpandDims(self, operation: Any, value: Value, axis: Value) -> Value:
-        return np.expand_dims(integers(value), int(integers(axis).item()))
-
     def _FloorDiv(self, operation: Any, a: Value, b: Value) -> np.ndarray:
         size, divisor = integers(a), integers(b)
-        if divisor.size != 1 or int(divisor.item()) not in BLOCKS:
+        if divisor.size != 1 or divisor.item() not in BLOCKS:
             return np.asarray(np.vectorize(_exact_quotient, otypes=[object])(size, divisor), dtype=object)
         return np.asarray(self.sizes.blocks(sp.sympify(size.item()), int(divisor.item())), dtype=object)
 
     def _FloorMod(self, operation: Any, a: Value, b: Value) -> np.ndarray:
-        return np.asarray(
-            np.vectorize(lambda p, q: sp.Integer(int(p) % int(q)), otypes=[object])(*map(integers, (a, b)))
-        )
+        def remainder(p: Any, q: Any) -> Expr:
+            if not (sp.sympify(p).is_Integer and sp.sympify(q).is_Integer and q != 0):
+                raise UnknownGraph(f"{p} mod {q}; of known sizes it is understood")
+            return sp.Integer(int(p) % int(q))
+
+        return np.asarray(np.vectorize(remainder, otypes=[object])(*map(integers, (a, b))))
 
     def _Range(self, operation: Any, start: Value, limit: Value, step: Value) -> np.ndarray:
         numbers = [int(integers(value).item()) for value in (start, limit, step)]
@@ -99,66 +101,77 @@ class SizeOperations:
 
     def slice_of_sizes(self, operation: Any, value: np.ndarray, begin: Value, end: Value, step: Value) -> np.ndarray:
         """A slice of an array of sizes."""
-        first, last, strides = (integers(array) for array in (begin, end, step))
-        masks = {
-            name: operation.get_attr(f"{name}_mask") for name in ("begin", "end", "shrink_axis", "ellipsis", "new_axis")
-        }
-        if masks["ellipsis"] or masks["new_axis"] or len(first) != 1:
-            raise UnknownGraph(f"the slice {operation.name}")
-        if masks["shrink_axis"]:
-            return np.asarray(value[int(first[0])], dtype=object)
-        return value[
-            None if masks["begin"] else int(first[0]) : None if masks["end"] else int(last[0]) : int(strides[0])
-        ]
-
-    def single_entry(self, operation: Any, sizes: list[Expr], begin: Value) -> int | None:
-        """How many leading axes, each of the size 1, are left out by taking their entry; None if something else is."""
-        first = list(integers(begin))
-        if any(operation.get_attr(f"{name}_mask") for name in ("begin", "end", "ellipsis", "new_axis")):
-            return None
-        own = operation.get_attr("shrink_axis_mask") == (1 << len(first)) - 1 and first == [0] * len(first)
-        return len(first) if own and sizes[: len(first)] == [1] * len(first) else None
-
-    def few_of(self, operation: Any, sizes: list[Expr], step: Value) -> int | None:
-        """Which axis of unknown size a slice leaves every n-th entry of; None if it does something else."""
-        strides = list(integers(step))
-        if any(operation.get_attr(f"{name}_mask") for name in ("shrink_axis", "ellipsis", "new_axis")):
-            return None
-        few = len(strides) - 1
-        whole = operation.get_attr("begin_mask") & operation.get_attr("end_mask") == (2 << few) - 1
-        spread = strides[:few] == [1] * few and strides[few] != 1
-        return None if not (whole and spread) or sizes[few].is_Integer else few
-
-    def cut_of(
-        self, operation: Any, sizes: list[Expr], begin: Value, end: Value, step: Value
-    ) -> tuple[int, Expr, bool]:
-        """Which axis is cut where its whole blocks end, where that is, and whether they are what is kept."""
-        first, last, strides = (list(integers(array)) for array in (begin, end, step))
-        if any(operation.get_attr(f"{name}_mask") for name in ("shrink_axis", "ellipsis", "new_axis")):
-            raise UnknownGraph(f"the slice {operation.name}")
-        cuts = []
-        for position, size in enumerate(sizes[: len(first)]):
-            from_start = operation.get_attr("begin_mask") >> position & 1 or first[position] == 0
-            to_end = operation.get_attr("end_mask") >> position & 1
-            if strides[position] != 1:
-                raise UnknownGraph(f"a slice with steps of {strides[position]}")
-            if from_start and to_end:
-                continue
-            if from_start and self.sizes.is_whole(last[position], size):
-                cuts.append((position, last[position], True))
-            elif to_end and self.sizes.is_whole(first[position], size):
-                cuts.append((position, first[position], False))
+        slices: list[Any] = []
+        for part in slice_parts(operation, value.ndim, begin, end, step):
+            if part.new:
+                slices.append(None)
+            elif part.single:
+                slices.append(int(part.first))
             else:
-                raise UnknownGraph(f"a slice from {first[position]} to {last[position]} of {size}")
-        if len(cuts) != 1:
-            raise UnknownGraph(f"the slice {operation.name} of {len(cuts)} axes")
-        return cuts[0]
+                first, last = (None if bound is None else int(bound) for bound in (part.first, part.last))
+                slices.append(slice(first, last, int(part.step)))
+        return np.asarray(value[tuple(slices)], dtype=object)
+
+    def cut_of(self, part: "Part", size: Expr) -> tuple[Expr, bool] | None:
+        """Where a slice cuts an axis of this size, after whole blocks, and whether it keeps these; None if it does not.
+
+        Raises:
+            UnknownGraph: it keeps something else.
+        """
+        from_start, to_end = part.first in (None, 0), part.last is None or part.last == size
+        if part.step != 1:
+            raise UnknownGraph(f"a slice with steps of {part.step}; of steps of 1 is understood what is kept")
+        if from_start and to_end:
+            return None
+        if from_start and self.sizes.is_whole(part.last, size):
+            return part.last, True
+        if to_end and self.sizes.is_whole(part.first, size):
+            return part.first, False
+        first = 0 if part.first is None else part.first
+        raise UnknownGraph(
+            f"a slice from {first} to {'the end' if part.last is None else part.last} of {size}; whole axes, whole "
+            "blocks and what is left over are understood"
+        )
+
+
+class Part(NamedTuple):
+    """What a slice does with one axis; ``first`` and ``last`` are None at the ends."""
+
+    first: Any
+    last: Any
+    step: Any
+    single: bool
+    new: bool
+
+
+def slice_parts(operation: Any, rank: int, begin: Value, end: Value, step: Value) -> list[Part]:
+    """A slice, axis by axis; new axes are among them."""
+    first, last, strides = (list(integers(array).ravel()) for array in (begin, end, step))
+    mask = {
+        name: operation.get_attr(f"{name}_mask") for name in ("begin", "end", "shrink_axis", "ellipsis", "new_axis")
+    }
+    news = sum(mask["new_axis"] >> n & 1 for n in range(len(first)))
+    whole = Part(None, None, 1, False, False)
+    parts: list[Part] = []
+    for n, bounds in enumerate(zip(first, last, strides, strict=True)):
+        if mask["ellipsis"] >> n & 1:
+            parts += [whole] * (rank - (len(first) - 1 - news))
+        elif mask["new_axis"] >> n & 1:
+            parts.append(whole._replace(new=True))
+        else:
+            low = None if mask["begin"] >> n & 1 else bounds[0]
+            high = None if mask["end"] >> n & 1 else bounds[1]
+            parts.append(Part(low, high, bounds[2], bool(mask["shrink_axis"] >> n & 1), False))
+    missing = rank - sum(not part.new for part in parts)
+    if missing < 0:
+        raise UnknownGraph(f"a slice of {rank - missing} axes, of {rank}")
+    return parts + [whole] * missing
 
 
 def integers(value: Any) -> np.ndarray:
     """An array of sizes."""
     if not isinstance(value, np.ndarray):
-        raise UnknownGraph("data where a size is expected")
+        raise UnknownGraph("data where a size is expected; operations on shapes are understood of sizes alone")
     return value
 
 
@@ -177,5 +190,5 @@ def _exact_quotient(a: Any, b: Any) -> Expr:
     quotient = sp.cancel(sp.sympify(a) / sp.sympify(b))
     # m/256 is a polynomial too, but m // 256 is not its value.
     if not quotient.is_polynomial() or not all(c.is_integer for c in quotient.as_coefficients_dict().values()):
-        raise UnknownGraph(f"{a} // {b}")
+        raise UnknownGraph(f"{a} // {b}; where it divides, and by {BLOCKS}, it is understood")
     return quotient
