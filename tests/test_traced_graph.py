@@ -201,7 +201,9 @@ PLANTED: list[tuple[Any, str, str, str, str, str | None]] = [
     (training, "backward", "gamma * inv_std * dy", "gamma * dy", "channels_first.masked", "d_x"),
     (training, "backward", "- shift * d_beta", "+ shift * d_beta", "channels_first.plain", "d_gamma"),
     (training, "backward", "- shift * d_beta", "+ shift * d_beta", "fused.closed_form", "d_gamma"),
-    (training, "moments", "ops.regular(shift)))", "2 * ops.regular(shift)))", "rows.masked", "new_moving_variance"),
+    (training, "moments", "ops.regular(shift)))", "2 * ops.regular(shift)))", "rows.plain", "new_moving_variance"),
+    # With a mask the center is the mean itself, and the shift 0.
+    (training, "moments", "ops.regular(shift)))", "2 * ops.regular(shift)))", "rows.masked", None),
     (training, "normalize", "variance + epsilon", "variance + 2 * epsilon", "channels_last.masked", "y"),
     (batch.TensorBatch, "share", "tf.cast(self._weights, self.dtype)", "1", "rows.masked", "d_x"),
     (batch.TensorBatch, "mean", "tf.where(self._counts, value, tf.zeros_like(value))", "value", "rows.masked", "y"),

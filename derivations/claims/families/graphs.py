@@ -62,12 +62,14 @@ class GraphClaim(Claim):
         which nothing is known. The outputs into which that enters are run.
     held: what symbols in the members stand for, where that is known: values held constant. What is proved with the
         symbols holds for every constant.
+    relative: whether the members hold r and d, about whose values there are claims of their own; the runs know them.
     engine: The same expression, met in another graph of the engine, is not proved twice; of another engine it is, since
         the claims of the two engines may be settled by two processes.
     """
 
     run: Run | None = None
     held: tuple[tuple[Any, Expr], ...] = ()
+    relative: bool = False
     engine: str = ""
     _proved: ClassVar[dict[Any, tuple[str, Settlement]]] = {}
 
@@ -76,7 +78,7 @@ class GraphClaim(Claim):
         run = self.run
         if run is None:
             return first
-        if run.found and first.verdict is Verdict.PROVED:
+        if run.found and first.verdict is Verdict.PROVED and not self.relative:
             raise Disagreement(f"{self.identifier}: proved by the interpretation, but {run.found}")
         if run.equal and first.verdict is Verdict.PROVED:
             return replace(first, steps=(*first.steps, str(run)), examination=run)
@@ -115,10 +117,16 @@ class GraphClaim(Claim):
     def _resolved(self, member: Any) -> Any:
         if not isinstance(member, Computed):
             return member
-        value, known = member.value, dict(self.held)
+        value, known = member.value, {symbol: _with_fresh_indices(held) for symbol, held in self.held}
         for _ in known:  # one may hold another
             value = value.xreplace(known)
         return member._replace(value=value)
+
+
+def _with_fresh_indices(e: Expr) -> Expr:
+    """The same with other bound indices, so that it may stand in any sum."""
+    bound = {limit[0] for sum_ in e.atoms(sp.Sum) for limit in sum_.limits}
+    return e.xreplace({index: sp.Dummy("j", integer=True, positive=True) for index in bound})
 
 
 def claims(graphs: Sequence[Graph] = GRAPHS) -> Iterator[Claim]:
@@ -162,6 +170,7 @@ def _claims(graph: Graph, traced: Traced, runs: Runs) -> Iterator[Claim]:
             engine=graph.engine,
             run=runs.get(graph.branch, {}).get(name, NOT_RUN) if name in found.outputs else None,
             held=known,
+            relative=graph.renorm,
         )  # fmt: skip
 
 
