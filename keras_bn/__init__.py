@@ -26,6 +26,7 @@ if not (sys.argv[0] == "-m" and "keras_bn" in sys.orig_argv):
     from keras_bn.model_tools.folding import Fold, FoldReport, fold
     from keras_bn.model_tools.keras_conversion import convert, revert
     from keras_bn.model_tools.monitoring import BatchNormMonitor
+    from keras_bn.model_tools.old_models import load_old_model
     from keras_bn.model_tools.recalibration import recalibrate
     from keras_bn.model_tools.torch_conversion import from_torch, to_torch, to_torch_state_dict
     from keras_bn.untracked import UntrackedBatchNormalization
@@ -45,6 +46,7 @@ __all__ = [
     "convert",
     "fold",
     "from_torch",
+    "load_old_model",
     "recalibrate",
     "revert",
     "to_torch",

@@ -273,3 +273,60 @@ def test_an_older_model_of_tf_keras_infers_alike(tmp_path):
     gamma, beta, mean, variance = (value.astype("float64") for value in stored)
     expected = gamma * (x - mean) / np.sqrt(variance + 1e-4) + beta
     np.testing.assert_allclose(model(x.astype("float32")), expected, atol=10 * tolerances.FLOAT32[0.5])
+
+
+def expected_of(x: np.ndarray, values: list[np.ndarray], letters: str) -> np.ndarray:
+    """Inference in NumPy, with weights whose axes are ``letters`` of the inputs' ``abcd``."""
+    gamma, beta, mean, variance = (np.einsum(f"{letters},abcd->abcd", v, np.ones_like(x)) for v in values[:4])
+    return gamma * (x - mean) / np.sqrt(variance + 1e-4) + beta
+
+
+@pytest.mark.parametrize(
+    ("options", "old", "letters", "axis"),
+    [
+        ({"axis": [4], "virtual_batch_size": 2}, (1, 1, 1, 1, 4), "d", 3),
+        ({"axis": [2], "virtual_batch_size": 2}, (1, 1, 2, 1, 1), "b", 1),
+        ({"axis": [1, 3]}, (1, 2, 1, 4), "bd", (1, 3)),
+        ({"axis": [3, 1]}, (1, 2, 1, 4), "bd", (3, 1)),
+        ({"axis": {"class_name": "ListWrapper", "items": [3]}}, (4,), "d", 3),
+    ],
+)
+def test_older_models_in_h5_files(tmp_path, options, old, letters, axis):
+    """keras.saving.load_model cannot: it compares shapes before a layer sees them, and drops lists of axes."""
+    stored = weights(*[old] * 4)
+    old_file(tmp_path / "old.h5", [INPUT, ("BatchNormalization", TF2 | options)], {"bn": stored})
+    before = (tmp_path / "old.h5").read_bytes()
+    model = keras_bn.load_old_model(tmp_path / "old.h5")
+    layer = model.get_layer("bn")
+    assert (layer.axis, layer.virtual_batch_size) == (axis, options.get("virtual_batch_size"))
+    x = np.random.default_rng(0).normal(size=(6, 2, 3, 4)).astype("float32")
+    squeezed = [v.reshape([size for size in v.shape if size != 1]).astype("float64") for v in stored]
+    np.testing.assert_allclose(model(x), expected_of(x, squeezed, letters), atol=1e-5)
+    assert (tmp_path / "old.h5").read_bytes() == before
+
+
+def test_an_older_model_with_renormalization(tmp_path):
+    references = np.float32([1, 2, 3, 4]), np.float32(0.5), np.float32([4, 3, 2, 1]), np.float32(0.25)
+    stored = [*weights(*[(4,)] * 4), *references]
+    names = "gamma beta moving_mean moving_variance renorm_mean renorm_mean_weight renorm_stddev renorm_stddev_weight"
+    old_file(tmp_path / "old.h5", [INPUT, ("BatchNormalizationV1", TF1 | {"renorm": True})], {"bn": stored})
+    with h5py.File(tmp_path / "old.h5", "r+") as file:
+        group = file["model_weights"]["bn"]
+        for i, name in enumerate(names.split()):
+            group.move(f"bn/{i}:0", f"bn/{name}:0")
+        group.attrs["weight_names"] = [f"bn/{name}:0" for name in names.split()]
+    layer = keras_bn.load_old_model(tmp_path / "old.h5").get_layer("bn")
+    np.testing.assert_allclose(layer.renorm_mean, [2, 4, 6, 8])
+    np.testing.assert_allclose(layer.renorm_stddev, [16, 12, 8, 4])
+    np.testing.assert_allclose(layer.moving_stddev, np.sqrt(stored[3] + 1e-4), rtol=1e-6)
+    np.testing.assert_array_equal(layer.moving_variance, stored[3])
+
+
+def test_files_that_hold_no_older_model(tmp_path):
+    (tmp_path / "no.h5").write_text("no")
+    with pytest.raises(ValueError, match=r"Received: .*no.h5"):
+        keras_bn.load_old_model(tmp_path / "no.h5")
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.attrs["layer_names"] = ["bn"]
+    with pytest.raises(ValueError, match="holds weights without a model"):
+        keras_bn.load_old_model(tmp_path / "w.h5")
