@@ -35,7 +35,7 @@ from derivations.own_code.proof import NOT_PROVED, PROVED, REFUTED, Counterexamp
 from derivations.own_code.refusal import NotUnderstood
 from derivations.own_code.seeing import exact_names, seen_through, symbolic_names
 from derivations.own_code.sizes import Size, as_size
-from derivations.prime_fields.dual_numbers import PRIMES, RESERVE
+from derivations.prime_fields.dual_numbers import PRIMES, PRIMES_WITH_ROOTS
 
 ATTEMPTS = 24  # points drawn until all radicands are squares
 _DY, _DIRECTION = "dy", "direction"
@@ -287,7 +287,7 @@ class Judge:
 
     def _at(self, sizes: Mapping[str, int], p: int, rng: random.Random) -> dict[str, bool] | None:
         for attempt in range(ATTEMPTS):
-            prime = p if attempt < ATTEMPTS // 2 else (*PRIMES, *RESERVE[:3])[attempt % 5]
+            prime = p if attempt < ATTEMPTS // 2 else (*PRIMES, *PRIMES_WITH_ROOTS)[attempt % 4]
             ring = Residues(prime)
             draw = partial(rng.randrange, 1, prime)
             inputs = self._arrays(ring, sizes, draw)
