@@ -32,15 +32,22 @@ class UntrackedBatchNormalization(BatchNormalization):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         excluded = {name: getattr(self, name) for name in ("renorm", "synchronized", "virtual_batch_size")}
-        if self.statistics != "auto":
-            excluded["statistics"] = self.statistics
         if any(excluded.values()):
             given = ", ".join(f"{name}={value!r}" for name, value in excluded.items() if value)
             raise ValueError(
                 f"UntrackedBatchNormalization supports none of {', '.join(excluded)}. Received: {given}. Leave it out."
             )
+        self._refuse_statistics()
+
+    def _refuse_statistics(self) -> None:
+        if self.statistics != "auto":
+            raise ValueError(
+                "UntrackedBatchNormalization always normalizes with the statistics of the batch. "
+                f"Received: statistics={self.statistics!r}. Use BatchNormalization for others."
+            )
 
     def _phase(self, training: Any) -> tuple[Any, Any]:
+        self._refuse_statistics()
         return True, False
 
     def _moving(self, state: State) -> Fallback:

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_bn
+from keras_bn.model_tools import inspection
 from tests import tolerances
 from tests.cases import EPSILON, MODES, in_mode
 
@@ -254,3 +255,91 @@ def test_accumulated_gradients_are_those_of_ghost_batches(float64):
     # The mean of the whole is that of the micro-batches; of the variance, what lies between their means is left out.
     np.testing.assert_allclose(norm.moving_mean, ghosts.moving_mean, rtol=1e-10)
     assert np.all(norm.moving_variance.numpy() < ghosts.moving_variance.numpy())
+
+
+def backbone() -> keras.Model:
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(name="inner"), keras.layers.Dense(4)])
+    inputs = keras.Input((4,))
+    outer = keras.layers.BatchNormalization(name="outer")
+    return keras.Model(inputs, keras.layers.Dense(1)(outer(inner(inputs))))
+
+
+def test_a_whole_backbone_is_frozen_by_convert():
+    model = keras_bn.convert(backbone(), statistics="moving")
+    model.compile("sgd", "mse")
+    monitor = keras_bn.BatchNormMonitor()
+    model.fit(X, np.ones((16, 1)), epochs=2, verbose=0, callbacks=[monitor])
+    layers = [model.get_layer("outer"), model.layers[1].get_layer("inner")]
+    for layer in layers:
+        np.testing.assert_array_equal(layer.moving_mean, 0.0)
+        assert inspection.examine(layer).statistics == "moving"
+        assert "moving" in inspection.table([inspection.examine(layer)])
+        assert np.any(layer.gamma.numpy() != 1.0)
+    # What does not follow does not lag behind.
+    assert all(np.isnan(gap) for record in monitor.records.values() for gap in record["mean_gap"])
+
+
+@pytest.mark.parametrize("statistics", ["moving", "batch"])
+def test_tools_respect_statistics(statistics):
+    model = keras_bn.convert(backbone(), statistics=statistics)
+    x = X.astype("float32")
+    y = model.predict(x, verbose=0)
+    folded = keras_bn.fold(model)
+    np.testing.assert_allclose(folded.predict(x, verbose=0), y, atol=1e-4)
+    left = [layer for layer in folded.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert bool(left) is (statistics == "batch")
+    said = "statistics='batch'" if statistics == "batch" else "statistics='moving'"
+    with pytest.raises(ValueError, match=said):
+        keras_bn.revert(model)
+    if statistics == "moving":
+        with pytest.warns(UserWarning, match=said):
+            reverted = keras_bn.revert(model, lossy=True)
+        np.testing.assert_allclose(reverted.predict(x, verbose=0), y, atol=1e-5)
+    else:
+        with pytest.raises(ValueError, match=said):
+            keras_bn.revert(model, lossy=True)
+
+
+@pytest.mark.parametrize(("options", "count"), [({"momentum": None}, 4), ({"zero_debias": True, "momentum": 0.5}, 2)])
+def test_recalibration_counts_its_batches(options, count):
+    """Of an average with momentum a, 1/(1 − a) batches at most: more would never be forgotten."""
+    layer = Layer(**options)
+    keras_bn.recalibrate(keras.Sequential([keras.Input((4,)), layer]), X, batch_size=4)
+    np.testing.assert_allclose(layer.update_count, count)
+    np.testing.assert_allclose(layer.moving_mean, X.mean(0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"momentum": None}, {"zero_debias": True, "momentum": 0.5}])
+def test_the_monitor_solves_for_batches_that_are_counted(options):
+    model = keras.Sequential([keras.Input((4,)), Layer(name="norm", **options), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    monitor = keras_bn.BatchNormMonitor()
+    x = np.concatenate([X, X])  # equal batches: no gap
+    model.fit(x, np.ones((32, 1)), batch_size=16, shuffle=False, epochs=2, verbose=0, callbacks=[monitor])
+    assert max(monitor.records["norm"]["mean_gap"]) < 1e-4
+    assert max(monitor.records["norm"]["variance_gap"]) < 1e-4
+
+
+def test_a_layer_without_moving_statistics_refuses_others():
+    with pytest.raises(ValueError, match="statistics='moving'"):
+        keras_bn.UntrackedBatchNormalization(statistics="moving")
+    layer = keras_bn.UntrackedBatchNormalization()
+    layer.statistics = "moving"
+    with pytest.raises(ValueError, match="statistics='moving'"):
+        layer(X)
+
+
+@pytest.mark.parametrize("kind", [tf.Variable, keras.Variable, np.bool_, int])
+def test_other_forms_of_training(kind):
+    for value in (True, False):
+        flag = kind(value)
+        layer = layer_of()
+        y = layer(tf.constant(X), training=flag)
+        np.testing.assert_allclose(y, (by_batch if value else by_moving)(X, layer), atol=tolerances.FLOAT64)
+    if kind is tf.Variable:
+        layer, flag = layer_of(), tf.Variable(True)
+        call = tf.function(lambda x: layer(x, training=flag), autograph=False)
+        for value in (True, False):  # one trace, switched at run time
+            flag.assign(value)
+            expected = by_batch(X) if value else (X - layer.moving_mean) / np.sqrt(layer.moving_variance + EPSILON)
+            np.testing.assert_allclose(call(tf.constant(X)), expected, atol=tolerances.FLOAT64)
