@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from derivations.own_code.algebra import ONE, Algebra, DividesByZero, Polynomial, _frozen
-from derivations.own_code.numbers_exact import exact
+from derivations.own_code.numbers_exact import exact, radicand
 from derivations.own_code.refusal import NotUnderstood, line_of_user, refusal
 from derivations.own_code.sizes import Size, as_size, sign
 
@@ -274,6 +274,8 @@ def lift(algebra: Any, value: Any) -> SymbolicArray:
         raise refusal(
             f"a value of type {type(value).__name__}", "only numbers and arrays can be computed with"
         ) from error
+    if isinstance(value, Fraction):
+        array = np.asarray(float(value))
     if array.dtype.kind not in "biuf":
         raise refusal(f"a value of type {type(value).__name__}", "only real numbers and arrays can be computed with")
     if array.size == 0 or (array != array.flat[0]).any():
@@ -287,7 +289,9 @@ def lift(algebra: Any, value: Any) -> SymbolicArray:
     except ValueError as error:
         raise refusal(f"the number {entry}", "only finite numbers can be computed with") from error
     positive = "pos" if number > 0 else "nonneg" if number == 0 else None
-    return SymbolicArray(algebra, [axis_of(algebra, n) for n in array.shape], algebra.constant(number), positive)
+    square = radicand(float(entry))
+    constant = algebra.constant(number) if square is None else algebra.power(algebra.constant(square), Fraction(1, 2))
+    return SymbolicArray(algebra, [axis_of(algebra, n) for n in array.shape], constant, positive)
 
 
 def _split(a: SymbolicArray, axis: int, parts: Axis) -> SymbolicArray:

@@ -50,17 +50,18 @@ class Pair:
     names: tuple[str, ...]
     pass_inputs: bool | None
 
-    def run_forward(self, inputs: Sequence[Any]) -> tuple[Any, tuple[Any, ...]]:
-        """y, and what else was returned."""
+    def run_forward(self, inputs: Sequence[Any]) -> tuple[list[Any], tuple[Any, ...]]:
+        """The outputs, of which this kind of code has one, and what else was returned."""
         result = self.forward(*inputs)
         if isinstance(result, tuple):
             if not result:
                 raise NotUnderstood("forward returned an empty tuple; it returns y, or (y, cache)")
-            return result[0], tuple(result[1:])
-        return result, ()
+            return [result[0]], tuple(result[1:])
+        return [result], ()
 
-    def run_backward(self, dy: Any, cache: tuple[Any, ...], inputs: Sequence[Any]) -> dict[str, Any]:
+    def run_backward(self, dys: Sequence[Any], cache: tuple[Any, ...], inputs: Sequence[Any]) -> dict[str, Any]:
         """The gradients by name."""
+        (dy,) = dys
         return self._named(self.backward(*self._arguments(dy, cache, inputs)))
 
     def _arguments(self, dy: Any, cache: tuple[Any, ...], inputs: Sequence[Any]) -> tuple[Any, ...]:

@@ -10,11 +10,12 @@ from typing import Any, NoReturn
 import numpy as np
 from mpmath import iv
 
-from derivations.own_code.numbers_exact import exact
+from derivations.own_code.numbers_exact import exact, radicand
 from derivations.own_code.refusal import refusal
 from derivations.prime_fields.dual_numbers import NoRoot, inverse_root_of_residue
 
 iv.dps = 60
+_MARGIN = Fraction(1, 10**10)  # relative; constants such as √3 enter as floats
 _RULE = "control flow on values has no one derivative; use arithmetic only"
 
 
@@ -33,6 +34,13 @@ class Residues:
 
     def normal(self, a: int) -> int:
         return a % self.p
+
+    def rational(self, a: int) -> Fraction:
+        """The small half-integer that this is, for an exponent that was computed."""
+        for doubled in range(-41, 42):
+            if (2 * a - doubled) % self.p == 0:
+                return Fraction(doubled, 2)
+        raise TypeError("an exponent that is no small number")
 
     def inverse(self, a: int) -> int:
         if a % self.p == 0:
@@ -61,6 +69,12 @@ class Reals:
         return value
 
     def normal(self, a: Any) -> Any:
+        return a
+
+    def rational(self, a: Any) -> Fraction:
+        """The number itself, if it is rational."""
+        if not isinstance(a, Fraction):
+            raise TypeError("an exponent that is no rational number")
         return a
 
     def inverse(self, a: Any) -> Any:
@@ -96,10 +110,12 @@ class Reals:
         return getattr(iv, name)(x)
 
     def differ(self, a: Any, b: Any) -> bool:
+        """Whether the numbers are certainly different, by more than floats in the user's constants could explain."""
         if isinstance(a, Fraction) and isinstance(b, Fraction):
-            return a != b
+            return abs(a - b) > _MARGIN * (abs(a) + abs(b))
         a, b = enclosure(a), enclosure(b)
-        return bool(a.b < b.a or b.b < a.a)
+        margin = (abs(a) + abs(b)) * enclosure(_MARGIN)
+        return bool((a + margin).b < b.a or (b + margin).b < a.a)
 
 
 def enclosure(a: Any) -> Any:
@@ -134,6 +150,8 @@ class Number:
         if isinstance(other, np.ndarray) and other.ndim:
             return None
         try:
+            if (square := radicand(other)) is not None:
+                return Number(self.ring, self.ring.root(self.ring.of(square)))
             return Number(self.ring, self.ring.of(exact(other)))
         except (TypeError, ValueError):
             return None

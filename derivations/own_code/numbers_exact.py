@@ -34,3 +34,17 @@ def exact(value: Any) -> Fraction:
         if abs(simple - written) <= tolerance:
             return simple
     return written
+
+
+def radicand(value: Any) -> Fraction | None:
+    """The simple number of which a float is the root, such as 2 for 1.4142135623730951; None if it is none.
+
+    ``np.sqrt(2)`` and ``D**-0.5`` are computed on floats before anything else sees them.
+    """
+    if not isinstance(value, float) or not np.isfinite(value) or value <= 0:
+        return None
+    if exact(value).denominator <= 10**9:
+        return None
+    square = Fraction(repr(value)) ** 2
+    simple = square.limit_denominator(_SIMPLE)
+    return simple if simple and abs(simple - square) <= square * Fraction(1, 10**15) else None

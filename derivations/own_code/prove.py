@@ -37,6 +37,7 @@ from derivations.own_code.seeing import exact_names, seen_through, symbolic_name
 from derivations.own_code.sizes import Size, as_size
 from derivations.prime_fields.dual_numbers import PRIMES, PRIMES_WITH_ROOTS
 
+RESERVE = tuple(2**exponent - 1 for exponent in (107, 127, 521))  # primes ≡ 3 (mod 4), for what is no square so far
 ATTEMPTS = 24  # points drawn until all radicands are squares
 _DY, _DIRECTION = "dy", "direction"
 _NO_VALUE = (ZeroDivisionError, NoRoot, Undefined)
@@ -101,7 +102,7 @@ class Symbolic:
 class Judge:
     """One pair of functions and the shapes of its inputs."""
 
-    def __init__(self, pair: Pair, shapes: Mapping[str, Shape]) -> None:
+    def __init__(self, pair: Any, shapes: Mapping[str, Shape]) -> None:
         self.pair, self.shapes, self.letters = pair, shapes, letters(shapes)
         self.names = tuple(shapes)
 
@@ -116,14 +117,12 @@ class Judge:
             self._try_out(inputs, rng)
 
     def _try_out(self, inputs: Sequence[Any], rng: Any) -> None:
-        y, cache = self.pair.run_forward(inputs)
-        try:
-            dy = rng.uniform(0.5, 1.5, np.shape(y))
-        except (TypeError, ValueError):
-            raise NotUnderstood(f"forward returned {type(y).__name__}; it returns an array y, or (y, cache)") from None
-        if not isinstance(y, np.ndarray | np.generic | float | int):
-            raise NotUnderstood(f"forward returned {type(y).__name__}; it returns an array y, or (y, cache)")
-        for name, gradient in self.pair.run_backward(dy, cache, inputs).items():
+        ys, cache = self.pair.run_forward(inputs)
+        for y in ys:
+            if not isinstance(y, np.ndarray | np.generic | float | int):
+                raise NotUnderstood(f"forward returned {type(y).__name__}; it returns an array y, or (y, cache)")
+        dys = [rng.uniform(0.5, 1.5, np.shape(y)) for y in ys]
+        for name, gradient in self.pair.run_backward(dys, cache, inputs).items():
             if gradient is not None and np.asarray(gradient).dtype.kind not in "fiub":
                 raise NotUnderstood(
                     f"the gradient of {name} is {type(gradient).__name__}; it must be an array of numbers"
@@ -148,7 +147,7 @@ class Judge:
             found = self.point(sizes, lambda: Fraction(rng.randint(3, 40), rng.choice((7, 11))), rng, 7)
             if found is None:
                 continue
-            _, inputs, returned, dy = found
+            _, inputs, returned, dys = found
             given = [_floats(value) for value in inputs.values()]
             with (
                 seen_through([self.pair.forward, self.pair.backward], {}),
@@ -156,7 +155,7 @@ class Judge:
                 warnings.catch_warnings(action="ignore"),
             ):
                 _, cache = self.pair.run_forward(given)
-                floats = self.pair.run_backward(_floats(dy), cache, given)
+                floats = self.pair.run_backward([_floats(dy) for dy in dys], cache, given)
             for name, value in returned.items():
                 if value is None or floats[name] is None:
                     continue
@@ -185,12 +184,12 @@ class Judge:
         before = [a._memory.version for a in inputs]
         try:
             with seen_through(functions, symbolic_names(algebra), builtin):
-                y, cache = self.pair.run_forward(inputs)
-                y = lift(algebra, y)
+                outputs, cache = self.pair.run_forward(inputs)
+                ys = [lift(algebra, y) for y in outputs]
                 if [a._memory.version for a in inputs] != before:
                     raise NotUnderstood("forward changes its inputs in place; nothing is claimed of such a function")
-                dy = cotangent(algebra, y)
-                returned = self.pair.run_backward(cotangent(algebra, y), cache, inputs)
+                dys, given = (cotangents(algebra, ys) for _ in range(2))
+                returned = self.pair.run_backward(given, cache, inputs)
         except NotUnderstood:
             raise
         except TooComplex as error:
@@ -200,8 +199,8 @@ class Judge:
                 f"{_where(error)}: this code runs on numbers, but not on arrays of unknown size: "
                 f"{type(error).__name__}: {error}"
             ) from error
-        free_of_maxima(algebra, [y, *(lift(algebra, value) for value in returned.values() if value is not None)])
-        return decide(algebra, y, dy, self.shapes, returned)
+        free_of_maxima(algebra, [*ys, *(lift(algebra, value) for value in returned.values() if value is not None)])
+        return decide(ys, dys, self.shapes, returned)
 
     # Second proof
 
@@ -231,17 +230,16 @@ class Judge:
 
     def run(
         self, ring: Any, inputs: Mapping[str, Any], dy: Callable[[tuple[int, ...]], Any]
-    ) -> tuple[Any, dict[str, Any], Any]:
-        """y, the gradients that the code returns, and the cotangent."""
+    ) -> tuple[dict[str, Any], list[Any]]:
+        """The gradients that the code returns, and the cotangents."""
         with seen_through([self.pair.forward, self.pair.backward], exact_names(ring)):
             given = [value.copy() for value in inputs.values()]
-            y, cache = self.pair.run_forward(given)
-            y = wrapped(y)
-            cotangent = dy(y.shape)
-            return y, self.pair.run_backward(cotangent.copy(), cache, given), cotangent
+            ys, cache = self.pair.run_forward(given)
+            dys = [dy(wrapped(y).shape) for y in ys]
+            return self.pair.run_backward([dy.copy() for dy in dys], cache, given), dys
 
     def slope(
-        self, ring: Any, inputs: Mapping[str, Any], name: str, direction: Any, dy: Any, forgetting: Any = None
+        self, ring: Any, inputs: Mapping[str, Any], name: str, direction: Any, dys: Any, forgetting: Any = None
     ) -> Any:
         """The derivative of Σ dy·y in a direction of one input, by dual numbers."""
         changed = {key: value.copy() for key, value in inputs.items()}
@@ -251,10 +249,11 @@ class Judge:
         for value in given:
             value.forgetting = forgetting
         with seen_through([self.pair.forward, self.pair.backward], exact_names(ring)):
-            y, _ = self.pair.run_forward(given)
+            ys, _ = self.pair.run_forward(given)
         total = Number(ring, ring.of(Fraction(0)))
-        for value, weight in zip(wrapped(y).ravel(), dy.ravel(), strict=True):
-            total = total + value * weight
+        for y, dy in zip(ys, dys, strict=True):
+            for value, weight in zip(wrapped(y).ravel(), dy.ravel(), strict=True):
+                total = total + value * weight
         return ring.of(Fraction(0)) if total.b is None else total.b
 
     def examine(self, name: str) -> tuple[bool | None, dict[str, int] | None]:
@@ -275,7 +274,7 @@ class Judge:
         rng = random.Random(1)
         results: dict[str, tuple[bool | None, dict[str, int] | None]] = dict.fromkeys(self.names, (None, None))
         for n, sizes in enumerate(self.sizes()):
-            primes = (PRIMES[n % 2],) if n > 1 else PRIMES
+            primes = (PRIMES_WITH_ROOTS[n % 2],) if n > 1 else PRIMES_WITH_ROOTS
             for p in primes:
                 outcome = self._at(sizes, p, rng)
                 if outcome is None:
@@ -287,24 +286,24 @@ class Judge:
 
     def _at(self, sizes: Mapping[str, int], p: int, rng: random.Random) -> dict[str, bool] | None:
         for attempt in range(ATTEMPTS):
-            prime = p if attempt < ATTEMPTS // 2 else (*PRIMES, *PRIMES_WITH_ROOTS)[attempt % 4]
+            prime = p if attempt < ATTEMPTS // 2 else (*PRIMES, *RESERVE)[attempt % 5]
             ring = Residues(prime)
             draw = partial(rng.randrange, 1, prime)
             inputs = self._arrays(ring, sizes, draw)
             try:
-                _, returned, dy = self.run(ring, inputs, partial(self._array, ring, entry=draw))
-                return {name: self._agrees(ring, inputs, name, returned[name], dy, rng) for name in self.names}
+                returned, dys = self.run(ring, inputs, partial(self._array, ring, entry=draw))
+                return {name: self._agrees(ring, inputs, name, returned[name], dys, rng) for name in self.names}
             except (*_NO_VALUE,):
                 continue
             except Transcendental:
                 return self._at_reals(sizes, rng)
         return None
 
-    def _agrees(self, ring: Any, inputs: Any, name: str, returned: Any, dy: Any, rng: random.Random) -> bool:
+    def _agrees(self, ring: Any, inputs: Any, name: str, returned: Any, dys: Any, rng: random.Random) -> bool:
         if returned is None or np.shape(returned) != inputs[name].shape:
             return False
         steps = {place: rng.randrange(1, ring.p) for place in np.ndindex(inputs[name].shape)}
-        true = self.slope(ring, inputs, name, lambda place: steps[place], dy)
+        true = self.slope(ring, inputs, name, lambda place: steps[place], dys)
         claimed = Number(ring, 0)
         for place, step in steps.items():
             claimed = claimed + as_number(ring, returned, place) * Number(ring, step)
@@ -314,10 +313,10 @@ class Judge:
         for _ in range(4):
             found = self.point(sizes, lambda: Fraction(rng.randint(1, 19), rng.choice((4, 5, 7))), rng)
             if found is not None:
-                ring, inputs, returned, dy = found
+                ring, inputs, returned, dys = found
                 return {
                     name: np.shape(returned[name]) == inputs[name].shape
-                    and not self._different(ring, inputs, name, returned[name], dy)
+                    and not self._different(ring, inputs, name, returned[name], dys)
                     for name in self.names
                 }
         return None
@@ -331,22 +330,22 @@ class Judge:
         ring = Reals()
         inputs = self._arrays(ring, sizes, entry)
         try:
-            _, returned, dy = self.run(
+            returned, dys = self.run(
                 ring, inputs, lambda shape: self._array(ring, shape, lambda: Fraction(rng.randint(-2, 3), denominator))
             )
         except (*_NO_VALUE, OverflowError):
             return None
-        return ring, inputs, returned, dy
+        return ring, inputs, returned, dys
 
-    def _true(self, ring: Any, inputs: Any, name: str, dy: Any) -> list[Any]:
+    def _true(self, ring: Any, inputs: Any, name: str, dys: Any) -> list[Any]:
         one, zero = Fraction(1), Fraction(0)
         return [
-            self.slope(ring, inputs, name, lambda p, at=place: one if p == at else zero, dy)
+            self.slope(ring, inputs, name, lambda p, at=place: one if p == at else zero, dys)
             for place in np.ndindex(inputs[name].shape)
         ]
 
-    def _different(self, ring: Any, inputs: Any, name: str, returned: Any, dy: Any) -> bool:
-        true = self._true(ring, inputs, name, dy)
+    def _different(self, ring: Any, inputs: Any, name: str, returned: Any, dys: Any) -> bool:
+        true = self._true(ring, inputs, name, dys)
         places = list(np.ndindex(inputs[name].shape))
         return any(
             ring.differ(as_number(ring, returned, place).a, value) for place, value in zip(places, true, strict=True)
@@ -364,9 +363,9 @@ class Judge:
                 found = self.point(sizes, entry, rng)
                 if found is None:
                     continue
-                ring, inputs, returned, dy = found
+                ring, inputs, returned, dys = found
                 try:
-                    example = self._example(ring, inputs, name, returned[name], dy, sizes)
+                    example = self._example(ring, inputs, name, returned[name], dys, sizes)
                 except (*_NO_VALUE, OverflowError):
                     continue
                 if example is None:
@@ -381,20 +380,25 @@ class Judge:
         return irrational
 
     def _example(
-        self, ring: Any, inputs: Any, name: str, returned: Any, dy: Any, sizes: Mapping[str, int]
+        self, ring: Any, inputs: Any, name: str, returned: Any, dys: Any, sizes: Mapping[str, int]
     ) -> Counterexample | None:
-        true = self._true(ring, inputs, name, dy)
+        true = self._true(ring, inputs, name, dys)
         shape = inputs[name].shape
         correct = np.empty(shape, dtype=object)
         for place, value in zip(np.ndindex(shape), true, strict=True):
             correct[place] = value
-        if returned is None or (np.shape(returned) == shape and not self._different(ring, inputs, name, returned, dy)):
+        if returned is None or (np.shape(returned) == shape and not self._different(ring, inputs, name, returned, dys)):
             return None
         shown = np.empty(np.shape(returned), dtype=object)
         for place in np.ndindex(shown.shape):
             shown[place] = as_number(ring, returned, place).a
         given = {key: plain(value) for key, value in inputs.items()}
-        return Counterexample({**given, _DY: plain(dy)}, shown.tolist(), correct.tolist(), dict(sizes))
+        return Counterexample(
+            {**given, **{name: plain(dy) for name, dy in zip(names_of_cotangents(len(dys)), dys, strict=True)}},
+            shown.tolist(),
+            correct.tolist(),
+            dict(sizes),
+        )
 
     # Verdicts
 
@@ -485,9 +489,14 @@ def variable(algebra: SymbolicAlgebra, name: str, shape: Shape) -> SymbolicArray
     return _free(algebra, name, axes)
 
 
-def cotangent(algebra: SymbolicAlgebra, y: SymbolicArray) -> SymbolicArray:
-    """A free array of the shape of y."""
-    return _free(algebra, _DY, y.axes)
+def names_of_cotangents(count: int) -> list[str]:
+    """dy, or dy1, dy2, …"""
+    return [_DY] if count == 1 else [f"{_DY}{n + 1}" for n in range(count)]
+
+
+def cotangents(algebra: SymbolicAlgebra, ys: Sequence[SymbolicArray]) -> list[SymbolicArray]:
+    """Free arrays of the shapes of the outputs."""
+    return [_free(algebra, name, y.axes) for name, y in zip(names_of_cotangents(len(ys)), ys, strict=True)]
 
 
 def _free(algebra: SymbolicAlgebra, name: str, axes: Sequence[Any]) -> SymbolicArray:
@@ -498,17 +507,17 @@ def _free(algebra: SymbolicAlgebra, name: str, axes: Sequence[Any]) -> SymbolicA
 
 
 def decide(
-    algebra: SymbolicAlgebra,
-    y: SymbolicArray,
-    dy: SymbolicArray,
+    ys: Sequence[SymbolicArray],
+    dys: Sequence[SymbolicArray],
     shapes: Mapping[str, Shape],
     returned: Mapping[str, Any],
 ) -> Symbolic:
     """Whether each array returned is the derivative of Σ dy·y."""
+    algebra = ys[0].algebra
     proved, reasons = {}, {}
     for name, shape in shapes.items():
         try:
-            proved[name], reasons[name] = _decide_one(y, dy, variable(algebra, name, shape), name, returned[name])
+            proved[name], reasons[name] = _decide_one(ys, dys, variable(algebra, name, shape), name, returned[name])
         except TooComplex as error:
             proved[name], reasons[name] = False, str(error)
         except DividesByZero:
@@ -517,16 +526,16 @@ def decide(
 
 
 def _decide_one(
-    y: SymbolicArray, dy: SymbolicArray, given: SymbolicArray, name: str, returned: Any
+    ys: Sequence[SymbolicArray], dys: Sequence[SymbolicArray], given: SymbolicArray, name: str, returned: Any
 ) -> tuple[bool, str]:
-    algebra = y.algebra
+    algebra = given.algebra
     if returned is None:
         return False, "None was returned in the place of this gradient"
     array = lift(algebra, returned)
     if _lengths(array) != _lengths(given):
         return False, f"its shape is {array.shape}; that of {name} is {given.shape}"
-    derivative = algebra.derivative(y.polynomial, name, _DIRECTION)
-    used = algebra.places_of(derivative, _DIRECTION)
+    derivatives = [algebra.derivative(y.polynomial, name, _DIRECTION) for y in ys]
+    used = [places for derivative in derivatives for places in algebra.places_of(derivative, _DIRECTION)]
     real = [n for n, axis in enumerate(given.axes) if axis]
     for places in used:
         for n, place in zip(real, places, strict=True):
@@ -543,12 +552,14 @@ def _decide_one(
             for inner_name, part in zip(names[1:], array.axes[n][1:], strict=True):
                 whole = (whole, inner_name, str(part))
             target.append(whole)
-    free = [
-        (index, dict(size))
-        for n, axis in enumerate(y.axes)
-        for index, size in zip(names_of_axis(y.ndim - 1 - n, axis), axis, strict=True)
-    ]
-    true = algebra.gradient(derivative, dy.polynomial, free, _DIRECTION, tuple(target))
+    true: Polynomial = {}
+    for y, dy, derivative in zip(ys, dys, derivatives, strict=True):
+        free = [
+            (index, dict(size))
+            for n, axis in enumerate(y.axes)
+            for index, size in zip(names_of_axis(y.ndim - 1 - n, axis), axis, strict=True)
+        ]
+        true = algebra.add(true, algebra.gradient(derivative, dy.polynomial, free, _DIRECTION, tuple(target)))
     difference = algebra.add(algebra.released(array.polynomial), algebra.released(true), -1)
     return algebra.vanishes(difference), ""
 

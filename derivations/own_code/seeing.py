@@ -2,6 +2,7 @@
 
 import builtins
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -144,8 +145,9 @@ def _number(kind: Any) -> Any:
 def seen_through(functions: list[Any], names: Mapping[str, Any], builtin: bool = False) -> Iterator[None]:
     """While the functions run, these names of NumPy's are replaced in the modules in which they stand."""
     module = _Module(np, names)
+    mathematics = _Module(math, {"sqrt": lambda value: value.sqrt() if isinstance(value, Size) else math.sqrt(value)})
     replaced = {id(getattr(np, name)): value for name, value in names.items() if hasattr(np, name)}
-    replaced[id(np)] = module
+    replaced |= {id(np): module, id(math): mathematics, id(math.sqrt): mathematics.sqrt} if names else {}
     before: list[tuple[dict[str, Any], str, Any]] = []
     state = _state(functions)
     try:

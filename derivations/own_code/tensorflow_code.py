@@ -1,12 +1,155 @@
-"""Functions of TensorFlow."""
+"""Functions of TensorFlow: the gradient that its tape takes, against the derivative of the traced forward pass.
 
-from collections.abc import Mapping
+Both graphs are run operation by operation, by NumPy's functions, on arrays of unknown size and on exact numbers; at
+floats TensorFlow itself runs them, so that a wrong reading of an operation is found.
+"""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
-from derivations.own_code.proof import Proof
+import numpy as np
+
+from derivations.own_code.arrays import SymbolicArray, lift
+from derivations.own_code.calling import Shape
+from derivations.own_code.graph_operations import Run
+from derivations.own_code.numbers_dual import Number, wrapped
+from derivations.own_code.proof import GradientVerdict, Proof
+from derivations.own_code.prove import Judge
 from derivations.own_code.refusal import NotUnderstood
 
 
-def prove_operation(function: Any, shapes: Mapping[str, Any], order: int) -> Proof:
-    """Prove the gradient of a function of tensors."""
-    raise NotUnderstood("give backward: a function of TensorFlow cannot be proved yet")
+class GraphPair:
+    """A function of tensors and the gradient that the tape takes of it, called as a pair of NumPy functions is."""
+
+    def __init__(self, function: Any, shapes: Mapping[str, Shape]) -> None:
+        import tensorflow as tf
+
+        self.names = tuple(shapes)
+        self.forward = self.backward = None
+        specs = [[None if isinstance(n, str) else n for n in shape] for shape in shapes.values()]
+        self.dtype, self.graph = _traced(tf, function, specs)
+        self.count = len(self.graph.outputs)
+
+        self.connected: list[bool] = []
+
+        def gradient(*given: Any) -> Any:
+            inputs, dys = given[: len(specs)], given[len(specs) :]
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                outputs = tf.nest.flatten(function(*inputs))
+            found = tape.gradient(outputs, inputs, output_gradients=list(dys))
+            self.connected = [value is not None for value in found]
+            return [tf.convert_to_tensor(value) for value in found if value is not None]
+
+        signature = [tf.TensorSpec(shape, self.dtype) for shape in specs]
+        signature += [tf.TensorSpec(output.shape, self.dtype) for output in self.graph.outputs]
+        self.gradient = tf.function(gradient, autograph=False).get_concrete_function(*signature)
+        self.held: dict[str, None] = {}
+
+    def run_forward(self, inputs: Sequence[Any]) -> tuple[list[Any], tuple[Any, ...]]:
+        """The outputs."""
+        return self._run(self.graph, inputs), ()
+
+    def run_backward(self, dys: Sequence[Any], cache: Any, inputs: Sequence[Any]) -> dict[str, Any]:
+        """The gradients by name; 0 for an input that the outputs do not depend on."""
+        found = iter(self._run(self.gradient, [*inputs, *dys]))
+        return {
+            name: next(found) if connected else given * 0
+            for name, connected, given in zip(self.names, self.connected, inputs, strict=True)
+        }
+
+    def _run(self, function: Any, given: Sequence[Any]) -> list[Any]:
+        first = given[0]
+        if isinstance(first, SymbolicArray):
+            run = Run(lambda value: lift(first.algebra, value))
+        elif first.dtype == object:
+            ring = next(iter(first.ravel())).ring
+            run = Run(lambda value: _exact(ring, value))
+        else:
+            import tensorflow as tf
+
+            return [np.asarray(value) for value in function(*(tf.constant(value, self.dtype) for value in given))]
+        outputs = [run.array(value) for value in run.graph(function, given)]
+        self.held |= run.held
+        return [wrapped(np.array(value, dtype=object)) if isinstance(value, Number) else value for value in outputs]
+
+
+def _exact(ring: Any, value: Any) -> Any:
+    zero = Number(ring, ring.of(Fraction(0)))
+    if isinstance(value, Fraction):
+        return zero + value
+    if np.ndim(value) == 0:
+        return zero + (
+            value.item() if isinstance(value, np.ndarray) and value.dtype == np.float64 else np.asarray(value)[()]
+        )
+    return wrapped(np.vectorize(lambda entry: zero + entry, otypes=[object])(value))
+
+
+def _traced(tf: Any, function: Any, specs: list[list[int | None]]) -> tuple[Any, Any]:
+    """The data type that the function takes, and its graph."""
+    errors = []
+    for dtype in (tf.float64, tf.float32):
+        signature = [tf.TensorSpec(shape, dtype) for shape in specs]
+
+        def forward(*inputs: Any) -> Any:
+            return [tf.convert_to_tensor(value) for value in tf.nest.flatten(function(*inputs))]
+
+        try:
+            graph = tf.function(forward, autograph=False).get_concrete_function(*signature)
+        except (TypeError, ValueError, tf.errors.InvalidArgumentError) as error:
+            errors.append(error)
+            continue
+        if not graph.outputs:
+            raise NotUnderstood("the function returned nothing; it returns a tensor, or several")
+        for output in graph.outputs:
+            if output.dtype != dtype:
+                raise NotUnderstood(f"an output is of {output.dtype.name}; all must be of the inputs' {dtype.name}")
+        return dtype, graph
+    raise errors[-1]
+
+
+def prove_operation(function: Any, shapes: Mapping[str, Shape], order: int) -> Proof:
+    """Prove the gradient that TensorFlow takes of a function of tensors."""
+    if not callable(function):
+        raise NotUnderstood(f"the first argument must be a function. Received: {type(function).__name__}")
+    if order not in (1, 2):
+        raise NotUnderstood(f"order must be 1 or 2. Received: {order!r}")
+    pair = GraphPair(function, shapes)
+    proof = Judge(pair, shapes).proof()
+    verdicts: dict[str, GradientVerdict] = dict(proof.gradients)
+    if order == 2:
+        verdicts |= _second(function, shapes, pair)
+    return Proof(verdicts, proof.sizes, held=tuple(pair.held))
+
+
+def _second(function: Any, shapes: Mapping[str, Shape], pair: GraphPair) -> dict[str, GradientVerdict]:
+    """The gradients of the gradients, for one cotangent for each output."""
+    import tensorflow as tf
+
+    if pair.count != 1:
+        raise NotUnderstood("order=2 is understood for functions of one output")
+
+    def gradient(*given: Any) -> Any:
+        *inputs, dy = given
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            output = tf.nest.flatten(function(*inputs))
+        return [value for value in tape.gradient(output, inputs, output_gradients=[dy]) if value is not None]
+
+    shape = _shape_of_output(pair, shapes)
+    twice = dict(shapes) | {"cotangent": shape}
+    proof = Judge(GraphPair(gradient, twice), twice).proof()
+    return {f"{name} (second order)": verdict for name, verdict in proof.gradients.items()}
+
+
+def _shape_of_output(pair: GraphPair, shapes: Mapping[str, Shape]) -> Shape:
+    from derivations.own_code.arrays import SymbolicAlgebra
+    from derivations.own_code.prove import variable
+
+    algebra = SymbolicAlgebra()
+    (output,), _ = pair.run_forward([variable(algebra, name, shape) for name, shape in shapes.items()])
+    lengths = [n if isinstance(n, int) else repr(n) for n in output.shape]
+    if any(isinstance(n, str) and not n.isidentifier() for n in lengths):
+        raise NotUnderstood("order=2 is understood where each axis of the output is one of the inputs'")
+    return tuple(lengths)
