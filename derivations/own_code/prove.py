@@ -130,10 +130,11 @@ class Judge:
 
     def proof(self) -> Proof:
         """The verdicts."""
-        self.try_out()
-        symbolic = self.symbolic()
-        self.compare_with_floats()
-        gradients = {name: self._verdict(name, symbolic) for name in self.names}
+        with warnings.catch_warnings(action="ignore"):  # of NumPy, about sizes such as 1
+            self.try_out()
+            symbolic = self.symbolic()
+            self.compare_with_floats()
+            gradients = {name: self._verdict(name, symbolic) for name in self.names}
         return Proof(gradients, tuple(self.letters), held=symbolic.held)
 
     def compare_with_floats(self) -> None:
