@@ -4,11 +4,17 @@ The styles: Ioffe and Szegedy's paper, Kratzert's staged backward pass, the CS23
 derivations. What is refuted is refuted by exact numbers, so a wrong expectation could not pass.
 """
 
-import pytest
+import random
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from derivations.check.problems import TARGETS
 from derivations.check.tree import FormulaError
 from derivations.check.verdict import judge
 from derivations.claims.claim import Verdict
+from derivations.notation import printing
 
 STAGED = """
 N, D = dout.shape
@@ -246,6 +252,8 @@ REFUSED = [
     ("np.sum(dout*xhat, axis=1)", "axis 1 is not the batch"),
     ("np.sum(dout, axis=-1)", "axis -1 is not the batch"),
     ("np.sum(np.sum(dout, axis=0), axis=0)", "one number a channel already"),
+    ("np.sum(np.mean(dout, axis=0))", "one number a channel already"),
+    ("dout.mean(axis=0).sum()", "one number a channel already"),
     ("np.mean(gamma, axis=0)*dout", "one number a channel already"),
     ("np.mean(dout, axis=0) + np.sum(dout, axis=(0, 1, 2))", "different axes"),
     ("np.dot(dout.T, xhat)", "write sum"),
@@ -309,5 +317,70 @@ def test_refused(formula, message):
     assert error.value.pointed().splitlines()[-1].count("^") == 1
 
 
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_is_printed_can_be_typed_back(target, weighted):
+    right = judge("0", target, weighted=weighted)
+    for words in ("correct", "what is missing"):
+        (line,) = [line for line in right.text().splitlines() if line.startswith(f"  {words}")]
+        formula = line.removeprefix(f"  {words}").split("=", 1)[-1].strip()
+        assert judge(formula, target, weighted=weighted).claim.verdict is Verdict.PROVED, formula
+
+
+@pytest.mark.parametrize(("target", "formula"), REFUTED)
+def test_what_is_missing_completes_a_wrong_formula(target, formula):
+    judgement = judge(formula, target)
+    if judgement.residual is not None:
+        assert judgement.residual != 0
+        missing = printing.unicode(judgement.residual)
+        completed = judge(f"({judgement.formula}) + ({missing})", target)
+        assert completed.claim.verdict is Verdict.PROVED, f"{judgement.formula}\n{missing}\n{completed.text()}"
+
+
 def test_enough_formulas():
     assert len(PROVED) + len(REFUTED) + len(FORWARD) + len(REFUSED) >= 150
+
+
+PARTS = ["x", "dout", "x_hat", "gamma", "mu", "var", "s", "eps", "N", "2", "xmu", "sqrtvar", "(m - 1)", "δₖ", "1/3"]
+RIGHT = {
+    "dx": "gamma*s*(delta - mean(delta) - x_hat*mean(delta*x_hat))",
+    "dgamma": "sum(delta*x_hat)", "dbeta": "sum(delta)", "dx_hat": "gamma*delta", "dmean": "-gamma*s*sum(delta)", "dvariance": "-gamma*s**2*sum(delta*x_hat)/2",
+}  # fmt: skip
+
+
+def random_formula(rng: random.Random, depth: int) -> str:
+    if not depth:
+        return rng.choice(PARTS)
+    a, b = random_formula(rng, depth - 1), random_formula(rng, rng.randrange(depth))
+    forms = [f"({a} + {b})", f"({a} - {b})", f"{a}*{b}", f"({a})/({b})", f"sqrt({a})", f"sqrt(({a})**2)", f"sum({a})"]
+    forms += [f"mean({a}*{b})", f"({a})**2", f"({a})**-0.5", f"({a})**1.5", f"np.sum({a}, axis=0)", f"np.var({a})"]
+    return rng.choice([*forms, f"({a}).mean(axis=0)", f"sqrt({a}*{a})*sqrt({b})", f"(x + {a})*({b})"])
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_right_ones_rewritten_at_random_are_never_refuted_and_wrong_ones_never_proved(seed):
+    rng = random.Random(seed)
+    target = rng.choice(list(RIGHT))
+    right, part = RIGHT[target], random_formula(rng, rng.randint(1, 3))
+    rewritten = [f"({right})*({part})/({part})", f"{right} + ({part}) - ({part})"]
+    rewritten.append(f"t = {part}\n({right})*sqrt(t**2 + 1)/sqrt(1 + t*t)")
+    for formula, excluded in (
+        (rng.choice(rewritten), Verdict.REFUTED),
+        (f"{right} + x*s + 0*({part})", Verdict.PROVED),
+    ):
+        try:
+            judgement = judge(formula, target)
+        except FormulaError:  # a sum of what is none, a root of what is negative everywhere
+            continue
+        assert judgement.claim.verdict is not excluded, judgement.text()
+
+
+@given(st.text(alphabet="x+-*/()0123.=;\n sqrtmeanugavdlp_h,[]δ·²Σⱼ√⟨⟩", max_size=40))
+@settings(max_examples=150)
+def test_any_text_is_judged_or_refused(text):
+    refused = None
+    try:
+        judge(text)
+    except FormulaError as error:
+        refused = error
+    assert refused is None or 0 <= refused.position <= len(text)

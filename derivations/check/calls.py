@@ -33,13 +33,16 @@ class _Argument(NamedTuple):
     position: int
 
 
-def call(parser: "Parser", name: Token) -> Node:
-    """The function of this name and the arguments that follow."""
+def call(parser: "Parser", name: Token, *, of_module: bool = False) -> Node:
+    """The function of this name and the arguments that follow.
+
+    ``of_module``: as in np.sum, which adds up channels where a value has no batch any more; sum( ) is over the batch.
+    """
     function = name.text
     if function in _FILLED:
         _skip(parser)
         return number(_FILLED[function], name.position)
-    return _apply(parser, name, _arguments(parser, function))
+    return _apply(parser, name, _arguments(parser, function), of_arrays=of_module)
 
 
 def trailer(parser: "Parser", node: Node) -> Node:
@@ -66,7 +69,9 @@ def trailer(parser: "Parser", node: Node) -> Node:
         raise parser.error(
             f".{name.text} is not understood: formulas know .sum, .mean, .var and .shape[0]", name.position
         )
-    return _apply(parser, name, [_Argument("", node, node.position), *_arguments(parser, name.text, method=True)])
+    return _apply(
+        parser, name, [_Argument("", node, node.position), *_arguments(parser, name.text, method=True)], of_arrays=True
+    )
 
 
 def _size(parser: "Parser", axis: Token) -> Node:
@@ -144,7 +149,7 @@ def _literal(parser: "Parser") -> tuple[int, ...] | bool | None:
     raise parser.error("expected a whole number such as axis=0, None, True or False", token.position)
 
 
-def _apply(parser: "Parser", name: Token, arguments: list[_Argument]) -> Node:
+def _apply(parser: "Parser", name: Token, arguments: list[_Argument], *, of_arrays: bool) -> Node:
     function, position = name.text, name.position
     values = [argument.value for argument in arguments if isinstance(argument.value, Node)]
     settings = {argument.keyword: argument for argument in arguments if not isinstance(argument.value, Node)}
@@ -153,7 +158,12 @@ def _apply(parser: "Parser", name: Token, arguments: list[_Argument]) -> Node:
         raise parser.error(f"{function}( ) takes {wanted} formula{'s' * (wanted > 1)}", position)
     if function in _REDUCTIONS or function in _SPREADS:
         (value,) = values
-        _check_axis(parser, function, value, settings, position)
+        if (of_arrays or {"axis", "dim"} & settings.keys()) and not value.per_element:
+            raise parser.error(
+                f"what is added up here is one number a channel already: {function}( ) would add up the channels",
+                position,
+            )
+        _check_axis(parser, function, settings)
         if function in _REDUCTIONS:
             return parser.summed(_REDUCTIONS[function], position, value)
         return _spread(parser, function, value, settings, position)
@@ -179,7 +189,7 @@ def _apply(parser: "Parser", name: Token, arguments: list[_Argument]) -> Node:
     return values[0]
 
 
-def _check_axis(parser: "Parser", function: str, value: Node, settings: dict[str, _Argument], position: int) -> None:
+def _check_axis(parser: "Parser", function: str, settings: dict[str, _Argument]) -> None:
     for keyword in ("axis", "dim"):
         given = settings.get(keyword)
         if given is None or given.value is None:
@@ -191,12 +201,6 @@ def _check_axis(parser: "Parser", function: str, value: Node, settings: dict[str
                 f"axis {', '.join(map(str, given.value))} is not the batch: {function} over it mixes channels; "
                 "the batch is axis 0",
                 given.position,
-            )
-        if not value.per_element:
-            raise parser.error(
-                f"what is added up here is one number a channel already: {function}( ) over axis 0 would add up "
-                "the channels",
-                position,
             )
         parser.axes.add(given.value)
 

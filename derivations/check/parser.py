@@ -192,13 +192,13 @@ class Parser:
             )
         return Node(kind, position, (inner,))
 
-    def _named(self, token: Token) -> Node:
+    def _named(self, token: Token, *, of_module: bool = False) -> Node:
         name, index = token.text, ""
         if self.token.kind == "." and (name in calls.MODULES or (name in calls.OBJECTS and name not in self.assigned)):
             self.take()
-            return self._named(self.expect("name", f"after {name}."))
+            return self._named(self.expect("name", f"after {name}."), of_module=name in calls.MODULES)
         if self.token.kind == "(" and name in calls.FUNCTIONS:
-            return calls.call(self, token)
+            return calls.call(self, token, of_module=of_module)
         for ending, letter in LETTERS.items():
             if name.endswith(ending) and len(name) > len(ending) and name not in self.assigned:
                 base = name[: -len(ending)]
