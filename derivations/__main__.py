@@ -122,13 +122,14 @@ def _parser() -> argparse.ArgumentParser:
     bound = commands.add_parser(
         "bound",
         help="how large rounding errors can be: proved, and measured",
-        description="The proved bounds on the rounding errors of mean, variance, output and gradients in training, for "
-        "the closed form, and beside them what random data gave. The depth of the sums is read from the traced graph.",
+        description="The proved bounds on the rounding errors of mean, variance, output and gradients in training, and "
+        "beside them what random data gave. The depth of the sums is read from the traced graph.",
         epilog="Exit status: 0, or 2 for bad input.",
     )
     bound.add_argument("--elements", type=int, default=100352, help="elements that share statistics (%(default)s)")
     bound.add_argument("--ratio", type=float, default=0.0, help="mean/std of the data (%(default)g)")
     bound.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(%(default)s)")
+    bound.add_argument("--engine", choices=("closed_form", "fused"), default="closed_form", help="(%(default)s)")
     bound.add_argument("--mask", action="store_true", help="half of the elements count")
     bound.add_argument("--jit-compile", action="store_true", help="XLA compiles")
     bound.set_defaults(run=_bound)
@@ -197,7 +198,9 @@ def _bound(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         import keras_bn  # noqa: F401
     from derivations.check import rounding_errors
 
-    request = rounding_errors.Request(options.elements, options.ratio, options.dtype, options.mask, options.jit_compile)
+    request = rounding_errors.Request(
+        options.elements, options.ratio, options.dtype, options.mask, options.jit_compile, options.engine
+    )
     _progress("Tracing, and running on random data …")
     try:
         table = rounding_errors.table(request)

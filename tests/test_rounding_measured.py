@@ -226,3 +226,35 @@ def test_sums_too_deep_for_the_bounds_are_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(rounding_errors.Call, "depth", lambda self: 10**5)
     with pytest.raises(ValueError, match="sums of depth 100000 are too deep for float32"):
         table(Request(100))
+
+
+def test_the_guard_of_the_fused_kernels_follows_from_a_promise(capsys: pytest.CaptureFixture[str]):
+    assert command.main(["bound", "--elements", "5000", "--engine", "fused", "--ratio", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "engine fused" in printed
+    assert "|mean| ≤ 4·σ" in printed
+    rows = {row.name: row for row in table(Request(5000, 3.0, engine="fused")).rows}
+    assert set(rows) == {"y", "variance"}
+    for row in rows.values():
+        assert row.measured <= row.of_data <= row.proved
+    # What is proved at the guard is the promise from which it follows.
+    depth = Call(*(np.zeros(shape, "f4") for shape in ((5000, 8), (5000, 8), 8, 8)), engine="fused").depth()
+    assert rounding_errors.largest_distance(rows["y"].proved, depth) == pytest.approx(4, rel=1e-6)
+    assert rounding_errors.largest_distance(1e-4, 66) < rounding_errors.largest_distance(1e-3, 66)
+    assert rounding_errors.largest_distance(1e-7, 66) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("options", [{"ratio": 5.0}, {"mask": True}, {"jit_compile": True}, {"dtype": "float64"}])
+def test_the_fused_kernels_are_bounded_only_where_they_are_used(options: dict[str, Any]):
+    with pytest.raises(ValueError, match="the closed form is used"):
+        table(Request(5000, engine="fused", **options))
+
+
+def test_depths_of_products():
+    def depth(function: Callable[[tf.Tensor], Any]) -> int:
+        return depths.depth_of(tf.function(function).get_concrete_function(tf.TensorSpec([100, 8])), branches=True)
+
+    assert depth(lambda x: tf.matmul(x, x, transpose_a=True)) == 99
+    assert depth(lambda x: tf.matmul(tf.ones([1, 100]), x)) == 99
+    assert depth(lambda x: tf.reduce_sum(tf.matmul(tf.ones([4, 1, 25]), tf.reshape(x, [4, 25, 8])), [0, 1])) == 24 + 3
+    assert depth(lambda x: tf.cond(x[0, 0] > 0, lambda: tf.reduce_sum(x, 0), lambda: x[0])) == 0

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from derivations.claims.families.rounding import PROMISES
+from derivations.claims.families.rounding import ONE_PASS_PROMISES, PROMISES
 from derivations.graphs.depths import depth_of
 from derivations.rounding import samples
 from derivations.rounding.magnitudes import SMALL, value
 from derivations.rounding.model import UNIT_ROUNDOFF
 
-# Of the data: |z| is at most Z, and the center at most K deviations away from the mean.
+# Of the data: |z| is at most Z, and the center at most K deviations away from the mean; for the fused kernels, which
+# are given x itself, the mean at most as many as their guard allows.
 Z, K = 10.0, 1.0
 EPSILON = 1e-3
 CHANNELS, LARGE = 8, 2_000_000  # elements of a channel from which one is measured
@@ -32,6 +33,7 @@ class Request(NamedTuple):
     """A batch of so many elements a channel.
 
     ratio: mean/std.
+    engine: Of keras_bn; of "fused" the forward pass is bounded, in float32 and without a mask.
     mask: Whether half of the elements count.
     jit_compile: Whether XLA compiles.
     """
@@ -41,6 +43,16 @@ class Request(NamedTuple):
     dtype: str = "float32"
     mask: bool = False
     jit_compile: bool = False
+    engine: str = "closed_form"
+
+    @property
+    def distance(self) -> float:
+        """k: how many deviations the mean may be away from what is subtracted."""
+        if self.engine == "closed_form":
+            return K
+        from keras_bn.engines.fused import LIMIT
+
+        return LIMIT
 
 
 class Row(NamedTuple):
@@ -65,7 +77,8 @@ class Table(NamedTuple):
         request = self.request
         lines = [
             f"Rounding errors in training, {request.dtype}, {request.elements} elements a channel, "
-            f"mean/std {request.ratio:g}{', masked' * request.mask}{', compiled by XLA' * request.jit_compile}.",
+            f"mean/std {request.ratio:g}{', masked' * request.mask}{', compiled by XLA' * request.jit_compile}, "
+            f"engine {request.engine}.",
             f"No number is added more than d = {self.depth} times: read from the graph that TensorFlow traces.",
             "",
             f"{'':9}{'in units of':16}{'proved, any data':>17}{'proved, these':>15}{'measured':>12}",
@@ -73,7 +86,10 @@ class Table(NamedTuple):
         lines += [
             f"{row.name:9}{row.unit:16}{row.proved:17.1e}{row.of_data:15.1e}{row.measured:12.1e}" for row in self.rows
         ]
-        limits = f"|z| ≤ {Z:g}, a center within {K:g}·σ of the mean, |β| ≤ |γ|, σ² = v + ε"
+        center = f"a center within {K:g}·σ of the mean"
+        if request.engine == "fused":
+            center = f"|mean| ≤ {request.distance:g}·σ, beyond which the closed form takes over"
+        limits = f"|z| ≤ {Z:g}, {center}, |β| ≤ |γ|, σ² = v + ε"
         lines += ["", f"Any data: {limits}.", "These: normal, with random γ, β and δ; the worst channel."]
         return "\n".join(lines)
 
@@ -84,11 +100,19 @@ def table(request: Request, *, seed: int = 0) -> Table:
     Raises:
         ValueError: the bounds do not hold for sums that are so deep.
     """
+    fused = request.engine == "fused"
+    if fused and (
+        request.mask or request.jit_compile or request.dtype != "float32" or request.ratio > request.distance
+    ):
+        raise ValueError(
+            "the fused kernels are bounded in float32, without a mask or XLA, up to the mean/std of their guard, "
+            f"{request.distance:g}; elsewhere the closed form is used"
+        )
     call = _random_call(request, seed)
     depth, u = call.depth(), UNIT_ROUNDOFF[request.dtype]
-    if depth * u * (1 + K) ** 2 > float(SMALL):
+    if depth * u * (1 + request.distance) ** 2 > float(SMALL):
         raise ValueError(f"sums of depth {depth} are too deep for {request.dtype}: d·u·(1 + k)² must be at most 1/200")
-    promises = PROMISES["weighted" if request.mask else "plain"]
+    promises = ONE_PASS_PROMISES if fused else PROMISES["weighted" if request.mask else "plain"]
     ratio, of_data, measured = request.ratio, dict.fromkeys(promises, 0.0), dict.fromkeys(promises, 0.0)
     for sample, errors in call.channels():
         gamma, delta = sample.known["gamma"], sample.known["delta"]
@@ -100,11 +124,24 @@ def table(request: Request, *, seed: int = 0) -> Table:
             measured[name] = max(measured[name], float(np.max(np.abs(errors[name]))) / units[name])
         ratio = max(ratio, sample.known["mu"])
     m, counted = request.elements, request.elements if call.mask is None else int(np.sum(call.mask))
-    general = {"k": K, "z": Z, "D": m, "E": m, "share": 1 / counted, "mu": ratio, "u": u, "d": depth}
+    general = {"k": request.distance, "z": Z, "D": m, "E": m, "share": 1 / counted, "mu": ratio, "u": u, "d": depth}
     proved = {name: float(value(promise, **general)) for name, promise in promises.items()}
-    proved |= {name: proved[name] / m for name in ("gamma", "beta")}
+    proved |= {name: proved[name] / m for name in ("gamma", "beta") if name in proved}
     rows = [Row(*UNITS[name], proved[name], of_data[name], measured[name]) for name in promises]
     return Table(request, depth, rows)
+
+
+def largest_distance(limit: float, depth: int) -> float:
+    """The guard of the fused kernels that follows from a promise: up to which |mean|/std y is within ``limit``·|γ|.
+
+    Proved, in float32, for |z| ≤ Z and |β| ≤ |γ|; 0 where not even a mean of 0 allows it.
+    """
+    known = {"u": UNIT_ROUNDOFF["float32"], "d": depth, "z": Z}
+    low, high = 0.0, (float(SMALL) / (depth * known["u"])) ** 0.5 - 1  # where the hypothesis ends
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if value(ONE_PASS_PROMISES["y"], k=middle, **known) <= limit else (low, middle)
+    return low
 
 
 def _random_call(request: Request, seed: int) -> "Call":
@@ -119,24 +156,38 @@ def _random_call(request: Request, seed: int) -> "Call":
         rng.uniform(-0.5, 0.5, channels),
     ]
     mask = rng.permutation(np.arange(request.elements) % 2 == 0) if request.mask else None
-    return Call(*(array.astype(request.dtype) for array in values), mask=mask, jit_compile=request.jit_compile)
+    return Call(
+        *(array.astype(request.dtype) for array in values),
+        mask=mask,
+        jit_compile=request.jit_compile,
+        engine=request.engine,
+    )
 
 
 class Call:
-    """A call of the shipped operation in its closed form, and of its gradient.
+    """A call of the shipped operation, and of its gradient.
 
     Args:
         x, delta: [m, C].
         gamma, beta: [C].
         mask: None, or [m], which elements count.
         jit_compile: Whether XLA compiles.
+        engine: Of keras_bn.
     """
 
     def __init__(
-        self, x: Any, delta: Any, gamma: Any, beta: Any, *, mask: Any = None, jit_compile: bool = False
+        self,
+        x: Any,
+        delta: Any,
+        gamma: Any,
+        beta: Any,
+        *,
+        mask: Any = None,
+        jit_compile: bool = False,
+        engine: str = "closed_form",
     ) -> None:
         self.inputs = [x, delta, gamma, beta]
-        self.mask, self.jit_compile = mask, jit_compile
+        self.mask, self.jit_compile, self.engine = mask, jit_compile, engine
 
     @cached_property
     def function(self) -> Any:
@@ -149,9 +200,11 @@ class Call:
         def call(x: Any, delta: Any, gamma: Any, beta: Any) -> Any:
             with tf.GradientTape() as tape:
                 tape.watch([x, gamma, beta])
-                outputs = functional.batch_norm(x, gamma, beta, epsilon=EPSILON, mask=self.mask, engine="closed_form")
+                outputs = functional.batch_norm(x, gamma, beta, epsilon=EPSILON, mask=self.mask, engine=self.engine)
             gradients = tape.gradient(outputs.y, [x, gamma, beta], delta)
             weights = None if self.mask is None else tf.constant(self.mask[:, None])
+            if self.engine == "fused":
+                return *outputs, *gradients, tf.zeros_like(gamma)
             center = tf.stop_gradient(TensorBatch(x, (-1,), tuple(gamma.shape), weights).near_mean(x))
             return *outputs, *gradients, center
 
@@ -160,7 +213,7 @@ class Call:
 
     def depth(self) -> int:
         """The depth of its sums."""
-        return depth_of(self.function, self.inputs[0].dtype.name)
+        return depth_of(self.function, self.inputs[0].dtype.name, branches=self.engine == "fused")
 
     def channels(self) -> Iterator[tuple[samples.Sample, dict[str, Any]]]:
         """For each channel its data, and the errors of all quantities."""

@@ -5,7 +5,7 @@ no order is taken for granted: n numbers may be added one after the other, n −
 little, what TensorFlow does inside is an axiom, which a test measures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import ceil, log2, prod
 from typing import Any
 
@@ -28,16 +28,38 @@ _PASSED = {
 }  # fmt: skip
 
 
+def _of_matrices(operation: Any) -> int:
+    a = operation.inputs[0]
+    transposed = operation.type == "MatMul" and operation.get_attr("transpose_a")
+    return _known(operation, [a.shape[-2 if transposed else -1]])
+
+
+# How many products an operation adds up to one number; in which order is its own affair.
+_PRODUCTS = {
+    "MatMul": _of_matrices,
+    "BatchMatMulV2": _of_matrices,
+    "DepthwiseConv2dNativeBackpropFilter": lambda operation: _known(operation, operation.inputs[2].shape[:3]),
+}
+
+
+def _known(operation: Any, sizes: Iterable[int | None]) -> int:
+    found = list(sizes)
+    if None in found:
+        raise UnknownGraph(f"{operation.name}, a sum of a number of values that is not known")
+    return prod(size for size in found if size is not None)
+
+
 def along_last_axis(n: int) -> int:
     """The depth of TensorFlow's sum of n float32 numbers along the last axis (axiom S1)."""
     return min(n - 1, min(ceil(n / 32), 256) + 8 + ceil(log2(max(n, 1))))
 
 
-def depth_of(function: Any, dtype: str = "float32") -> int:
+def depth_of(function: Any, dtype: str = "float32", *, branches: bool = False) -> int:
     """The largest depth in the graph of a concrete function all of whose sizes are known.
 
     ``dtype`` is that of the statistics: beside float32, sums in float64 count as one addition. What is held constant
-    may be any number: the sums that lead to it alone do not count.
+    may be any number: the sums that lead to it alone do not count. With ``branches``, branches count as what they are
+    given: of the fused engine, the statistics that its kernels get.
 
     Raises:
         UnknownGraph: a sum over an unknown number, or a graph within the graph.
@@ -46,7 +68,9 @@ def depth_of(function: Any, dtype: str = "float32") -> int:
     counting = _counting(function.graph.outputs)
     for operation in function.graph.get_operations():
         if operation.name in counting:
-            depth = _of_operation(operation, [depths.get(tensor.name, 0) for tensor in operation.inputs], dtype)
+            depth = _of_operation(
+                operation, [depths.get(tensor.name, 0) for tensor in operation.inputs], dtype, branches
+            )
             depths |= {output.name: depth for output in operation.outputs}
     return max(depths.values(), default=0)
 
@@ -63,8 +87,12 @@ def _counting(outputs: Sequence[Any]) -> set[str]:
     return found
 
 
-def _of_operation(operation: Any, inputs: list[int], dtype: str) -> int:
+def _of_operation(operation: Any, inputs: list[int], dtype: str, branches: bool) -> int:
     kind = operation.type
+    if kind in _PRODUCTS:
+        return max(inputs) + _PRODUCTS[kind](operation) - 1
+    if kind in ("If", "StatelessIf") and branches:
+        return max(inputs)
     exact = operation.outputs and operation.outputs[0].dtype.name == "float64" != dtype
     if kind in ("Sum", "Mean"):
         return inputs[0] + _of_reduction(operation, exact)
@@ -87,10 +115,8 @@ def _of_reduction(operation: Any, exact: bool) -> int:
     value, axes = operation.inputs
     positions = get_static_value(axes)
     sizes = value.shape.as_list()
-    if positions is None or any(sizes[int(position)] is None for position in np.ravel(positions)):
-        raise UnknownGraph(f"{operation.name}, a sum of a number of values that is not known")
-    reduced = {int(position) % len(sizes) for position in np.ravel(positions)}
-    count = prod(sizes[position] for position in reduced)
+    reduced = {int(position) % len(sizes) for position in np.ravel([] if positions is None else positions)}
+    count = _known(operation, [None] if positions is None else [sizes[position] for position in reduced])
     if exact and count <= LARGEST:
         return 1
     return along_last_axis(count) if reduced == {len(sizes) - 1} else max(count - 1, 0)
