@@ -344,8 +344,12 @@ def test_enough_formulas():
 PARTS = ["x", "dout", "x_hat", "gamma", "mu", "var", "s", "eps", "N", "2", "xmu", "sqrtvar", "(m - 1)", "δₖ", "1/3"]
 RIGHT = {
     "dx": "gamma*s*(delta - mean(delta) - x_hat*mean(delta*x_hat))",
-    "dgamma": "sum(delta*x_hat)", "dbeta": "sum(delta)", "dx_hat": "gamma*delta", "dmean": "-gamma*s*sum(delta)", "dvariance": "-gamma*s**2*sum(delta*x_hat)/2",
-}  # fmt: skip
+    "dgamma": "sum(delta*x_hat)",
+    "dbeta": "sum(delta)",
+    "dx_hat": "gamma*delta",
+    "dmean": "-gamma*s*sum(delta)",
+    "dvariance": "-gamma*s**2*sum(delta*x_hat)/2",
+}
 
 
 def random_formula(rng: random.Random, depth: int) -> str:
