@@ -19,6 +19,8 @@ from derivations.check.verdict import judge
 from derivations.claims import mutants, steps
 from derivations.claims.claim import Claim, Disagreement, all_as_expected
 from derivations.claims.processes import graphs_ahead
+from derivations.own_code.command import check_function, is_address
+from derivations.own_code.refusal import NotUnderstood
 from derivations.quiet import held_stderr
 from derivations.report import document
 from derivations.report import terminal as report
@@ -117,6 +119,13 @@ def _parser() -> argparse.ArgumentParser:
         help="names in the forward pass, separated by commas, that have a value for each element, as x has; all others "
         "are numbers",
     )
+    check.add_argument(
+        "--inputs",
+        metavar="SHAPES",
+        default="",
+        help='for FILE.py::FUNCTION in the place of a formula: its inputs, such as "x: N D, gamma: D, beta: D"; '
+        "--forward names the forward function in the same file, and without it the function is one of TensorFlow",
+    )
     check.set_defaults(run=_check)
 
     bound = commands.add_parser(
@@ -168,6 +177,10 @@ def _list(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
 
 
 def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    if is_address(options.formula):
+        return _check_function(parser, options)
+    if options.inputs:
+        parser.error("--inputs is for a function in a file: name it as FILE.py::FUNCTION")
     if options.weighted and options.forward:
         parser.error("--weighted is for batch normalization's own forward pass: write the weights into --forward")
     try:
@@ -186,6 +199,16 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         return 3
     _print(judgement.text())
     return 0 if all_as_expected([judgement.claim]) else 1
+
+
+def _check_function(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    try:
+        text, status = check_function(options.formula, options.forward, options.inputs)
+    except NotUnderstood as error:
+        print(f"{parser.prog} check: error: {error}", file=sys.stderr)
+        return 2
+    _print(text)
+    return status
 
 
 def _bound(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:

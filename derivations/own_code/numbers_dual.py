@@ -332,8 +332,8 @@ class ExactArray(np.ndarray):
         if noticed and ((ufunc is np.add and method == "reduce") or ufunc in (np.matmul, np.sqrt)):
             from derivations.own_code.refusal import line_of_user
 
-            noticed.places.append(line_of_user())
-            if noticed.target == noticed.seen:
+            noticed.places.append(line_of_user(full=True))
+            if noticed.target in (noticed.seen, -1):
                 result = (
                     np.vectorize(Number.held, otypes=[object])(result)
                     if isinstance(result, np.ndarray)

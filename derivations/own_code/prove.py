@@ -418,6 +418,8 @@ class Judge:
         if equal is not True or not proved:
             if equal is not True and (example := self.counterexample(name, where)):
                 mistake = self.mistake(name, example)
+                if mistake.startswith("the values are right"):
+                    return GradientVerdict(name, NOT_PROVED, reason=mistake)
                 return GradientVerdict(name, REFUTED, mistake=mistake, counterexample=example)
             if proved and equal is None:
                 reason = "the exact runs found no point at which the code has a value"

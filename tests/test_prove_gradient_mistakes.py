@@ -1,0 +1,114 @@
+"""The mistakes that are named, and the command."""
+
+import numpy as np
+import pytest
+
+from derivations import prove_gradient
+from derivations.__main__ import main
+
+SHAPES = {"x": ("N", "D"), "gamma": ("D",), "beta": ("D",)}
+FORWARD = """
+import numpy as np
+
+def forward(x, gamma, beta):
+    mean = x.mean(axis=0)
+    centered = x - mean
+    std = np.sqrt((centered**2).mean(axis=0) + 1e-5)
+    x_hat = centered / std
+    return gamma * x_hat + beta, (x_hat, gamma, std)
+
+def backward(dy, cache):
+    x_hat, gamma, std = cache
+    d = dy * gamma
+    dx = (d - d.mean(axis=0) - x_hat * (d * x_hat).mean(axis=0)) / std
+    return dx, (dy * x_hat).sum(axis=0), dy.sum(axis=0)
+"""
+
+
+def forward(x, gamma, beta):
+    mean = x.mean(axis=0)
+    var = x.var(axis=0)
+    std = np.sqrt(var + 1e-5)
+    x_hat = (x - mean) / std
+    return gamma * x_hat + beta, (x_hat, gamma, std)
+
+
+def right(dy, cache):
+    x_hat, gamma, std = cache
+    d = dy * gamma
+    dx = (d - d.mean(axis=0) - x_hat * (d * x_hat).mean(axis=0)) / std
+    return dx, (dy * x_hat).sum(axis=0), dy.sum(axis=0)
+
+
+def changed(place, change):
+    def backward(dy, cache):
+        gradients = list(right(dy, cache))
+        gradients[place] = change(gradients[place], dy, cache)
+        return gradients
+
+    return backward
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "mistake"),
+    [
+        (0, lambda dx, dy, c: (dy * c[1] - (dy * c[1]).mean(0)) / c[2], "the variance in "),
+        (0, lambda dx, dy, c: dy * c[1] / c[2], "all sums and roots of the forward pass were held fixed"),
+        (0, lambda dx, dy, c: -dx, "the sign is wrong"),
+        (0, lambda dx, dy, c: dx * len(dx), "it is N times too large"),
+        (1, lambda dg, dy, c: (dy * c[0]).mean(0), "it is N times too small"),
+        (1, lambda dg, dy, c: dy * c[0], "the sum over the batch is missing"),
+        (1, lambda dg, dy, c: dg * 2, "it is 2 of what it should be"),
+        (2, lambda db, dy, c: db * 0, "it is always 0"),
+        (2, lambda db, dy, c: db * db, ""),
+    ],
+)
+def test_the_mistake_is_named(place, change, mistake):
+    proof = prove_gradient(forward, changed(place, change), inputs=SHAPES)
+    gradient = list(proof.gradients.values())[place]
+    assert gradient.verdict == "refuted"
+    assert gradient.mistake.startswith(mistake)
+    assert bool(gradient.mistake) == bool(mistake)
+
+
+def test_right_values_in_another_shape_are_neither_proved_nor_refuted():
+    proof = prove_gradient(forward, changed(2, lambda db, dy, c: db[None, :]), inputs=SHAPES)
+    assert proof.gradients["beta"].verdict == "not proved"
+    assert "the values are right" in proof.gradients["beta"].reason
+
+
+def test_a_loss_of_the_sum_hides_this():
+    proof = prove_gradient(
+        lambda p, t: ((p - t) ** 2).mean(), lambda dy, p, t: (2 * (p - t) / p.size, -2 * (p - t) / p.size),
+        inputs={"p": ("N",), "t": ("N",)},
+    )  # fmt: skip
+    assert proof.gradients["p"].mistake == "this is right for a loss of Σy only"
+
+
+INPUTS = "x: N D, gamma: D, beta: D"
+
+
+def test_a_function_in_a_file(tmp_path, capsys):
+    file = tmp_path / "layers.py"
+    file.write_text(FORWARD)
+    assert main(["check", f"{file}::backward", "--forward", "forward", "--inputs", INPUTS]) == 0
+    assert "dx      proved for every N, D" in capsys.readouterr().out
+    file.write_text(FORWARD.replace("- d.mean(axis=0)", ""))
+    assert main(["check", f"{file}::backward", "--forward", "forward", "--inputs", INPUTS]) == 1
+    assert "refuted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("other", ["--forward", "forward", "--inputs", INPUTS]),
+        ("backward", ["--forward", "other", "--inputs", INPUTS]),
+        ("backward", ["--forward", "forward"]),
+        ("backward", ["--forward", "forward", "--inputs", "x N D"]),
+    ],
+)
+def test_bad_input_has_status_2(tmp_path, capsys, name, options):
+    file = tmp_path / "layers.py"
+    file.write_text(FORWARD)
+    assert main(["check", f"{file}::{name}", *options]) == 2
+    assert "error" in capsys.readouterr().err
