@@ -49,6 +49,8 @@ def trailer(parser: "Parser", node: Node) -> Node:
     """What follows a value: .mean(axis=0), .shape[0], .T and the like."""
     mark = parser.take()
     if mark.kind == "[":
+        if not node.per_element and _only_new_axes(parser):
+            return node
         raise parser.error("elements are written without an index: x, not x[i]", mark.position)
     name = parser.expect("name", "after '.'")
     match name.text:
@@ -62,6 +64,9 @@ def trailer(parser: "Parser", node: Node) -> Node:
             axis = parser.expect("number", "in size( )")
             parser.expect(")", "to close '('")
             return _size(parser, axis)
+        case "reshape" | "squeeze" | "ravel" | "flatten" if not node.per_element:  # one number a channel remains that
+            _skip(parser)
+            return node
         case "copy" | "astype" | "float" | "double" | "detach" | "numpy" if name.text != "detach":
             _skip(parser)
             return node
@@ -78,6 +83,13 @@ def _size(parser: "Parser", axis: Token) -> Node:
     if axis.text != "0":
         raise parser.error("the batch is axis 0; a formula is for one channel", axis.position)
     return Node("name", axis.position, name="m")
+
+
+def _only_new_axes(parser: "Parser") -> bool:
+    """Past [None, :] and the like, which leave a value per channel as it is."""
+    while parser.token.kind in (":", ",", ".") or parser.token.text in ("None", "np", "tf", "newaxis"):
+        parser.take()
+    return parser.take().kind == "]"
 
 
 def _skip(parser: "Parser") -> None:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from fractions import Fraction
+from keyword import iskeyword
 
 from derivations.check import calls
 from derivations.check.names import ALIASES, AMBIGUOUS, HINTS, LETTERS, MEANING, PHRASES, TEXTBOOK, WEIGHTS, Names
@@ -23,6 +24,7 @@ MAX_TREE_DEPTH = 120  # with every assigned name written out
 MAX_PARTS = 4000
 MAX_EXPONENT = 12  # of nested powers, the product
 MAX_DECIMALS = 40
+SMALL = Fraction(1, 100)  # up to which a number under a root is taken for an ε
 
 
 def parse(text: str, names: Names = TEXTBOOK) -> Node:
@@ -242,6 +244,8 @@ class Parser:
         listed = f"known are {', '.join(known)}"
         if name in WEIGHTS:
             return f"there is no {name!r} without weights: w and W are known with --weighted"
+        if iskeyword(name):
+            return f"there is no {name!r}: loops and cases are not understood; write formulas and assignments"
         if name.lower() in AMBIGUOUS:
             phrase = AMBIGUOUS[name.lower()]
             return f"there is no {name!r}: did you mean {phrase}? Say so in a line before, {name} = {phrase}; {listed}"
@@ -282,6 +286,20 @@ class Parser:
                 node.position,
             )
         self._exponents(node, Fraction(1))
+        if self.names.textbook:
+            self._shifts(node)
+
+    def _shifts(self, node: Node) -> None:
+        """Refuse sqrt(var + 1e-5): ε is a letter here, since a gradient holds for every ε > 0."""
+        if node.kind == "sqrt" or (node.kind == "**" and node.value.denominator == 2):
+            (radicand,) = node.parts
+            for part in radicand.parts if radicand.kind == "+" else ():
+                if part.kind == "number" and 0 < part.value <= SMALL:
+                    raise self.error(
+                        f"write epsilon for {part.name}: a formula is judged for every ε > 0", part.position
+                    )
+        for part in node.parts:
+            self._shifts(part)
 
     def _exponents(self, node: Node, outer: Fraction) -> None:
         if node.kind == "**":

@@ -19,7 +19,8 @@ _TOKEN = re.compile(
 )
 # What is not looked at: comments, and in a copied function its head, its imports and its documentation.
 _PASSED_OVER = re.compile(
-    r"#[^\n]*|\\\n|^[^\S\n]*(?:def|import|from)\b[^\n]*|(?P<quotes>\"\"\"|''').*?(?P=quotes)", re.MULTILINE | re.DOTALL
+    r"#[^\n]*|\\\n|^[^\S\n]*(\w+)[^\S\n]*=[^\S\n]*(?:self\.)?cache\[['\"]\1['\"]\][^\S\n]*$|^[^\S\n]*(?:def|import|from)\b[^\n]*|(?P<quotes>\"\"\"|''').*?(?P=quotes)",
+    re.MULTILINE | re.DOTALL,
 )
 
 
