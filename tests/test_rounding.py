@@ -16,7 +16,7 @@ from sympy import QQ
 from derivations.claims.claim import Disagreement, Verdict
 from derivations.claims.error_bounds import ARITHMETICS
 from derivations.claims.families import rounding
-from derivations.rounding import lemmas, samples
+from derivations.rounding import lemmas, rounded_batch, samples
 from derivations.rounding.magnitudes import (
     ONE,
     PLACE,
@@ -363,3 +363,53 @@ def test_samples_are_instances_of_the_hypothesis(claim: Any):
     (fine, coarse) = ARITHMETICS
     assert all(sample.is_covered(u=fine[0], depth=fine[1]) for sample in claim.samples)
     assert any(sample.is_covered(u=coarse[0], depth=coarse[1]) for sample in claim.samples)
+
+
+# The world itself: what it derives is put to the adversary, without what a promise has to spare.
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=list(CLAIMS))
+def test_the_adversary_does_not_exceed_what_is_derived(claim: Any):
+    assert replace(claim, promise=claim.derived()).settle().verdict is Verdict.PROVED
+
+
+def forgets_roots(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(rounded_batch, "ROOT", 0)
+
+
+def forgets_products(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(rounded_batch.RoundedBatch, "__mul__", lambda a, b: a.times(rounded_batch.lifted(b)))
+
+
+def forgets_sums_of_two(patch: pytest.MonkeyPatch) -> None:
+    plus = rounded_batch.RoundedBatch._plus
+
+    def unrounded(a: Any, other: Any, sign: int) -> Any:
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(rounded_batch.RoundedBatch, "rounded", lambda self: self)
+            return plus(a, other, sign)
+
+    patch.setattr(rounded_batch.RoundedBatch, "_plus", unrounded)
+
+
+def forgets_half_of_the_depth(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(lemmas, "of_sum", lambda: u * d / 2)
+
+
+@pytest.mark.parametrize(
+    ("forget", "identifier"),
+    [
+        (forgets_roots, "inference.y"),
+        (forgets_products, "inference.y"),
+        (forgets_sums_of_two, "inference.y"),
+        (forgets_half_of_the_depth, "training.plain.beta"),
+        (forgets_half_of_the_depth, "training.plain.mean"),
+        (forgets_half_of_the_depth, "training.plain.variance"),
+        (forgets_half_of_the_depth, "merge.mean"),
+    ],
+)
+def test_a_world_that_forgets_is_found_out(forget: Any, identifier: str, monkeypatch: pytest.MonkeyPatch):
+    forget(monkeypatch)
+    claim = next(claim for claim in rounding.claims() if claim.identifier == f"rounding.{identifier}")
+    with pytest.raises(Disagreement, match="exceeded"):
+        replace(claim, promise=claim.derived()).settle()
