@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from derivations import __main__ as command
 from derivations.check.problems import TARGETS
 from derivations.check.tree import FormulaError
 from derivations.check.verdict import judge
-from derivations.claims.claim import Verdict
+from derivations.claims.claim import Disagreement, Verdict
 from derivations.notation import printing
 
 STAGED = """
@@ -248,6 +249,8 @@ FORWARD = [
     ("mean((x - t)**2)", "t", "dt", "2*delta*(x - t)/m", "refuted"),
     ("sum(x*t)/sqrt(sum(x**2)*sum(t**2))", "t", "dx", "delta*(t/sqrt(sum(x**2)*sum(t**2)) - y*x/sum(x**2))", "proved"),
     ("x**2/sum(x**2)", "", "dx", "2*x*(delta - sum(delta*y))/sum(x**2)", "proved where"),
+    ("b**2", "", "db", "2*b*delta", "proved for"),
+    ("x*sqrt(s)", "", "dx", "delta", "not proved: "),
     ("x**3 - mean(x)**3", "", "dx", "3*x**2*delta - 3*mean(x)**2*mean(delta)", "proved for"),
 ]  # fmt: skip
 
@@ -384,6 +387,36 @@ def test_right_ones_rewritten_at_random_are_never_refuted_and_wrong_ones_never_p
         except FormulaError:  # a sum of what is none, a root of what is negative everywhere
             continue
         assert judgement.claim.verdict is not excluded, judgement.text()
+
+
+def random_forward(rng: random.Random, depth: int) -> str:
+    if not depth:
+        return rng.choice(["x", "x", "a", "b", "eps", "m", "mu", "x_hat", "2", "mean(x**2)", "sum(x)", "s", "t"])
+    a, b = random_forward(rng, depth - 1), random_forward(rng, rng.randrange(depth))
+    forms = [f"({a} - {b})", f"{a}*{b}", f"({a})/({b})", f"sqrt({a})", f"sum({a})", f"({a})**2", f"({a})**-0.5"]
+    return rng.choice([*forms, f"{a}/sqrt(mean(({b})**2) + eps)", f"{a}/sqrt(sum(({b})**2) + m*eps)"])
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_forward_pass_has_a_verdict_or_a_refusal(seed):
+    rng = random.Random(seed)
+    forward, target = random_forward(rng, rng.randint(1, 2)), rng.choice(["dx", "da", "db", "depsilon"])
+    formula = rng.choice(["delta", "y*delta", "sum(delta)", "delta - mean(delta)", "0", "y"])
+    try:
+        judgement = judge(formula, target, forward=forward, elements=("t",))
+    except FormulaError as error:
+        assert error.pointed()
+    else:
+        assert judgement.text()
+
+
+def test_a_contradiction_is_no_verdict(monkeypatch, capsys):
+    def contradicting(*_, **__):
+        raise Disagreement("one says this, the other that")
+
+    monkeypatch.setattr(command, "judge", contradicting)
+    assert command.main(["check", "delta"]) == 3
+    assert "no verdict" in capsys.readouterr().err
 
 
 @given(st.text(alphabet="x+-*/()0123.=;\n sqrtmeanugavdlp_h,[]δ·²Σⱼ√⟨⟩", max_size=40))

@@ -30,8 +30,8 @@ class FormulaPoint:
     """
 
     def __init__(self, values: Values, problem: FormulaProblem) -> None:
-        size = int(values[m])
         one = Fraction(1)
+        size = int(values.get(m, one))  # where no value is one an element, it does not matter
         self.values: dict[Any, Any] = {m: Fraction(size), k: values.get(k, one)}
         self._names: dict[str, Any] = {"m": self.values[m]}
         for name, variable in problem.problem.variables.items():

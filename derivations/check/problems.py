@@ -36,7 +36,7 @@ from derivations.notation import (
 )
 from derivations.notation import delta as delta_base
 from derivations.notation import y as output
-from derivations.notation.expressions import Shorthand
+from derivations.notation.expressions import Shorthand, Unprovable
 from derivations.notation.printing import symbol_name
 from derivations.notation.settings import InverseRoot, Setting
 
@@ -169,7 +169,10 @@ def _root(node: Node, meaning: Mapping[str, Node], translation: Translation) -> 
         if radicand.per_element or value_range(radicand).satisfies("> 0") is not True:
             continue
         terms = translation.expression(radicand)
-        unfolded = normal_form(Setting({i: m, k: m}), translation.unfolded(terms))
+        try:
+            unfolded = normal_form(Setting({i: m, k: m}), translation.unfolded(terms))
+        except Unprovable:
+            continue
         factor, rest = unfolded.coeff(epsilon, 1), unfolded.coeff(epsilon, 0)
         if factor.is_positive and epsilon not in factor.free_symbols and unfolded == factor * epsilon + rest:
             return InverseRoot(_r, epsilon, expand_mul(rest / factor))

@@ -134,7 +134,10 @@ def _confirmed(claim: Claim, tree: Node, conditions: tuple[str, ...], problem: F
     assert settlement is not None
     settlement = replace(settlement, side_conditions=conditions)
     proved, found = settlement.verdict is Verdict.PROVED, settlement.counterexample
-    gradient = claim.definitions.unfold(claim.members[-1])
+    try:
+        gradient = claim.definitions.unfold(claim.members[-1])
+    except Unprovable:  # the derivative is outside of what is understood, which the settlement says
+        return settlement
     shown = _shown(tree, gradient, problem)
     first = [FormulaPoint(found.values, problem)] if found else []
     defined = 0
