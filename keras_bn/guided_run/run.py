@@ -70,7 +70,7 @@ def run(options: Options, families: Iterable[Family], expressions: checks.Expres
         "agreement": all(agreement.summarize(_together(steps)).held for steps in agreements.values()),
     }
     picture, results = options.output / PICTURE, options.output / RESULTS
-    say("\n4. Draw")
+    say("\n4. Draw, and keep the numbers")
     with step(f"  {picture}"):
         drawing.draw(curves, picture)
     seconds = time.perf_counter() - start
@@ -85,12 +85,10 @@ def run(options: Options, families: Iterable[Family], expressions: checks.Expres
         "agreement": {network: _agreement(steps) for network, steps in agreements.items()},
     }
     results.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-    say(f"\nDone in {seconds:.0f} s.")
-    say(f"  picture: {picture}")
-    say(f"  numbers: {results}")
+    say(f"  {results}")
     failed = [part for part, good in held.items() if not good]
-    say(f"These did NOT hold: {', '.join(failed)}." if failed else "All proofs and checks held.")
+    verdict = f"These did NOT hold: {', '.join(failed)}." if failed else "All proofs and checks held."
+    say(f"\n{verdict} {seconds:.0f} s")
     return not failed
 
 
