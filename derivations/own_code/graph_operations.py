@@ -15,7 +15,7 @@ import numpy as np
 from derivations.own_code.arrays import SymbolicArray
 from derivations.own_code.numbers_dual import ExactArray, Number, wrapped
 from derivations.own_code.numbers_exact import exact, radicand
-from derivations.own_code.refusal import NotUnderstood
+from derivations.own_code.refusal import NotUnderstood, short
 from derivations.own_code.sizes import Size
 
 
@@ -138,10 +138,9 @@ def _refused(operation: Any, rule: str) -> NotUnderstood:
 
 def _line(operation: Any) -> str:
     """The line of the user's code that made the operation."""
-    from pathlib import Path
 
     frames = [f for f in operation.traceback if "site-packages" not in f.filename and "own_code" not in f.filename]
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "the function"
+    return f"{short(frames[-1].filename)}:{frames[-1].lineno}" if frames else "the function"
 
 
 def _held(value: Any) -> Any:

@@ -20,10 +20,11 @@ from derivations.own_code.numbers_dual import (
     Undefined,
     wrapped,
 )
+from derivations.own_code.refusal import short
 from derivations.prime_fields.dual_numbers import PRIMES_WITH_ROOTS
 
 VALUES_ARE_RIGHT = "the values are right"
-TRIES = 16  # points, until all radicands are squares
+TRIES = 60  # points, until all radicands are squares
 _FACTORS = [Fraction(2), Fraction(1, 2), Fraction(4), Fraction(1, 4)]  # none of them a size
 
 
@@ -34,7 +35,7 @@ def named(judge: Any, name: str, example: Any) -> str:
         judge: The pair of functions and its inputs.
         example: The counterexample that was found.
     """
-    sizes = dict(zip(judge.letters, (3, 5, *[1] * len(judge.letters)), strict=False))
+    sizes = dict(zip(judge.letters, (5, 3, *[1] * len(judge.letters)), strict=False))
     rng = random.Random(3)
     for attempt in range(TRIES):
         ring: Any = Residues(PRIMES_WITH_ROOTS[attempt % 2])
@@ -144,6 +145,4 @@ def _what(place: str) -> str:
     file, _, line = place.rpartition(":")
     text = linecache.getline(file, int(line)).strip() if line.isdigit() else ""
     kind = "the variance" if "var" in text else "the mean" if "mean" in text or "mu" in text else "what is computed"
-    from pathlib import Path
-
-    return f"{kind} in {Path(file).name}:{line}"
+    return f"{kind} in {short(file)}:{line}"

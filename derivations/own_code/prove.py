@@ -32,7 +32,7 @@ from derivations.own_code.numbers_dual import (
     wrapped,
 )
 from derivations.own_code.proof import NOT_PROVED, PROVED, REFUTED, Counterexample, GradientVerdict, Proof
-from derivations.own_code.refusal import NotUnderstood
+from derivations.own_code.refusal import NotUnderstood, short
 from derivations.own_code.seeing import exact_names, seen_through, symbolic_names
 from derivations.own_code.sizes import Size, as_size
 from derivations.prime_fields.dual_numbers import PRIMES, PRIMES_WITH_ROOTS
@@ -483,7 +483,7 @@ def _where(error: BaseException) -> str:
     here = str(Path(__file__).parent)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(here)]
     own = [f for f in frames if "/numpy/" not in f.filename and "site-packages" not in f.filename]
-    return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "the code"
+    return f"{short(own[-1].filename)}:{own[-1].lineno}" if own else "the code"
 
 
 def variable(algebra: SymbolicAlgebra, name: str, shape: Shape) -> SymbolicArray:
