@@ -143,8 +143,9 @@ def _at(name: str, per_element: bool) -> str:
 
 
 def _variable(name: str, per_element: bool) -> Variable:
-    if name in ("x", "gamma", "beta", "epsilon"):
-        return batch_normalization().variables[name]
+    known = batch_normalization().variables.get(name)  # whose symbols print as they should
+    if known is not None and bool(known.axes) == per_element:
+        return known
     return Variable(IndexedBase(name, real=True), (m,)) if per_element else Variable(Symbol(name, real=True))
 
 
