@@ -136,6 +136,9 @@ def _product(a: Any, b: Any) -> Any:
     return a * b
 
 
+_OF_ARRAYS = ("shape", "ndim", "size", "T", "reshape", "sum", "mean", "item", "copy", "astype", "squeeze", "dtype")
+
+
 class Number:
     """a + b·τ; ``b`` is None where nothing is differentiated."""
 
@@ -278,6 +281,12 @@ class Number:
 
     def cos(self) -> "Number":
         return self._function("cos")
+
+    def __getattr__(self, name: str) -> Any:
+        """What a number of NumPy's has as well, such as ``shape`` and ``reshape``."""
+        if name not in _OF_ARRAYS:
+            raise AttributeError(name)
+        return getattr(wrapped(np.array(self, dtype=object)), name)
 
     def held(self) -> "Number":
         """The value alone."""

@@ -133,7 +133,7 @@ class Judge:
         with warnings.catch_warnings(action="ignore"):  # of NumPy, about sizes such as 1
             self.try_out()
             symbolic = self.symbolic()
-            self.compare_with_floats()
+            self._guarded(self.compare_with_floats)
             gradients = {name: self._verdict(name, symbolic) for name in self.names}
         return Proof(gradients, tuple(self.letters), held=symbolic.held)
 
@@ -404,19 +404,12 @@ class Judge:
     # Verdicts
 
     def _verdict(self, name: str, symbolic: Symbolic) -> GradientVerdict:
-        try:
-            equal, where = self.examine(name)
-        except NotUnderstood:
-            raise
-        except Exception as error:
-            raise NotUnderstood(
-                f"{_where(error)}: this code runs on floats, but not on exact numbers: {type(error).__name__}: {error}"
-            ) from error
+        equal, where = self._guarded(self.examine, name)
         proved = symbolic.proved.get(name, False)
         if proved and equal:
             return GradientVerdict(name, PROVED, conditions=symbolic.conditions)
         if equal is not True or not proved:
-            if equal is not True and (example := self.counterexample(name, where)):
+            if equal is not True and (example := self._guarded(self.counterexample, name, where)):
                 mistake = self.mistake(name, example)
                 if mistake.startswith("the values are right"):
                     return GradientVerdict(name, NOT_PROVED, reason=mistake)
@@ -433,13 +426,25 @@ class Judge:
             return GradientVerdict(name, NOT_PROVED, reason=reason)
         raise AssertionError(name)
 
+    @staticmethod
+    def _guarded(run: Callable[..., Any], *given: Any) -> Any:
+        """Code that fails on exact numbers, though it runs on floats, is refused."""
+        try:
+            return run(*given)
+        except NotUnderstood:
+            raise
+        except Exception as error:
+            raise NotUnderstood(
+                f"{_where(error)}: this code runs on floats, but not on exact numbers: {type(error).__name__}: {error}"
+            ) from error
+
     def mistake(self, name: str, example: Counterexample) -> str:
         """The mistake, where it is one that is known."""
         from derivations.own_code.mistakes import named
 
         try:
             return named(self, name, example)
-        except (*_NO_VALUE, Transcendental, NotUnderstood):
+        except Exception:  # without a name for the mistake the refutation stands
             return ""
 
 
