@@ -78,7 +78,7 @@ class GraphClaim(Claim):
         run = self.run
         if run is None:
             return first
-        if run.found and first.verdict is Verdict.PROVED and not self.relative:
+        if run.found and first.verdict is Verdict.PROVED and not (self.relative or first.side_conditions):
             raise Disagreement(f"{self.identifier}: proved by the interpretation, but {run.found}")
         if run.equal and first.verdict is Verdict.PROVED:
             return replace(first, steps=(*first.steps, str(run)), examination=run)
@@ -138,6 +138,15 @@ def claims(graphs: Sequence[Graph] = GRAPHS) -> Iterator[Claim]:
             found = trace(graph)
             traced[both] = found, judged(graph, found)
         yield from _claims(graph, *traced[both])
+
+
+def claims_about(graph: Graph, traced: Traced) -> Iterator[Claim]:
+    """The claims about a graph that was traced elsewhere, of the arguments and outputs that ``graph`` says.
+
+    Raises:
+        UnknownGraph: it does what is not understood.
+    """
+    yield from _claims(graph, traced, judged(graph, traced))
 
 
 def _claims(graph: Graph, traced: Traced, runs: Runs) -> Iterator[Claim]:
