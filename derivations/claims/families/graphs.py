@@ -137,7 +137,8 @@ def claims(graphs: Sequence[Graph] = GRAPHS) -> Iterator[Claim]:
         if both not in traced:
             found = trace(graph)
             traced[both] = found, judged(graph, found)
-        yield from _claims(graph, *traced[both])
+        function, runs = traced[both]
+        yield from _claims(graph, interpret(graph, function), runs)
 
 
 def claims_about(graph: Graph, traced: Traced) -> Iterator[Claim]:
@@ -146,11 +147,11 @@ def claims_about(graph: Graph, traced: Traced) -> Iterator[Claim]:
     Raises:
         UnknownGraph: it does what is not understood.
     """
-    yield from _claims(graph, traced, judged(graph, traced))
+    found = interpret(graph, traced)  # first: it may be refused
+    yield from _claims(graph, found, judged(graph, traced))
 
 
-def _claims(graph: Graph, traced: Traced, runs: Runs) -> Iterator[Claim]:
-    found = interpret(graph, traced)
+def _claims(graph: Graph, found: Interpreted, runs: Runs) -> Iterator[Claim]:
     kernels = graph.branch and not graph.second
     center = () if kernels or not graph.training or graph.source == "control" else ("any constant as center",)
     textbook, statements = _statements(graph, found)
