@@ -9,7 +9,7 @@ import keras_bn
 from derivations import FAMILIES
 from derivations.notation.equations import EQUATIONS
 
-FORMULAS = ("inference", "merging", "moving_statistics", "renormalization", "training")
+FORMULAS = ("inference", "merging", "moving_statistics", "output", "renormalization", "training")
 SOURCES = [
     *Path(keras_bn.__file__).parent.rglob("*.py"),
     *Path(import_module("derivations").__file__).parent.rglob("*.py"),

@@ -37,7 +37,7 @@ class Recorder(keras.callbacks.Callback):
 
 @pytest.mark.parametrize("kind", [keras_bn.BatchNormalization, keras.layers.BatchNormalization])
 @pytest.mark.parametrize("swap_on_epoch", [False, True])
-def test_statistics_are_those_of_the_averaged_weights(kind, swap_on_epoch):
+def test_32_statistics_are_those_of_the_averaged_weights(kind, swap_on_epoch):
     model, seen = network(kind), Recorder()
     callback = keras_bn.SwapEMAWeights(X, batch_size=64, swap_on_epoch=swap_on_epoch)
     model.fit(X, Y, batch_size=16, epochs=2, verbose=0, validation_data=(X, Y), callbacks=[callback, seen])

@@ -59,7 +59,7 @@ ADAPTED = {
 
 @pytest.mark.parametrize("copy", [convert, fold])
 @pytest.mark.parametrize("name", ADAPTED)
-def test_what_was_adapted_is_copied(name, copy):
+def test_37_what_was_adapted_is_copied(name, copy):
     inputs, layer, x = ADAPTED[name]()
     h = keras.layers.Lambda(lambda x: keras.ops.cast(x, "float32"))(layer(inputs))
     model = keras.Model(inputs, BatchNormalization()(L.Dense(2)(h)))

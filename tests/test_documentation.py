@@ -1,10 +1,8 @@
 """What the documentation shows is run: examples in docstrings, code in the README, equations by number."""
 
-import ast
 import doctest
 import importlib
 import importlib.util
-import json
 import os
 import pkgutil
 import re
@@ -20,14 +18,28 @@ import keras_bn
 from derivations.notation import equations
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOORS = ("keras_bn", "derivations", "tests", "notebooks")
+# The page to start with, and one on every door.
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in sorted([*ROOT.glob("*.md"), *(p for d in DOORS for p in (ROOT / d).rglob("README.md"))])
+}
+README = PAGES["README.md"]
 MODULES = sorted(
     module.name
     for package in (keras_bn, derivations)
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
 )
-COMMANDS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-EQUATIONS = {int(number) for number in re.findall(r"^(\d+)\. \*\*", README, re.MULTILINE)}
+EQUATIONS = {int(number) for number in re.findall(r"^(\d+)\. \*\*", PAGES["derivations/README.md"], re.MULTILINE)}
+
+
+def blocks(language: str) -> list:
+    """The blocks of code of all pages, in a language."""
+    return [
+        pytest.param(code, id=f"{page}-{n}")
+        for page, text in PAGES.items()
+        for n, code in enumerate(re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL))
+    ]
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
@@ -50,15 +62,21 @@ def test_what_is_public_has_an_example(name):
         assert ">>>" in value.__doc__
 
 
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
-def test_code_in_the_readme(code):
-    exec(compile(code, "README.md", "exec"), {})
+@pytest.mark.parametrize("code", blocks("python"))
+def test_code_in_pages(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "a page", "exec"), {"__name__": "page"})
+
+
+# What installs, runs all tests or opens a browser is run by `.ci/run`, or by nobody.
+ELSEWHERE = ("pip install", "-m pytest", "jupyter", "pre-commit", "tests.benchmarks", "tests.renew")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("commands", COMMANDS[1:])
-def test_commands_in_the_readme(commands, tmp_path):
-    """All but the first block, which `.ci/run` executes in an environment of its own."""
+@pytest.mark.parametrize(
+    "commands", [block for block in blocks("sh") if not any(e in block.values[0] for e in ELSEWHERE)]
+)
+def test_commands_in_pages(commands, tmp_path):
     found = subprocess.run(
         ["bash", "-euc", commands],
         cwd=tmp_path,
@@ -76,80 +94,46 @@ def test_commits_and_ci_run_the_same_checks():
     assert [hook for hook in hooks if not any(line == hook or line.startswith(f"{hook} ") for line in lines)] == []
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README))))
-def test_links_in_the_readme_lead_somewhere(link):
-    assert (ROOT / link).exists()
+def links() -> set[tuple[str, str]]:
+    """Each page with a target of its links; paths are relative to the page."""
+    return {(page, link) for page, text in PAGES.items() for link in re.findall(r"\]\((?!http)([^)#]+)", text)}
 
 
-def test_equations_are_numbered_once_and_cited():
+@pytest.mark.parametrize(("page", "link"), sorted(links()))
+def test_links_lead_somewhere(page, link):
+    assert ((ROOT / page).parent / link).exists()
+
+
+def test_the_page_to_start_with_is_short():
+    assert len(README.splitlines()) <= 150
+
+
+def test_equations_are_numbered_once():
     assert set(equations.EQUATIONS) == EQUATIONS
-    cited = set()
-    for package in ("keras_bn", "derivations"):
-        for file in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    for group in re.findall(r"equations? ((?:\d+(?:, | and )?)+)", node.value):
-                        cited |= {int(number) for number in re.findall(r"\d+", group)}
-    assert cited <= EQUATIONS, f"not in the README: {sorted(cited - EQUATIONS)}"
-    assert cited >= EQUATIONS, f"cited nowhere: {sorted(EQUATIONS - cited)}"
 
 
-def test_rows_of_the_table_lead_to_their_tests(request):
-    """``pytest --update`` sets the lines anew."""
-    line_of = {}
+ROW = re.compile(r"^\| \[(\d+)\]\(([^)]*)\) \|", re.MULTILINE)
+
+
+def line_of_each_defect() -> dict[int, str]:
+    """Where the test of each row of the table of defects begins, below the folder of the tests."""
+    found: dict[int, str] = {}
     for file in sorted((ROOT / "tests").glob("test_*.py")):
         for line, text in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-            if found := re.match(r"def test_(\d\d)_", text):
-                line_of.setdefault(int(found[1]), f"tests/{file.name}#L{line}")
-    row = re.compile(r"^\| \[(\d+)\]\(([^)]*)\) \|", re.MULTILINE)
+            if start := re.match(r"def test_(\d\d)_", text):
+                found.setdefault(int(start[1]), f"{file.name}#L{line}")
+    return found
+
+
+@pytest.mark.parametrize(("page", "folder"), [("tests/README.md", ""), ("README.md", "tests/")])
+def test_rows_of_the_tables_of_defects_lead_to_their_tests(page, folder, request):
+    """``pytest --update`` sets the lines anew. The page of the tests has all rows, the first page some of them."""
+    true = {number: folder + place for number, place in line_of_each_defect().items()}
     if request.config.getoption("--update"):
-        text = row.sub(lambda match: f"| [{match[1]}]({line_of[int(match[1])]}) |", README)
-        (ROOT / "README.md").write_text(text, encoding="utf-8")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert {int(n): link for n, link in row.findall(readme)} == line_of, "run pytest --update"
-
-
-def benchmark_table(measured: dict) -> str:
-    """The speed of a forward and a backward pass, in milliseconds, as the README shows it."""
-    machine = measured["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    columns = {
-        ("keras", "graph"): "built-in layer",
-        ("keras_bn", "graph"): "this layer",
-        ("keras", "xla"): "built-in layer, XLA",
-        ("keras_bn", "xla"): "this layer, XLA",
-        ("torch", None): "PyTorch",
-        ("memory floor", None): "floor",
-    }
-    lines = [
-        "Milliseconds for forward and backward, float32, medians; inference and predict are forward alone, second "
-        "order is a gradient penalty. The floor is the time that eight passes over the memory of x take. Measured on "
-        f"{machine['processor']}, {machine['cores']} cores, with {versions}, {measured['date']}.",
-        "",
-        f"| case | {' | '.join(columns.values())} |",
-        f"|---|{'---:|' * len(columns)}",
-    ]
-    for case in dict.fromkeys(row["case"] for row in measured["speed"]):
-        cells = []
-        for contender, mode in columns:
-            found = [
-                row["milliseconds"]
-                for row in measured["speed"]
-                if row["case"] == case and row["contender"] == contender and mode in (None, row["mode"])
-            ]
-            cells.append(f"{found[0]:.3g}" if found else "")
-        lines.append(f"| {case} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def test_the_benchmark_table_is_what_was_measured(request):
-    """``pytest --update`` writes it anew."""
-    table = benchmark_table(json.loads((ROOT / "notebooks" / "benchmarks.json").read_text(encoding="utf-8")))
-    start, end = "<!-- benchmarks -->\n", "\n<!-- /benchmarks -->"
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    before, _, rest = readme.partition(start)
-    shown, _, after = rest.partition(end)
-    if request.config.getoption("--update"):
-        shown = table
-        (ROOT / "README.md").write_text(before + start + shown + end + after, encoding="utf-8")
-    assert shown == table, "the table is stale: run pytest --update"
+        text = ROW.sub(lambda match: f"| [{match[1]}]({true[int(match[1])]}) |", PAGES[page])
+        (ROOT / page).write_text(text, encoding="utf-8")
+    shown = {int(number): place for number, place in ROW.findall((ROOT / page).read_text(encoding="utf-8"))}
+    assert shown.items() <= true.items(), "run pytest --update"
+    if not folder:
+        assert list(shown) == list(range(1, 1 + len(shown)))
+        assert shown == true

@@ -63,7 +63,7 @@ def lite(model: keras.Model) -> tuple[tf.lite.Interpreter, list[str]]:
 
 @pytest.mark.filterwarnings("ignore")  # the converter and the interpreter announce their successors
 @pytest.mark.parametrize("name", LINEAR)
-def test_tflite_folds_into_every_linear_layer(name):
+def test_38_tflite_folds_into_every_linear_layer(name):
     make, shape, left = LINEAR[name]
     operations = {}
     for kind in (L.BatchNormalization, keras_bn.BatchNormalization):

@@ -179,7 +179,7 @@ def test_reasons():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_statistics_that_cannot_be_right(kind):
+def test_39_statistics_that_cannot_be_right(kind):
     model = keras.Sequential([keras.Input((3,)), L.Dense(8), kind(name="norm")])
     model.get_layer("norm").moving_mean.assign([np.nan, *[0] * 7])
     assert "not finite in channel 0" in fold(model, return_report=True)[1].kept[0].reason

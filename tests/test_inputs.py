@@ -26,7 +26,7 @@ def normalized(values: np.ndarray, weights: np.ndarray | None = None) -> np.ndar
 
 
 @pytest.mark.parametrize("mode", MODES[:2])
-def test_ragged_inputs(mode):
+def test_33_ragged_inputs(mode):
     """The built-in layer takes them too, with statistics over the values."""
     layer, built_in = (kind(dtype="float64", momentum=0.0) for kind in (Layer, keras.layers.BatchNormalization))
     for one in (layer, built_in):
@@ -149,7 +149,7 @@ def test_bounds_that_are_variables(kind):
     assert Layer.from_config(layer.get_config()).renorm_clipping == {"rmax": 5.0, "dmax": 0.5}
 
 
-def test_bounds_on_a_schedule(tmp_path):
+def test_34_bounds_on_a_schedule(tmp_path):
     """Of the layer's own training steps, the paper's way: tight at first, relaxed later."""
     schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 4, end_learning_rate=3.0)
     options = {"renorm": True, "renorm_clipping": {"rmax": schedule, "dmax": 0.0}, "renorm_momentum": 0.5}

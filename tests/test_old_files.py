@@ -143,7 +143,7 @@ LAYOUTS = [
 
 @pytest.mark.parametrize(("options", "shape", "old", "ours"), LAYOUTS)
 @pytest.mark.parametrize("how", ["load_own_variables", "set_weights"])
-def test_shapes_of_older_weights(options, shape, old, ours, how):
+def test_35_shapes_of_older_weights(options, shape, old, ours, how):
     layer, stored = Layer(**options), weights(*[old] * 4)
     layer.build(shape)
     if how == "set_weights":
@@ -237,7 +237,7 @@ def test_older_class_names_need_no_custom_objects(tmp_path, name):
 
 
 @pytest.mark.parametrize("axis", [(1, 3), (3, 1), (-2, -1), 2])
-def test_our_own_layer_in_an_h5_file(tmp_path, axis):
+def test_36_our_own_layer_in_an_h5_file(tmp_path, axis):
     x = np.random.default_rng(0).normal(size=(4, 2, 3, 5)).astype("float32")
     model = keras.Sequential([keras.Input((2, 3, 5)), Layer(axis=axis, unbiased_variance=True, name="bn")])
     model(x, training=True)

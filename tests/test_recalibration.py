@@ -280,7 +280,7 @@ def wrapped():
 
 # A copy of the second is one of its class, without the call of the instance.
 @pytest.mark.parametrize(("make", "in_place"), [(Compiled, True), (Compiled, False), (wrapped, True)])
-def test_a_call_that_is_a_tf_function(make, in_place):
+def test_40_a_call_that_is_a_tf_function(make, in_place):
     model = make()
     # Keras bakes the initial values into the trace that builds a layer, whichever layer it is.
     if not model.built:

@@ -94,7 +94,7 @@ def test_statistics_are_saved_and_settable(tmp_path, statistics):
         assert np.abs(norm.moving_mean.numpy() - before).min() > 1e-3
 
 
-def test_a_freeze_that_holds_in_a_functional_model():
+def test_15_a_freeze_that_holds_in_a_functional_model():
     """``bn(h, training=False)`` does not: Keras passes its own ``training`` to every layer of a Functional model."""
 
     def moved(kind: type, call: dict, **options) -> tuple[bool, bool]:
@@ -110,7 +110,7 @@ def test_a_freeze_that_holds_in_a_functional_model():
     assert moved(keras.layers.BatchNormalization, {"training": False}) == (True, True)
 
 
-def test_statistics_of_the_batch_in_predict_and_switched_at_run_time():
+def test_28_statistics_of_the_batch_in_predict_and_switched_at_run_time():
     x = X.astype("float32")
     model = network(statistics="batch")
     kernel, bias = (weight.numpy() for weight in model.layers[-1].weights)
@@ -122,7 +122,7 @@ def test_statistics_of_the_batch_in_predict_and_switched_at_run_time():
     np.testing.assert_allclose(model.predict(x, verbose=0), X / np.sqrt(1 + EPSILON) @ kernel + bias, atol=1e-5)
 
 
-def test_the_discriminator_of_a_gan_keeps_learning_its_statistics():
+def test_21_the_discriminator_of_a_gan_keeps_learning_its_statistics():
     """``D.trainable = False`` after ``D.compile`` stops those of the built-in layer."""
 
     def moving_mean(kind: type, **options) -> np.ndarray:
@@ -137,7 +137,7 @@ def test_the_discriminator_of_a_gan_keeps_learning_its_statistics():
     np.testing.assert_array_equal(moving_mean(keras.layers.BatchNormalization), 0.0)
 
 
-def test_a_mask_reaches_the_layer_beside_a_symbolic_training():
+def test_29_a_mask_reaches_the_layer_beside_a_symbolic_training():
     x = tf.constant(np.random.default_rng(1).normal(size=(3, 5, 4)))
     keep = tf.sequence_mask([2, 1, 4], 5)
     layer = Layer(dtype="float64", momentum=0.0)
@@ -190,7 +190,7 @@ def test_zero_debias_is_adams_correction(momentum, renorm):
         np.testing.assert_allclose(layer.update_count, weights.sum(), rtol=tolerances.FLOAT64)
 
 
-def test_zero_debias_makes_the_first_inference_right():
+def test_30_zero_debias_makes_the_first_inference_right():
     """What the built-in layer infers after one step is off by nearly everything: it has taken in a hundredth."""
     x = np.random.default_rng(0).normal(50.0, 5.0, (64, 4)).astype("float32")
     layers = Layer(zero_debias=True), keras.layers.BatchNormalization()
@@ -210,7 +210,7 @@ def trained() -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("options", [{"momentum": None}, {"zero_debias": True, "momentum": 0.9}])
-def test_trained_statistics_count_as_a_hundred_batches(tmp_path, options):
+def test_31_trained_statistics_count_as_a_hundred_batches(tmp_path, options):
     """They were wiped by the first batch. Those of a new layer are, still."""
     models = [
         keras.Sequential([keras.Input((4,)), kind]) for kind in (keras.layers.BatchNormalization(), Layer(**options))

@@ -57,10 +57,8 @@ LETTERS = {"ᵢ": "ᵢ", "ⱼ": "ⱼ", "ₖ": "ₖ", "_i": "ᵢ", "_j": "ⱼ", "
 class Names:
     """The names that one problem knows.
 
-    elements: a value for each element.
-    numbers: a value per channel.
-    any_number: every other name is a number too, as in a user's own forward pass.
-    textbook: the forward pass is batch normalization, whose names in others' code are understood.
+    numbers: a value per channel. ``any_number``: every other name is one too, as in a user's own forward pass.
+    meaning: what a name stands for, as a formula.
     """
 
     elements: tuple[str, ...] = ELEMENTS
