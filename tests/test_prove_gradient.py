@@ -1,5 +1,8 @@
 """Right gradients are proved, wrong ones refuted, and what is not understood is refused."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -104,3 +107,12 @@ def test_it_is_shown_in_notebooks():
 def test_shapes_are_checked(inputs):
     with pytest.raises(NotUnderstood):
         prove_gradient(lambda x: x, lambda dy, x: dy, inputs=inputs)
+
+
+def test_numpy_code_needs_no_tensorflow():
+    program = (
+        "import sys; from derivations import prove_gradient; "
+        "assert prove_gradient(lambda x: x * x, lambda dy, x: 2 * x * dy, inputs={'x': ('N',)}); "
+        "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
