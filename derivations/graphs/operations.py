@@ -25,7 +25,6 @@ _PASSED = Operation("its arguments")
 _ORDER = "settled by a hypothesis, or a predicate of which one branch is taken; else refused"
 _REAL = "decided by the real numbers"
 _UNKNOWN = "of values per channel: a function of which nothing is known but that equal arguments give equal values"
-_HINT = "its arguments; what it says to the compiler is left out of account"
 _KEEP = {"keep_dims": LOOKED_AT}
 _SLICE = dict.fromkeys(("begin_mask", "end_mask", "shrink_axis_mask", "ellipsis_mask", "new_axis_mask"), LOOKED_AT)
 _BRANCHES = {"then_branch": LOOKED_AT, "else_branch": LOOKED_AT, "output_shapes": LOOKED_AT}
@@ -99,9 +98,9 @@ OPERATIONS: dict[str, Operation] = {
     ),
     # Shapes.
     "Shape": Operation("the sizes"), "ShapeN": Operation("the sizes", attributes={"N": LOOKED_AT}),
-    "Size": Operation("the product of the sizes"), "Rank": Operation("the number of axes"),
+    "Size": Operation("the product of the sizes"), "Rank": Operation("the number of axes", symbolic=None),
     "Pack": Operation("a new axis", symbolic=_INT, attributes={"N": LOOKED_AT, "axis": LOOKED_AT}),
-    "Unpack": Operation("an axis taken apart", symbolic=_INT, attributes={"num": LOOKED_AT, "axis": LOOKED_AT}),
+    "Unpack": Operation("an axis taken apart", symbolic=None, attributes={"num": LOOKED_AT, "axis": LOOKED_AT}),
     "ConcatV2": Operation("one behind the other", symbolic=_INT, attributes={"N": LOOKED_AT}),
     "GatherV2": Operation("entries by number", symbolic=_INT, attributes={"batch_dims": (0,)}),
     "Prod": Operation("Π over axes", symbolic=_INT, attributes=_KEEP),
@@ -114,7 +113,7 @@ OPERATIONS: dict[str, Operation] = {
     "Reshape": Operation("the same in row-major order"), "Transpose": Operation("axes exchanged"),
     "ExpandDims": Operation("an axis of size 1 more"),
     "Squeeze": Operation("axes of size 1 fewer", attributes={"squeeze_dims": LOOKED_AT}),
-    "BroadcastTo": Operation("repeated"), "Tile": Operation("repeated", symbolic="of axes of size 1"),
+    "BroadcastTo": Operation("repeated"), "Tile": Operation("repeated", symbolic=None),
     "Fill": Operation("one value repeated", attributes={"index_type": LOOKED_AT}),
     "ZerosLike": Operation("0"), "OnesLike": Operation("1"),
     "StridedSlice": Operation(
@@ -122,7 +121,7 @@ OPERATIONS: dict[str, Operation] = {
         attributes=_SLICE,
     ),
     "StridedSliceGrad": Operation("zeros around a slice", attributes=_SLICE),
-    "Slice": Operation("a slice", symbolic="whole axes alone"),
+    "Slice": Operation("a slice", symbolic=None),
     "Pad": Operation("zeros around", symbolic=None), "Cumsum": Operation(
         "partial sums", symbolic=None, attributes={"exclusive": LOOKED_AT, "reverse": LOOKED_AT}
     ),

@@ -5,36 +5,19 @@ operation, or a value of an attribute, that ``OPERATIONS`` does not list is refu
 wrong in one is one kind of error that says where.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from derivations.graphs.operations import LOOKED_AT, OPERATIONS
+from derivations.graphs.nodes import Node, UnknownGraph, bits, nodes_of
 
 # What TensorFlow passes through as it is.
-_PASSED = ("Identity", "IdentityN", "PreventGradient", "OptionalFromValue", "OptionalGetValue", "Snapshot")
+PASSED = (
+    "Identity", "IdentityN", "PreventGradient", "EnsureShape", "OptionalFromValue", "OptionalGetValue", "Snapshot",
+)  # fmt: skip
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-# Through which a constant that is added under a root may be given on.
-_ON_THE_WAY = ("Identity", "Reshape", "Cast", "EnsureShape", "ExpandDims", "Squeeze", "BroadcastTo", "Maximum")
 CASTS = "casts are exact"
-
-
-class UnknownGraph(NotImplementedError):
-    """The graph does what a walk does not cover: nothing is claimed about it.
-
-    Args:
-        message: What is not understood, and what is understood instead.
-        operation: The type of the operation.
-        name: Its name in the graph.
-    """
-
-    def __init__(self, message: str, operation: str = "", name: str = "") -> None:
-        super().__init__(message)
-        self.message, self.operation, self.name = message, operation, name
-
-    def __str__(self) -> str:
-        return f"{self.message} (at {self.name}, {self.operation})" if self.name else self.message
 
 
 class Resource(NamedTuple):
@@ -106,27 +89,27 @@ class GraphWalk:
     def _walk(self, graph: Any, inputs: Sequence[Assumed]) -> list[Assumed]:
         placeholders = {placeholder.name: value for placeholder, value in zip(graph.inputs, inputs, strict=True)}
         values: dict[str, Assumed] = {}
-        for operation in graph.get_operations():
+        for operation in nodes_of(graph):
             if operation.type == "Placeholder":
-                name = operation.outputs[0].name
-                if name not in placeholders:
-                    raise UnknownGraph("an argument that is not given", operation.type, operation.name)
-                values[name] = placeholders[name]
+                values |= {name: placeholders[name] for name in operation.outputs if name in placeholders}
                 continue
-            results = self._results(operation, [values[tensor.name] for tensor in operation.inputs])
-            for tensor, result in zip(operation.outputs, results, strict=True):
-                values[tensor.name] = result
+            if any(name not in values for name in operation.inputs):
+                raise UnknownGraph("an argument that is not given", operation.type, operation.name)
+            results = self._results(operation, [values[name] for name in operation.inputs])
+            for name, result in zip(operation.outputs, results, strict=True):
+                values[name] = result
         return [values[tensor.name] for tensor in graph.outputs]
 
-    def _results(self, operation: Any, arguments: list[Assumed]) -> list[Assumed]:
+    def _results(self, operation: Node, arguments: list[Assumed]) -> list[Assumed]:
         kind = operation.type
         outer, self._new = self._new, set()
         try:
-            check(operation)
-            if kind in _PASSED:
+            if operation.refusal:
+                raise UnknownGraph(operation.refusal)
+            if kind in PASSED:
                 return arguments
             if kind in _CALLS:
-                return self._walk(_body(operation, "f"), arguments)
+                return self._walk(operation.body("f"), arguments)
             if kind in ("If", "StatelessIf"):
                 return self._branch(operation, arguments)
             method: Callable[..., Any] | None = getattr(self, f"_{kind}", None)
@@ -153,11 +136,11 @@ class GraphWalk:
         finally:
             self._new = outer
 
-    def _branch(self, operation: Any, arguments: list[Assumed]) -> list[Assumed]:
+    def _branch(self, operation: Node, arguments: list[Assumed]) -> list[Assumed]:
         predicate, *inputs = arguments
         taken = self.taken(operation, predicate.value)
         # What a branch computes does not rest on what the predicate rests on: it is proved for each branch.
-        return self._walk(_body(operation, "then_branch" if taken else "else_branch"), inputs)
+        return self._walk(operation.body("then_branch" if taken else "else_branch"), inputs)
 
     def taken(self, operation: Any, predicate: Any) -> bool:
         """Whether the first of two branches is taken."""
@@ -183,76 +166,14 @@ class GraphWalk:
         return None
 
     def _Const(self, operation: Any) -> Any:
-        from tensorflow import make_ndarray
-
-        return self.constant(make_ndarray(operation.get_attr("value")), operation)
+        return self.constant(operation.constant, operation)
 
     def loses_bits(self, source: Any, target: Any) -> bool:
         """Whether a cast between these types may round; then what is computed rests on ``CASTS``."""
-        lossy = target.is_floating and source.is_numpy_compatible and _bits(target) < _bits(source)
+        lossy = target.is_floating and bits(target) < bits(source)
         if lossy:
             self.assume(CASTS)
         return lossy
 
 
-def check(operation: Any) -> None:
-    """Raise UnknownGraph for an operation, or a value of an attribute, that the table does not list."""
-    kind = operation.type
-    if kind not in OPERATIONS:
-        raise UnknownGraph(f"the operation {kind}, which is not understood; {_known()} are")
-    listed = OPERATIONS[kind].attributes
-    for name, attribute in operation.node_def.attr.items():
-        # Types are looked at where they are changed; what begins with _ says nothing about values.
-        if name.startswith("_") or attribute.WhichOneof("value") == "type" or _only_types(attribute):
-            continue
-        if name not in listed:
-            raise UnknownGraph(f"the attribute {name} of {kind}, which is not understood")
-        value = operation.get_attr(name)
-        if listed[name] is not LOOKED_AT and value not in listed[name]:
-            allowed = ", ".join(map(str, listed[name]))
-            raise UnknownGraph(f"{kind} with {name} = {value}; {allowed} is understood")
-
-
-def _only_types(attribute: Any) -> bool:
-    return attribute.WhichOneof("value") == "list" and bool(attribute.list.type)
-
-
-def _known() -> str:
-    return "sums, products, quotients, roots, means, reshapes and those that the table of operations lists"
-
-
-def added_under_root(operation: Any) -> bool:
-    """Whether a constant stands where ε does: added to something of which the root is taken."""
-    for addition in _consumers(operation, _ON_THE_WAY):
-        if addition.type in ("AddV2", "Add"):
-            roots = {consumer.type for consumer in _consumers(addition, _ON_THE_WAY)}
-            if roots & {"Sqrt", "Rsqrt"} or any(_is_half_power(o) for o in _consumers(addition, _ON_THE_WAY)):
-                return True
-    return False
-
-
-def _is_half_power(operation: Any) -> bool:
-    return operation.type == "Pow"
-
-
-def _consumers(operation: Any, through: Sequence[str]) -> Iterator[Any]:
-    waiting, seen = [operation], set()
-    while waiting:
-        for output in waiting.pop().outputs:
-            for consumer in output.consumers():
-                if consumer.name not in seen:
-                    seen.add(consumer.name)
-                    yield consumer
-                    if consumer.type in through:
-                        waiting.append(consumer)
-
-
-def _bits(dtype: Any) -> int:
-    """How many bits of a whole number the type holds."""
-    return {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53, "bool": 1}.get(dtype.name, 8 * dtype.size - 1)
-
-
-def _body(operation: Any, attribute: str) -> Any:
-    """The graph of a function that an operation calls."""
-    name = operation.get_attr(attribute).name
-    return operation.graph._get_function(name).graph
+__all__ = ["CASTS", "Assumed", "GraphWalk", "Resource", "UnknownGraph"]

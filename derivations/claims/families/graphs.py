@@ -78,7 +78,7 @@ class GraphClaim(Claim):
         run = self.run
         if run is None:
             return first
-        if run.found and first.verdict is Verdict.PROVED and not self.relative:
+        if run.found and first.verdict is Verdict.PROVED and not (self.relative or first.side_conditions):
             raise Disagreement(f"{self.identifier}: proved by the interpretation, but {run.found}")
         if run.equal and first.verdict is Verdict.PROVED:
             return replace(first, steps=(*first.steps, str(run)), examination=run)
@@ -137,11 +137,21 @@ def claims(graphs: Sequence[Graph] = GRAPHS) -> Iterator[Claim]:
         if both not in traced:
             found = trace(graph)
             traced[both] = found, judged(graph, found)
-        yield from _claims(graph, *traced[both])
+        function, runs = traced[both]
+        yield from _claims(graph, interpret(graph, function), runs)
 
 
-def _claims(graph: Graph, traced: Traced, runs: Runs) -> Iterator[Claim]:
-    found = interpret(graph, traced)
+def claims_about(graph: Graph, traced: Traced) -> Iterator[Claim]:
+    """The claims about a graph that was traced elsewhere, of the arguments and outputs that ``graph`` says.
+
+    Raises:
+        UnknownGraph: it does what is not understood.
+    """
+    found = interpret(graph, traced)  # first: it may be refused
+    yield from _claims(graph, found, judged(graph, traced))
+
+
+def _claims(graph: Graph, found: Interpreted, runs: Runs) -> Iterator[Claim]:
     kernels = graph.branch and not graph.second
     center = () if kernels or not graph.training or graph.source == "control" else ("any constant as center",)
     textbook, statements = _statements(graph, found)

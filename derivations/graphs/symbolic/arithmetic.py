@@ -139,8 +139,8 @@ class Arithmetic:
                 raise UnknownGraph("a division by 0")
             if e.is_negative and relation != "≠ 0":
                 raise UnknownGraph(f"the root of {e}")
-            return
-        self.conditions.append((data, relation))
+        if not (e.is_number or e.is_positive):
+            self.conditions.append((data, relation))
 
     _Add, _Div, _Inv = _AddV2, _RealDiv, _Reciprocal
     _InvGrad = _ReciprocalGrad

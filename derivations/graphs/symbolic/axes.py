@@ -225,7 +225,9 @@ def _summed(tensor: Tensor, position: int) -> Tensor:
     where = tensor.where - confined
     if any(other.index == index for other in axes):
         return Tensor(axes, expression, tensor.pending | {index}, where)
-    return Tensor(axes, Sum(expression, (index, 1, axis.last)), tensor.pending - {index}, where)
+    # What does not depend on the index stands before the sum: of a mean of means that is a count, which cancels.
+    factor, rest = expression.as_independent(index, as_Add=False) if expression.is_Mul else (S.One, expression)
+    return Tensor(axes, factor * Sum(rest, (index, 1, axis.last)), tensor.pending - {index}, where)
 
 
 def cut(tensor: Tensor, position: int, whole: Expr, *, head: bool, sizes: Sizes) -> Tensor:

@@ -25,6 +25,7 @@ import numpy as np
 import sympy as sp
 from sympy import Expr, Indexed, IndexedBase, Rational, S, Sum, Symbol
 
+from derivations.graphs.nodes import bodies_of, nodes_of
 from derivations.graphs.symbolic import axes as axes
 from derivations.graphs.symbolic.axes import Tensor
 from derivations.graphs.symbolic.kernels import Kernels
@@ -32,7 +33,7 @@ from derivations.graphs.symbolic.names import alike
 from derivations.graphs.symbolic.predicates import Predicates
 from derivations.graphs.symbolic.shapes import Shapes
 from derivations.graphs.symbolic.sizes import Few, Value, as_data, integers
-from derivations.graphs.walk import GraphWalk, UnknownGraph, added_under_root
+from derivations.graphs.walk import GraphWalk, UnknownGraph
 
 LONG = 12  # operations
 _CHANNEL = sp.Dummy("c", integer=True, positive=True)
@@ -79,10 +80,10 @@ class Interpretation(Predicates, Shapes, Kernels, GraphWalk):
 
     def run(self, function: Any, inputs: Sequence[Any], variables: Mapping[str, Any] | None = None) -> list[Any]:
         """As ``GraphWalk.run``."""
-        bodies = [function.graph, *_functions_of(function.graph)]
-        for constant in (o for body in bodies for o in body.get_operations() if o.type == "Const"):
-            number = _one_number(constant)
-            if number is not None and number in self.epsilon and added_under_root(constant):
+        constants = (node for body in bodies_of(function.graph) for node in nodes_of(body) if node.type == "Const")
+        for constant in constants:
+            number = _one_number(constant.constant)
+            if number is not None and number in self.epsilon and constant.added_under_root():
                 self._under_roots.add(number)
         return super().run(function, inputs, variables)
 
@@ -132,7 +133,7 @@ class Interpretation(Predicates, Shapes, Kernels, GraphWalk):
         if not np.isfinite(number):
             raise UnknownGraph(f"the constant {number}; finite numbers are understood")
         exact = self.constants.get(number, Rational(Fraction(number)))
-        if number in self._under_roots and operation is not None and _is_added(operation):
+        if number in self._under_roots and operation is not None and operation.is_added():
             exact = self.epsilon[number]
         return Tensor(tuple(self.sizes.axis(sp.Integer(size)) for size in value.shape), exact)
 
@@ -262,30 +263,6 @@ class Interpretation(Predicates, Shapes, Kernels, GraphWalk):
         return self._SelectV2(operation, condition, a, b)
 
 
-def _functions_of(graph: Any) -> list[Any]:
-    """The bodies of the functions that a graph calls, and those that these call."""
-    found: dict[str, Any] = {}
-    waiting = [graph]
-    while waiting:
-        current = waiting.pop()
-        for operation in current.get_operations():
-            for name in ("f", "then_branch", "else_branch"):
-                if name in operation.node_def.attr and operation.node_def.attr[name].WhichOneof("value") == "func":
-                    called = operation.get_attr(name).name
-                    if called not in found:
-                        found[called] = current._get_function(called).graph
-                        waiting.append(found[called])
-    return list(found.values())
-
-
-def _one_number(operation: Any) -> float | None:
-    from tensorflow import make_ndarray
-
-    array = make_ndarray(operation.get_attr("value"))
+def _one_number(array: np.ndarray) -> float | None:
     one = array.dtype.kind == "f" and array.size and (array == array.ravel()[0]).all()
     return float(array.ravel()[0]) if one else None
-
-
-def _is_added(operation: Any) -> bool:
-    consumers = [consumer.type for output in operation.outputs for consumer in output.consumers()]
-    return bool(consumers) and set(consumers) <= {"AddV2", "Add", "Sub"}

@@ -44,6 +44,18 @@ class Kernels(Arithmetic):
         right = replace(b, axes=(*others, axes.ONE, outer, columns))
         return axes.summed(self.of_known(lambda p, q: p * q, left, right), [-2], keep=False)
 
+    def _Einsum(self, operation: Any, *values: Value) -> Tensor:
+        """Σ over the letters that the result lacks, of two factors at most."""
+        inputs, _, output = operation.get_attr("equation").decode().partition("->")
+        terms, letters = inputs.split(","), sorted(set(inputs) - {","})
+        if "." in inputs or len(values) > 2 or any(len(set(term)) < len(term) for term in terms):
+            raise UnknownGraph("an Einsum with an ellipsis, a diagonal or three factors; without them it is one")
+        spread = [_spread(as_data(value), term, letters) for value, term in zip(values, terms, strict=True)]
+        product = self.of_known(lambda p, *q: p * sp.Mul(*q), *spread)
+        total = axes.summed(product, [n for n, letter in enumerate(letters) if letter not in output], keep=False)
+        kept = [letter for letter in letters if letter in output]
+        return replace(total, axes=tuple(total.axes[kept.index(letter)] for letter in output))
+
     def _DepthwiseConv2dNativeBackpropFilter(self, operation: Any, x: Any, sizes: Value, dy: Any) -> SideBySide:
         """Σ x·δ over all axes but that of the channels, for a filter of one weight a channel."""
         if not isinstance(x, SideBySide) or not isinstance(dy, SideBySide):
@@ -91,6 +103,12 @@ class Kernels(Arithmetic):
             inverse_root=lambda value: self._Rsqrt(None, value),
             unbiased=unbiased,
         )
+
+
+def _spread(value: Tensor, term: str, letters: Sequence[str]) -> Tensor:
+    """The axes, named by letters, in the order of all letters; those that it lacks with one entry."""
+    own = dict(zip(term, value.axes, strict=True))
+    return replace(value, axes=tuple(own.get(letter, axes.ONE) for letter in letters))
 
 
 def side_by_side(value: Tensor, target: Sequence[Expr]) -> SideBySide | None:
