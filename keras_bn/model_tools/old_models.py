@@ -34,6 +34,10 @@ def load_old_model(path: str | Path, custom_objects: dict[str, Any] | None = Non
 
     Raises:
         ValueError: the file holds no model, or a batch normalization computes what ours does not.
+
+    >>> load_old_model("model_of_2019.h5")
+    Traceback (most recent call last):
+    ValueError: load_old_model() takes an .h5 file with a model. Received: model_of_2019.h5. Check the path.
     """
     path = Path(path)
     if not h5py.is_hdf5(path):
