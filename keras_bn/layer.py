@@ -267,7 +267,7 @@ class BatchNormalization(SavedLayer):
                 self.virtual_batch_size, x, gamma, beta, axes=self._axes, weights=weights, **options
             )
         if self.activation == "leaky_relu" and from_output.serves(engine, mask=weights is not None):
-            y = from_output.leaky_relu(batch, x, y, moments, gamma, beta, epsilon=self.epsilon)
+            y = from_output.leaky_relu(x, y, moments, gamma, beta, epsilon=self.epsilon)
         else:
             y = from_output.activate(y, self.activation)
         return y, batch, moments

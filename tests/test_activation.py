@@ -127,6 +127,36 @@ def test_second_order():
         assert np.abs(value - expected).max() <= 1e-4 * max(np.abs(expected).max(), 1.0)
 
 
+def test_second_order_of_a_function_that_is_called_within_tapes():
+    ours, plain, activation = layers("leaky_relu")
+    x, dy = data()
+
+    def penalty(function, x, dy):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = tf.function(function)(x)
+            dx = inner.gradient(y, x, output_gradients=dy)
+        return outer.gradient(dx, x, output_gradients=dx).numpy()
+
+    found = penalty(lambda x: ours(x, training=True), tf.constant(x), tf.constant(dy))
+    wide = [tf.constant(value, "float64") for value in (x, dy)]
+    true = penalty(lambda x: activation(plain(x, training=True)), *wide)
+    assert np.abs(found - true).max() <= 1e-5 * np.abs(true).max()
+
+
+def test_training_may_be_a_tensor():
+    ours, plain, activation = layers("leaky_relu")
+    x, dy = data()
+    training = tf.Variable(True)
+    found = gradients(lambda x: ours(x, training=training.read_value()), x, dy, [ours.gamma, ours.beta])
+    wide = [value.astype("float64") for value in (x, dy)]
+    true = gradients(lambda x: activation(plain(x, training=True)), *wide, [plain.gamma, plain.beta])
+    for value, expected in zip(found, true, strict=True):
+        assert np.abs(value - expected).max() <= 3e-6 * np.abs(expected).max()
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision(dtype):
     ours, plain, activation = layers("leaky_relu", dtype=f"mixed_{dtype}")

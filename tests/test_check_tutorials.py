@@ -265,6 +265,8 @@ REFUSED = [
     ("dout.mean(axis=0).sum()", "one number a channel already"),
     ("np.mean(gamma, axis=0)*dout", "one number a channel already"),
     ("np.mean(dout, axis=0) + np.sum(dout, axis=(0, 1, 2))", "different axes"),
+    ("ivar*(dout - np.mean(dout) - xhat*np.mean(dout*xhat, axis=0))", "different axes, no axis and axis="),
+    ("eps = 0; gamma/sqrt(var + eps)*dout", "epsilon is above 0"),
     ("np.dot(dout.T, xhat)", "write sum"),
     ("dout.T*xhat", r"\.T is not understood"),
     ("dout @ xhat", "no product of elements"),

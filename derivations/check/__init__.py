@@ -1,1 +1,1 @@
-"""What a user brings: a formula as text, its ranges and points, and the verdict."""
+"""What a user brings: formulas and lines of code as text, what they mean, where they are defined, and the verdict."""

@@ -176,6 +176,8 @@ def _apply(parser: "Parser", name: Token, arguments: list[_Argument], *, of_arra
                 position,
             )
         _check_axis(parser, function, settings)
+        if of_arrays and not any(settings[key].value for key in ("axis", "dim") if key in settings):
+            parser.axes.add(())
         if function in _REDUCTIONS:
             return parser.summed(_REDUCTIONS[function], position, value)
         return _spread(parser, function, value, settings, position)

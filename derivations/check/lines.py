@@ -123,6 +123,8 @@ class _Lines(Parser):
         elif value.kind == "number" and (meant := ALIASES.get(name.text, name.text)) in _SIZES:
             if meant == "m":
                 raise self.error("a formula is judged for every size m: leave this line out", name.position)
+            if value.value <= 0:
+                raise self.error("epsilon is above 0 here: a formula is judged for every ε > 0", name.position)
             return  # eps = 1e-5: what holds for every ε > 0 holds for this one
         self._assign(name.text, value)
 

@@ -57,8 +57,10 @@ LETTERS = {"ᵢ": "ᵢ", "ⱼ": "ⱼ", "ₖ": "ₖ", "_i": "ᵢ", "_j": "ⱼ", "
 class Names:
     """The names that one problem knows.
 
-    numbers: a value per channel. ``any_number``: every other name is one too, as in a user's own forward pass.
-    meaning: what a name stands for, as a formula.
+    elements: a value for each element.
+    numbers: a value per channel.
+    any_number: every other name is a number too, as in a user's own forward pass.
+    textbook: the forward pass is batch normalization, whose names in others' code are understood.
     """
 
     elements: tuple[str, ...] = ELEMENTS

@@ -280,9 +280,10 @@ class Parser:
         if len(node.letters) > 1:
             raise self.error(f"the formula has two indices, {' and '.join(sorted(node.letters))}", node.position)
         if len(self.axes) > 1:
+            shown = " and ".join(f"axis={axes}" if axes else "no axis" for axes in sorted(self.axes))
             raise self.error(
-                f"the sums run over different axes, {' and '.join(map(str, sorted(self.axes)))}: the elements that "
-                "share statistics are the same in all of them",
+                f"the sums run over different axes, {shown}: the elements that share statistics are the same in all of "
+                "them",
                 node.position,
             )
         self._exponents(node, Fraction(1))

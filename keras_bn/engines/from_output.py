@@ -52,27 +52,19 @@ def activate(y: tf.Tensor, activation: str | None) -> tf.Tensor:
 
 
 def leaky_relu(
-    batch: TensorBatch,
-    x: tf.Tensor,
-    y: tf.Tensor,
-    moments: Moments,
-    gamma: tf.Tensor,
-    beta: tf.Tensor,
-    *,
-    epsilon: float,
+    x: tf.Tensor, y: tf.Tensor, moments: Moments, gamma: tf.Tensor, beta: tf.Tensor, *, epsilon: float
 ) -> tf.Tensor:
     """φ(y), for the y and the moments that batch normalization made of x, whose channels come last.
 
     Its gradients of any order are those of φ(y) with respect to x, gamma and beta, by way of the output alone.
     """
-    lost = (tf.abs(gamma) < SMALLEST) | (tf.abs(beta) > LIMIT * tf.abs(gamma)) | ~tf.math.is_finite(beta / gamma)
-    columns = _columns(batch, x, moments, lost)
+    columns = _columns(x, moments, _is_lost(gamma, beta))
     result: list[tf.Tensor] = []
 
     @tf.custom_gradient
     def activated(*_: tf.Tensor) -> Any:
         def backward(d_out: tf.Tensor) -> Gradients:
-            return _gradients(batch, Kept(result[0], gamma, beta, moments.variance, columns), lost, d_out, epsilon)
+            return _gradients(d_out, Kept(result[0], gamma, beta, moments.variance, columns), epsilon)
 
         return tf.stop_gradient(tf.nn.leaky_relu(y, SLOPE)), backward
 
@@ -81,39 +73,43 @@ def leaky_relu(
     return result[0]
 
 
-def _columns(batch: TensorBatch, x: tf.Tensor, moments: Moments, lost: tf.Tensor) -> tf.Tensor:
+def _is_lost(gamma: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
+    """The channels whose input cannot be recovered from their output."""
+    return (tf.abs(gamma) < SMALLEST) | ~(tf.abs(beta) <= LIMIT * tf.abs(gamma))
+
+
+def _columns(x: tf.Tensor, moments: Moments, lost: tf.Tensor) -> tf.Tensor:
     """x − μ of the channels that cannot be recovered, [M, number of these]: mostly none."""
     which = tf.reshape(tf.where(lost), [-1])
     columns = tf.gather(tf.reshape(x, [-1, x.shape[-1]]), which, axis=1)
     center, shift = (tf.gather(value, which) for value in moments[:2])
-    return (tf.cast(columns, batch.dtype) - center) - shift
+    return (tf.cast(columns, center.dtype) - center) - shift
 
 
-def _gradients(batch: TensorBatch, kept: Kept, lost: tf.Tensor, d_out: tf.Tensor, epsilon: float) -> Gradients:
+def _gradients(d_out: tf.Tensor, kept: Kept, epsilon: float) -> Gradients:
     """Gradients of x, gamma and beta, which are themselves differentiable."""
 
-    def exact(d_out: tf.Tensor, *kept: tf.Tensor) -> Gradients:
-        return _by_formulas(batch, Kept(*kept), lost, d_out, epsilon)
-
     @tf.custom_gradient
-    def gradients(*values: tf.Tensor) -> Any:
+    def gradients(d_out: tf.Tensor, *values: tf.Tensor) -> Any:
+        kept = Kept(*values)
         found = tf.cond(
-            tf.reduce_any(lost) | batch.is_empty(),
-            _apart(lambda: exact(*values)),
-            lambda: _by_kernel(batch, Kept(*values[1:]), values[0], epsilon),
+            tf.reduce_any(_is_lost(kept.gamma, kept.beta)) | tf.equal(tf.size(kept.out), 0),
+            _apart(lambda: _by_formulas(d_out, kept, epsilon)),
+            lambda: _by_kernel(d_out, kept, epsilon),
         )
         found[0].set_shape(kept.out.shape)
 
         def second_order(*cotangents: tf.Tensor) -> Any:
             # TensorFlow would take mean and variance for constants in the kernel's own derivative.
             with tf.GradientTape() as tape:
-                tape.watch(values)
-                first = exact(*values)
-            return tape.gradient(first, values, output_gradients=cotangents)
+                tape.watch([d_out, *kept])
+                first = _by_formulas(d_out, kept, epsilon)
+            return tape.gradient(first, [d_out, *kept], output_gradients=cotangents)
 
         return tuple(found), second_order
 
-    return gradients(d_out, *kept)
+    # As tensors of the graph of the first order: that of the second cannot see the forward one.
+    return gradients(d_out, *(tf.identity(value) for value in kept))
 
 
 def _apart(branch: Callable[[], Any]) -> Callable[[], Any]:
@@ -121,7 +117,7 @@ def _apart(branch: Callable[[], Any]) -> Callable[[], Any]:
     return tf.function(branch, experimental_attributes={"_noinline": True}, autograph=False)
 
 
-def _by_kernel(batch: TensorBatch, kept: Kept, d_out: tf.Tensor, epsilon: float) -> Gradients:
+def _by_kernel(d_out: tf.Tensor, kept: Kept, epsilon: float) -> Gradients:
     """The gradients by TensorFlow's kernel, which is given y for x.
 
     As an input, y has the mean beta and the deviation |gamma|, which makes sign(gamma)·x_hat of it; a scale of
@@ -136,7 +132,7 @@ def _by_kernel(batch: TensorBatch, kept: Kept, d_out: tf.Tensor, epsilon: float)
     dx, d_gamma, d_beta = tf.raw_ops.FusedBatchNormGradV3(
         y_backprop=tf.reshape(delta, images),
         x=tf.reshape(y, images),
-        scale=gamma * batch.inverse_root(variance + epsilon) * tf.abs(gamma),
+        scale=gamma * tf.math.reciprocal_no_nan(tf.sqrt(variance + epsilon)) * tf.abs(gamma),
         reserve_space_1=beta,
         reserve_space_2=tf.square(gamma),
         reserve_space_3=tf.square(gamma),
@@ -146,9 +142,10 @@ def _by_kernel(batch: TensorBatch, kept: Kept, d_out: tf.Tensor, epsilon: float)
     return tf.reshape(dx, tf.shape(out)), d_gamma * tf.sign(gamma), d_beta
 
 
-def _by_formulas(batch: TensorBatch, kept: Kept, lost: tf.Tensor, d_out: tf.Tensor, epsilon: float) -> Gradients:
+def _by_formulas(d_out: tf.Tensor, kept: Kept, epsilon: float) -> Gradients:
     """The gradients by the formulas, in which the channels that cannot be recovered take what was kept of them."""
     out, gamma, beta, variance, columns = kept
+    batch, lost = TensorBatch(out, (-1,), tuple(gamma.shape)), _is_lost(gamma, beta)
     with tf.control_dependencies([d_out]):
         elements = batch.elements(tf.identity(out))
     slope = tf.where(elements > 0, tf.ones_like(elements), SLOPE * tf.ones_like(elements))
