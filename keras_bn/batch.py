@@ -37,6 +37,7 @@ class TensorBatch:
         rank = x.shape.rank
         kept = [a % rank for a in axis]
         self.dtype = statistics_dtype(x.dtype)
+        self.weights = weights
         self._like = x.dtype, x.shape
         sizes = sizes_of(x)
         self._shape = list(sizes)

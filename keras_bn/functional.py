@@ -109,15 +109,27 @@ def normalize_batch(
 
     The moments have the shape of gamma. All are differentiable, the mean with the pair that it is kept as.
     """
-    training = fused.training if engine == "fused" else closed_form.training
+    if xla.differentiates_forward(x, gamma, beta):
+        engine = "closed_form"  # all of whose operations can be: the kernels take mean and variance for constants
+    moments: list[tf.Tensor] = []
+    options: dict[str, Any] = {"epsilon": epsilon, "fallback": fallback, "reference": reference}
+    if engine != "fused":
+
+        @tf.custom_gradient
+        def by_formulas(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:
+            return closed_form.training(batch, x, gamma, beta, **options)
+
+        y, *moments = by_formulas(x, gamma, beta)
+        return y, Moments(*moments)
 
     @tf.custom_gradient
-    def normalized(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:
-        return training(batch, x, gamma, beta, epsilon=epsilon, fallback=fallback, reference=reference)
+    def by_kernels(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:
+        # y alone: TensorFlow keeps what returns several outputs, and would not join the kernel with what follows.
+        nonlocal moments
+        (y, *moments), backward = fused.training(batch, x, gamma, beta, **options)
+        return y, backward
 
-    y, *moments = normalized(x, gamma, beta)
-    if engine != "fused":
-        return y, Moments(*moments)
+    y = by_kernels(x, gamma, beta)
 
     @tf.custom_gradient
     def statistics(x: tf.Tensor) -> Any:

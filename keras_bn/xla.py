@@ -1,4 +1,6 @@
-"""Whether XLA compiles what is being traced."""
+"""What is asked of private parts of TensorFlow: who compiles what is being traced, and who differentiates it."""
+
+from typing import Any
 
 import tensorflow as tf
 
@@ -6,6 +8,10 @@ try:
     from tensorflow.python.ops import control_flow_util
 except ImportError:  # a private module: without it, what is right everywhere is taken
     control_flow_util = None
+try:
+    from tensorflow.python.eager import forwardprop_util
+except ImportError:
+    forwardprop_util = None
 
 
 def compiles() -> bool:
@@ -15,3 +21,12 @@ def compiles() -> bool:
     if control_flow_util is None:
         return True
     return bool(control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))
+
+
+def differentiates_forward(*values: Any) -> bool:
+    """Whether a ``tf.autodiff.ForwardAccumulator`` follows any of these tensors.
+
+    It follows every operation by itself, also those inside a ``tf.custom_gradient``, of whose gradient it takes no
+    notice: what is computed must be differentiable operation by operation.
+    """
+    return forwardprop_util is not None and bool(forwardprop_util.pack_tangents(list(values)).tangents)

@@ -120,6 +120,30 @@ def test_tensorflow_merges_convolution_normalization_and_activation():
     assert {"Conv2D", "Relu", "Mul", "AddV2"} <= set(built_in)
 
 
+@pytest.mark.parametrize("sizes", [(4, 8, 8, 16), (None, None, None, 16)])
+def test_tensorflow_joins_normalization_and_activation_in_training(sizes):
+    """With its kernels on CPUs, and if nothing branches between the two."""
+    layer = keras_bn.BatchNormalization(engine="fused")
+    layer.build(sizes)
+    found = []
+    for function in (tf.compat.v1.nn.fused_batch_norm, None):
+
+        @tf.function(input_signature=[tf.TensorSpec(sizes)] * 2, autograph=False)
+        def step(x, dy, bare=function):
+            x = tf.exp(x)
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = bare(x, tf.ones(16), tf.zeros(16))[0] if bare else layer(x, training=True)
+                y = tf.nn.relu(y)
+            return y, tape.gradient(y, x, output_gradients=dy)
+
+        x = tf.random.normal([4, 8, 8, 16])
+        found.append({node.removeprefix("_MklNative").removeprefix("_") for node in optimized(step, x, x)})
+    bare, ours = found
+    assert "FusedBatchNormEx" in ours or "FusedBatchNormEx" not in bare  # where TensorFlow joins them at all
+    assert "Relu" not in ours or "Relu" in bare
+
+
 def test_wrapped_shared_and_copied():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(4, 3, 5)).astype("float32")

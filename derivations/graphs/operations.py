@@ -128,6 +128,7 @@ OPERATIONS: dict[str, Operation] = {
     "ReverseV2": Operation("axes turned round", symbolic=None),
     # Order, and what is chosen by it.
     "IsFinite": Operation("whether it is a number", symbolic="true, under the hypothesis “every value is finite”"),
+    "IsInf": Operation("whether it overflowed", symbolic="false, under the hypothesis “every value is finite”"),
     **{
         name: Operation(f"a {sign} b", symbolic=_ORDER, exact=_REAL)
         for name, sign in (("Greater", ">"), ("GreaterEqual", "≥"), ("Less", "<"), ("LessEqual", "≤"))

@@ -9,7 +9,7 @@ from keras_bn.formulas import inference as inference_formulas
 from keras_bn.formulas import renormalization
 from keras_bn.formulas import training as training_formulas
 from keras_bn.formulas.renormalization import Reference
-from keras_bn.formulas.training import Fallback
+from keras_bn.formulas.training import Fallback, Moments
 
 Outputs = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
 Gradients = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
@@ -33,18 +33,13 @@ def training(
     """
     elements = batch.elements(x)
     scale, offset = batch.channel(gamma), batch.channel(beta)
-    statistics = batch.moments(elements)
-    if fallback is not None:
-        statistics = statistics._replace(
-            center=batch.or_else(statistics.center, batch.channel(fallback.mean)),
-            variance=batch.or_else(statistics.variance, batch.channel(fallback.variance)),
-        )
+    moments = statistics(batch, elements, fallback)
     correction = None
     if reference is not None:
         reference = reference._replace(mean=batch.channel(reference.mean), std=batch.channel(reference.std))
-        correction = renormalization.correction(batch, statistics.mean, statistics.variance, reference, epsilon)
+        correction = renormalization.correction(batch, moments.mean, moments.variance, reference, epsilon)
         scale, offset = renormalization.compose(scale, offset, correction)
-    y, saved = training_formulas.normalize(batch, elements, statistics, scale, offset, epsilon)
+    y, saved = training_formulas.normalize(batch, elements, moments, scale, offset, epsilon)
 
     def backward(dy: tf.Tensor, _: tf.Tensor, d_shift: tf.Tensor, d_variance: tf.Tensor) -> Gradients:
         gradients = training_formulas.backward(
@@ -61,7 +56,18 @@ def training(
             d_gamma = renormalization.gradient_of_gamma(d_gamma, gradients.beta, correction)
         return batch.like_input(gradients.x), batch.vector(d_gamma), batch.vector(gradients.beta)
 
-    return (batch.like_input(y), *(batch.vector(value) for value in statistics)), backward
+    return (batch.like_input(y), *(batch.vector(value) for value in moments)), backward
+
+
+def statistics(batch: TensorBatch, elements: tf.Tensor, fallback: Fallback | None) -> Moments:
+    """The moments of the batch, and the fallback where no element counts, as values per channel."""
+    moments = batch.moments(elements)
+    if fallback is None:
+        return moments
+    return moments._replace(
+        center=batch.or_else(moments.center, batch.channel(fallback.mean)),
+        variance=batch.or_else(moments.variance, batch.channel(fallback.variance)),
+    )
 
 
 def inference(

@@ -1,16 +1,40 @@
 """Sums over the rows of a matrix, by TensorFlow's own products: each number is read once, and nothing is written back.
 
 A sum of rows adds serially, which costs 10⁵ float32 numbers four digits if they are alike, such as the zeros behind a
-ReLU. Here runs of BLOCK rows are summed apart, and then their sums.
+ReLU. Here runs of at most BLOCK rows are summed apart, and then their sums.
 """
 
 import tensorflow as tf
 
 from keras_bn.engines.staged_sums import BLOCK
 
-# How many rows of a block are laid side by side, as so many more channels: each channel then adds fewer numbers, and
+# How many rows of a run are laid side by side, as so many more channels: each channel then adds fewer numbers, and
 # the kernel is fastest at some ten thousand channels (measured on 2 CPU cores).
 SIDE_BY_SIDE, WIDTH = 128, 16384
+# Rows of a run from which it is worth to be one.
+SHORTEST = 16
+
+
+def run_length(shape: tf.TensorShape) -> int | None:
+    """How many rows make a run such that inputs of this shape are whole runs; None where that is not known, or short.
+
+    Where the number of samples is unknown, no run crosses from one to the next.
+    """
+    rows = shape[:-1].num_elements() or shape[1:-1].num_elements()
+    if not rows:
+        return None
+    length = max(n for n in range(1, BLOCK + 1) if rows % n == 0)
+    return length if length >= min(SHORTEST, rows) and (length > 1 or shape[0] is not None) else None
+
+
+def means(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """⟨x⟩ and ⟨x²⟩ over all axes but the last, for x that consists of whole runs (``run_length``)."""
+    length, channels = run_length(x.shape), x.shape[-1]
+    assert length is not None
+    runs = tf.reshape(x, [-1, length, channels])
+    count = tf.cast(tf.size(runs) // channels, x.dtype)
+    total = tf.reduce_sum(tf.matmul(tf.ones([1, 1, length], x.dtype), runs), [0, 1])
+    return total / count, _squares(x, length, channels) / count
 
 
 def weighted(rows: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
@@ -24,22 +48,26 @@ def weighted(rows: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
 
 
 def squares(rows: tf.Tensor) -> tf.Tensor:
-    """Σ_k x_k², of shape [C], for rows [M, C], of which there must be at least BLOCK.
+    """Σ_k x_k², of shape [C], for rows [M, C], of which there must be at least BLOCK."""
+    channels = rows.shape[1]
+    whole = tf.shape(rows)[0] // BLOCK * BLOCK
+    return _squares(rows[:whole], BLOCK, channels) + tf.reduce_sum(tf.square(rows[whole:]), 0)
+
+
+def _squares(x: tf.Tensor, length: int, channels: int) -> tf.Tensor:
+    """Σ x², of shape [C], for so many channels, which come last, and rows that are runs of this length.
 
     It is the gradient of a depthwise convolution with one weight a channel: the one operation of TensorFlow that
     multiplies elementwise and sums at once. Of no rows TensorFlow returns memory as it finds it.
     """
-    blocks, channels = tf.shape(rows)[0] // BLOCK, rows.shape[1]
-    whole, side = blocks * BLOCK, SIDE_BY_SIDE
-    while side > 1 and side * channels > WIDTH:
-        side //= 2
-    heads = tf.reshape(rows[:whole], [blocks, BLOCK // side, side, channels])
-    heads = tf.reshape(heads, [blocks, 1, BLOCK // side, side * channels])
+    side = max(n for n in range(1, SIDE_BY_SIDE + 1) if length % n == 0 and (n == 1 or n * channels <= WIDTH))
+    runs = tf.reshape(x, [-1, length // side, side, channels])
+    runs = tf.reshape(runs, [-1, 1, length // side, side * channels])
     sums = tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
-        input=heads,
+        input=runs,
         filter_sizes=[1, 1, side * channels, 1],
-        out_backprop=heads,
+        out_backprop=runs,
         strides=[1, 1, 1, 1],
         padding="VALID",
     )
-    return tf.reduce_sum(tf.reshape(sums, [side, channels]), 0) + tf.reduce_sum(tf.square(rows[whole:]), 0)
+    return tf.reduce_sum(tf.reshape(sums, [side, channels]), 0)

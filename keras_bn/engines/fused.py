@@ -2,10 +2,11 @@
 
 They are several times faster than separate operations on CPU. The statistics that they compute themselves are added
 serially, which costs float32 up to three digits; therefore they are given better ones. These, in turn, lose digits
-where the mean is large: training looks at them, and falls back on the closed form where they tell so.
+where the mean is large: there the kernels are given the inputs minus a constant near it.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import tensorflow as tf
@@ -15,6 +16,7 @@ from keras_bn.engines import closed_form, column_sums
 from keras_bn.engines.closed_form import Backward, Gradients, Outputs
 from keras_bn.engines.staged_sums import BLOCK
 from keras_bn.formulas import training as training_formulas
+from keras_bn.formulas.training import Fallback
 
 # |mean|/std up to which ⟨x²⟩ − μ² is the variance to within 17 roundings, or (1 + LIMIT²).
 LIMIT = 4.0
@@ -35,17 +37,99 @@ def training(
     The function returned leaves the cotangents of mean and variance out of account. ``fallback`` is passed to the
     closed form.
     """
-    rows = tf.reshape(x, _images(-1, gamma.shape[0]))
-    if batch.row_weights is not None:
-        kernels = _weighted
-    elif x.dtype == tf.float32 and not tf.config.list_logical_devices("GPU"):
-        kernels = _unweighted
+    if batch.row_weights is None and x.dtype == tf.float32 and not tf.config.list_logical_devices("GPU"):
+        outputs, kernel_gradients = _of_small_means(batch, x, gamma, beta, epsilon, **fallback)
     else:
-        kernels = _own_statistics
-    (y, mean, variance), kernel_gradients = kernels(batch, rows, gamma, beta, epsilon)
+        outputs, kernel_gradients = _guarded(batch, x, gamma, beta, epsilon, **fallback)
+
+    constants = [value for value in (batch.weights, *(fallback.get("fallback") or ())) if value is not None]
+
+    @tf.custom_gradient
+    def first_order(dy: tf.Tensor, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *constants: tf.Tensor) -> Any:
+        dx, d_gamma, d_beta = kernel_gradients(dy)
+        dx.set_shape(x.shape)
+
+        def second_order(*cotangents: tf.Tensor) -> Any:
+            # TensorFlow would take mean and variance for constants in the kernels' own second derivative.
+            values, none = list(constants), tf.zeros_like(gamma)
+            weights = None if batch.weights is None else values.pop(0)
+            again = TensorBatch(x, (-1,), tuple(gamma.shape), weights)
+            given = Fallback(*values) if values else None
+            with tf.GradientTape() as tape:
+                tape.watch([dy, x, gamma])
+                _, gradients = closed_form.training(again, x, gamma, beta, epsilon=epsilon, fallback=given)
+                first = gradients(dy, none, none, none)
+            found = tape.gradient(first, [dy, x, gamma], output_gradients=cotangents)
+            return (*found, *[None] * (1 + len(constants)))
+
+        return (dx, d_gamma, d_beta), second_order
+
+    def backward(dy: tf.Tensor, *_: tf.Tensor) -> Gradients:
+        # As tensors of the graph of the first order, which that of the second can see: it does not see the forward one.
+        return first_order(dy, *(tf.identity(value) for value in (x, gamma, beta, *constants)))
+
+    return outputs, backward
+
+
+def _of_small_means(
+    batch: TensorBatch, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float, **fallback: Any
+) -> tuple[Outputs, Callable[[tf.Tensor], Gradients]]:
+    """The outputs, and the gradients for a cotangent of y, by kernels that are given statistics.
+
+    Where the mean of a channel is large, x − center takes the place of x (equation 9) *before* the kernels see it:
+    neither pass branches behind that, so that TensorFlow joins the forward kernel with an activation. What the
+    gradient's kernel takes as variance is an inverse deviation on a GPU: wherever the graph runs, it runs on a CPU,
+    and so do the products of matrices, which a GPU may round to 10 bits.
+    """
+    with _on_cpu():
+        if column_sums.run_length(x.shape) is not None:
+            mean, mean_square = column_sums.means(x)
+        else:
+            rows = tf.reshape(x, [-1, gamma.shape[0]])
+            mean = batch.over_count(column_sums.weighted(rows, tf.ones([tf.shape(rows)[0], 1])))
+            mean_square = batch.over_count(column_sums.squares(rows))
+    variance = mean_square - tf.square(mean)
     reliable = tf.reduce_all((tf.square(mean) <= LIMIT**2 * variance) & tf.math.is_finite(variance))
-    # Of fewer rows ``column_sums.squares`` returns nothing that is known.
-    reliable &= batch.size() >= BLOCK if kernels is _unweighted else ~batch.is_empty()
+    if not x.shape.is_fully_defined():
+        # Of fewer rows ``column_sums.squares`` returns nothing that is known.
+        reliable &= batch.size() >= BLOCK
+
+    def shifted() -> tuple[tf.Tensor, ...]:
+        statistics = closed_form.statistics(batch, batch.elements(x), fallback.get("fallback"))
+        center, shift, variance = (batch.vector(value) for value in statistics)
+        # A channel whose variance overflows is β everywhere, and has no gradients: as one of zeros.
+        difference = tf.where(tf.math.is_inf(variance), tf.zeros_like(x), x - center)
+        return difference, batch.regular(shift), variance, center
+
+    near, shift, variance, center = tf.cond(reliable, lambda: (x, mean, variance, tf.zeros_like(mean)), _apart(shifted))
+    near.set_shape(x.shape)
+    # On four axes as they are: a reshape behind the kernel would keep TensorFlow from joining it with an activation.
+    rows = near if x.shape.rank == 4 else tf.reshape(near, _images(-1, gamma.shape[0]))
+    y = inference(rows, shift, variance, gamma, beta, epsilon=epsilon)
+    y = y if x.shape.rank == 4 else tf.reshape(y, tf.shape(x))
+    y.set_shape(x.shape)
+    kernel = _gradient_kernel(rows, gamma, (shift, variance, variance), epsilon, is_training=True)
+
+    def gradients(dy: tf.Tensor) -> Gradients:
+        with _on_cpu():
+            if x.shape.rank == 4:
+                return kernel(dy)
+            dx, d_gamma, d_beta = kernel(tf.reshape(dy, tf.shape(rows)))
+        return tf.reshape(dx, tf.shape(x)), d_gamma, d_beta
+
+    return (y, center, shift, variance), gradients
+
+
+def _guarded(
+    batch: TensorBatch, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float, **fallback: Any
+) -> tuple[Outputs, Callable[[tf.Tensor], Gradients]]:
+    """The same by kernels whose statistics are looked at afterwards, and else by the closed form."""
+    rows = tf.reshape(x, _images(-1, gamma.shape[0]))
+    kernels = _own_statistics if batch.row_weights is None else _weighted
+    with _on_cpu() if kernels is _weighted else nullcontext():
+        (y, mean, variance), kernel_gradients = kernels(batch, rows, gamma, beta, epsilon)
+    reliable = tf.reduce_all((tf.square(mean) <= LIMIT**2 * variance) & tf.math.is_finite(variance))
+    reliable &= ~batch.is_empty()
 
     def exact() -> tuple[Outputs, Backward]:
         return closed_form.training(batch, x, gamma, beta, epsilon=epsilon, **fallback)
@@ -58,28 +142,21 @@ def training(
     )
     y.set_shape(x.shape)
 
-    @tf.custom_gradient
-    def first_order(dy: tf.Tensor, x: tf.Tensor, gamma: tf.Tensor) -> Any:
+    def gradients(dy: tf.Tensor) -> Gradients:
         none = tf.zeros_like(gamma)
 
         def from_kernels() -> Gradients:
             dx, d_gamma, d_beta = kernel_gradients(tf.reshape(dy, tf.shape(rows)))
             return tf.reshape(dx, tf.shape(x)), d_gamma, d_beta
 
-        dx, d_gamma, d_beta = tf.cond(reliable, from_kernels, _apart(lambda: exact()[1](dy, none, none, none)))
-        dx.set_shape(x.shape)
+        return tf.cond(reliable, from_kernels, _apart(lambda: exact()[1](dy, none, none, none)))
 
-        def second_order(*cotangents: tf.Tensor) -> Any:
-            # TensorFlow would take mean and variance for constants in the kernels' own second derivative.
-            with tf.GradientTape() as tape:
-                tape.watch([dy, x, gamma])
-                _, gradients = closed_form.training(batch, x, gamma, beta, epsilon=epsilon, **fallback)
-                first = gradients(dy, none, none, none)
-            return tape.gradient(first, [dy, x, gamma], output_gradients=cotangents)
+    return (y, *moments), gradients
 
-        return (dx, d_gamma, d_beta), second_order
 
-    return (y, *moments), lambda dy, *_: first_order(dy, x, gamma)
+def _on_cpu() -> AbstractContextManager[Any]:
+    """Where a graph is made, what stands in it is to run on a CPU, whatever devices it finds later."""
+    return nullcontext() if tf.executing_eagerly() else tf.device("/device:CPU:*")
 
 
 def _images(rows: int, channels: int, last: int | None = None) -> list[int]:
@@ -92,19 +169,6 @@ def _apart(branch: Callable[[], Any]) -> Callable[[], Any]:
     if tf.executing_eagerly():
         return branch
     return tf.function(branch, experimental_attributes={"_noinline": True}, autograph=False)
-
-
-def _unweighted(batch: TensorBatch, rows: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> Kernels:
-    """(y, mean, variance) of rows, and the gradients, by one kernel each, which is given the statistics.
-
-    What the kernel for the gradients takes as variance is an inverse deviation on a GPU: this is for CPUs.
-    """
-    x = tf.reshape(rows, [-1, gamma.shape[0]])
-    mean = batch.over_count(column_sums.weighted(x, tf.ones([tf.shape(x)[0], 1])))
-    variance = batch.over_count(column_sums.squares(x)) - tf.square(mean)
-    y = inference(rows, mean, variance, gamma, beta, epsilon=epsilon)
-    gradients = _gradient_kernel(rows, gamma, (mean, variance, variance), epsilon, is_training=True)
-    return (y, mean, variance), gradients
 
 
 def _own_statistics(batch: TensorBatch, rows: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> Kernels:

@@ -156,6 +156,7 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "InvertPermutation": np.argsort,
     "DynamicStitch": _stitched,
     "IsFinite": lambda a: np.isfinite(a.real),
+    "IsInf": lambda a: np.isinf(a.real),
     "Greater": compared(np.greater),
     "GreaterEqual": compared(np.greater_equal),
     "Less": compared(np.less),

@@ -244,6 +244,10 @@ class Interpretation(Predicates, Shapes, Kernels, GraphWalk):
 
     # What is selected.
 
+    def _IsInf(self, operation: Any, value: Value) -> Tensor:
+        self.assume(FINITE)
+        return Tensor(as_data(value).axes, S.Zero)
+
     def _IsFinite(self, operation: Any, value: Value | Few) -> Tensor | Few:
         if isinstance(value, Few):
             return value

@@ -31,14 +31,14 @@ class Shapes(SizeOperations):
             return axes.reshaped(value.tensor, target)
         if not isinstance(value, Tensor):
             return value.reshape([int(size) for size in target])
-        if (rows := side_by_side(value, target)) is not None:
-            return rows
         if -1 in target:
             known, all_of_it = sp.Mul(*(size for size in target if size != -1)), sp.Mul(*value.sizes())
             rest = sp.cancel(all_of_it / known)
             if not (rest.is_integer or rest.is_Integer):
                 self.assume(f"{known} divides {all_of_it}")
             target[target.index(-1)] = rest
+        if (rows := side_by_side(value, target)) is not None:
+            return rows
         return axes.reshaped(value, target)
 
     def _Transpose(self, operation: Any, value: Value, order: Value) -> Value:

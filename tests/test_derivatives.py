@@ -1,0 +1,184 @@
+"""Derivatives of every kind, by both engines, against central differences in float64 of the textbook's formula."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_bn
+from keras_bn import batch_norm
+from tests import oracles, tolerances
+from tests.cases import EPSILON
+
+RNG = np.random.default_rng(0)
+X, TANGENT, WEIGHTS = (RNG.normal(size=(6, 5, 8)) for _ in range(3))
+GAMMA, BETA = RNG.uniform(0.5, 1.5, 8), RNG.normal(size=8)
+STEP = 1e-5
+
+
+def plain(x: np.ndarray) -> np.ndarray:
+    return GAMMA * (x - x.mean((0, 1))) / np.sqrt(x.var((0, 1)) + EPSILON) + BETA
+
+
+def along(function, x: np.ndarray, tangent: np.ndarray) -> np.ndarray:
+    """The derivative of a function along a tangent."""
+    return (function(x + STEP * tangent) - function(x - STEP * tangent)) / (2 * STEP)
+
+
+def gradient_of_loss(x: np.ndarray) -> np.ndarray:
+    """Of Σ w·y², by TensorFlow's differentiation of the textbook's formula."""
+    point = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(point)
+        mean, variance = tf.nn.moments(point, [0, 1])
+        y = GAMMA * (point - mean) / tf.sqrt(variance + EPSILON) + BETA
+        loss = tf.reduce_sum(WEIGHTS * y**2)
+    return tape.gradient(loss, point).numpy()
+
+
+def single(value: np.ndarray) -> tf.Tensor:
+    return tf.constant(value, tf.float32)
+
+
+def normalize(engine: str):
+    return lambda x: batch_norm(x, single(GAMMA), single(BETA), epsilon=EPSILON, engine=engine).y
+
+
+def forward(function, x, tangent):
+    with tf.autodiff.ForwardAccumulator(x, tangent) as accumulator:
+        y = function(x)
+    return accumulator.jvp(y)
+
+
+def gradient(function, x):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = tf.reduce_sum(single(WEIGHTS) * function(x) ** 2)
+    return tape.gradient(loss, x)
+
+
+def forward_over_reverse(function, x, tangent):
+    with tf.autodiff.ForwardAccumulator(x, tangent) as accumulator:
+        found = gradient(function, x)
+    return accumulator.jvp(found)
+
+
+def reverse_over_forward(function, x, tangent):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        with tf.autodiff.ForwardAccumulator(x, tangent) as accumulator:
+            loss = tf.reduce_sum(single(WEIGHTS) * function(x) ** 2)
+        slope = accumulator.jvp(loss)
+    return tape.gradient(slope, x)
+
+
+def forward_over_forward(function, x, tangent):
+    with tf.autodiff.ForwardAccumulator(x, tangent) as outer:
+        with tf.autodiff.ForwardAccumulator(x, tangent) as inner:
+            y = function(x)
+        slope = inner.jvp(y)
+    return outer.jvp(slope)
+
+
+@pytest.mark.parametrize("engine", ["closed_form", "fused"])
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("kind", [forward, forward_over_reverse, reverse_over_forward])
+def test_forward_mode(kind, mode, engine):
+    function = lambda x, tangent: kind(normalize(engine), x, tangent)  # noqa: E731
+    if mode == "graph":
+        function = tf.function(function, autograph=False)
+    found = function(single(X), single(TANGENT)).numpy()
+    true = along(plain if kind is forward else gradient_of_loss, X, TANGENT)
+    assert oracles.output_error(found, true) < tolerances.AUTO
+
+
+@pytest.mark.parametrize("engine", ["closed_form", "fused"])
+def test_forward_over_forward(engine):
+    """Eagerly: within a graph, TensorFlow itself does not nest its accumulators."""
+    found = forward_over_forward(normalize(engine), single(X), single(TANGENT)).numpy()
+    true = along(lambda x: along(plain, x, TANGENT), X, TANGENT)
+    assert oracles.output_error(found, true) < 1e-4  # the second difference in float64: 1e-16/1e-10
+
+
+@pytest.mark.parametrize("engine", ["closed_form", "fused"])
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("kind", ["jacobian", "batch_jacobian"])
+def test_jacobians(kind, mode, engine):
+    x = X[:3, :2]
+
+    def function(x):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            y = normalize(engine)(x)
+        return getattr(tape, kind)(y, x)
+
+    found = (tf.function(function, autograph=False) if mode == "graph" else function)(single(x)).numpy()
+    true = np.zeros(x.shape * 2)
+    for index in np.ndindex(x.shape):
+        direction = np.zeros(x.shape)
+        direction[index] = 1
+        true[(..., *index)] = along(plain, x, direction)
+    if kind == "batch_jacobian":  # that of the sum over the samples, which do influence each other here
+        true = np.moveaxis(true.sum(0), 2, 0)
+    assert oracles.output_error(found, true) < tolerances.AUTO
+
+
+@pytest.mark.parametrize("engine", ["closed_form", "fused"])
+def test_vectorized_map(engine):
+    xs = np.stack([X, 2 * X + 1, X[::-1] ** 2])
+    found = tf.vectorized_map(normalize(engine), single(xs)).numpy()
+    assert oracles.output_error(found, np.stack([plain(x) for x in xs])) < tolerances.AUTO
+    found = tf.vectorized_map(lambda x: gradient(normalize(engine), x), single(xs)).numpy()
+    assert oracles.output_error(found, np.stack([gradient_of_loss(x) for x in xs])) < tolerances.AUTO
+
+
+@pytest.mark.parametrize("engine", ["closed_form", "fused"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_second_order_of_a_function_that_was_traced(masked, engine):
+    """Of which the second derivative is traced in a graph of its own."""
+    mask = tf.constant(RNG.random(X.shape[:-1]) < 0.7) if masked else None
+    layer = keras_bn.BatchNormalization(engine=engine)
+    layer.build(X.shape)
+    found = []
+    for function in (lambda x: layer(x, training=True, mask=mask),) * 2:
+        function = tf.function(function, input_signature=[tf.TensorSpec([None, None, 8])]) if found else function
+        x, dy = single(X), single(WEIGHTS)
+        with tf.GradientTape() as outer:
+            outer.watch([x, dy])
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = function(x)
+            dx = inner.gradient(y, x, output_gradients=dy)
+        found.append(outer.gradient(dx, [x, dy], output_gradients=single(TANGENT)))
+    for a, b in zip(*found, strict=True):
+        assert oracles.output_error(a.numpy(), b.numpy()) < tolerances.SECOND_ORDER_FUSED
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("mean_over_std", [0.5, 1e5])
+def test_no_engine_computes_a_nan_that_it_throws_away(mean_over_std, mode):
+    x = single(np.concatenate([X, X, X, X, X, X, X, X, X]) + mean_over_std)
+    x = tf.concat([x[..., :-1], tf.fill([*x.shape[:-1], 1], 5.0)], -1)  # and one constant channel
+    layer = keras_bn.BatchNormalization(engine="fused")
+    layer.build(x.shape)
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=True)
+        return tape.gradient(y, x, output_gradients=y)
+
+    tf.debugging.enable_check_numerics()
+    try:
+        found = (tf.function(step) if mode == "graph" else step)(x)
+    finally:
+        tf.debugging.disable_check_numerics()
+    assert np.isfinite(found.numpy()).all()
+
+
+def test_an_engine_asked_for_by_name_serves_training_alone():
+    model = keras.Sequential([keras.Input((8,)), keras_bn.BatchNormalization(engine="fused")])
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(1).normal(size=(300, 8)).astype("float32")
+    model.fit(x, x, verbose=0)
+    np.testing.assert_allclose(model.predict(x, verbose=0), model(x), rtol=1e-5, atol=1e-6)
