@@ -21,10 +21,10 @@ HOW = (
     "contradiction between the two fails the build. A false claim is refuted by an exact counterexample.",
     "Functions of keras_bn are executed themselves, on a batch of unknown size; no formula is typed a second time. "
     "Both proofs execute that code, and start from the same definitions; they share neither arithmetic nor derivative.",
-    "The graphs are those that TensorFlow traces of training and of inference. The first proof interprets them operation "
-    "by operation, for every size; the second runs the graph itself, on residues and real numbers at once, at sizes on "
-    "both sides of every block of a sum, against the textbook, stated apart and differentiated by dual numbers. The two "
-    "share the reader of nodes and the text of the axioms, and the meaning of no other operation.",
+    "The graphs are those that TensorFlow traces of training and of inference. The first proof interprets them "
+    "operation by operation, for every size; the second runs the graph itself, on residues and real numbers at once, "
+    "at sizes on both sides of every block of a sum, against the textbook, stated apart and differentiated by dual "
+    "numbers. The two share the reader of nodes and the text of the axioms, and the meaning of no other operation.",
 )
 NOT_PROVED = (
     "Rounding in floating point, but for the bounds of the family rounding, which rest on the assumptions that are "
