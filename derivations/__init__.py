@@ -34,12 +34,14 @@ FAMILIES = {
 }
 # The others execute functions of keras_bn, and so import TensorFlow.
 WITHOUT_TENSORFLOW = ("steps", "forms", "second_order", "output", "bounds", "mistakes", "tutorials")
-# Sentences claimed in order to be refuted, and the slow proofs of traced graphs, are asked for by name.
+# These run only if the caller names them: statements that are meant to be refuted, and slow proofs of traced graphs.
 BY_NAME_ONLY = ("mistakes", "tutorials", "graphs")
 
 
 def prove(families: Iterable[str] | None = None) -> "Iterator[Claim]":
-    """The claims of the families named, each settled when it is asked for; by default what ought to be proved.
+    """The claims of the named families. Each is settled when the iterator reaches it.
+
+    By default these are all families except those in ``BY_NAME_ONLY``.
 
     Raises:
         ValueError: there is no family of that name.
@@ -54,7 +56,7 @@ def prove(families: Iterable[str] | None = None) -> "Iterator[Claim]":
     return (claim.settle() for name in names for claim in import_module(FAMILIES[name]).claims())
 
 
-# Imported when they are asked for: whoever proves the claims needs neither.
+# Imported on first use: the proof of the claims needs neither.
 _OWN_CODE = {"prove_gradient": "derivations.own_code.prove", "NotUnderstood": "derivations.own_code.refusal"}
 
 
