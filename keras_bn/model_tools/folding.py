@@ -13,7 +13,7 @@ class Fold(NamedTuple):
     """What became of one batch normalization."""
 
     name: str
-    """Name of its layer; those of the models around it come before, with slashes."""
+    """Name of its layer, after the names of the models that contain it, separated by slashes."""
     into: str | None
     """Name of the layer that it was folded into; None if it was not."""
     reason: str
@@ -21,7 +21,7 @@ class Fold(NamedTuple):
 
 
 class FoldReport(NamedTuple):
-    """What was folded, what not and why; prints as a table."""
+    """What was folded, and what was not and why. It prints as a table."""
 
     folds: tuple[Fold, ...]
 
@@ -46,9 +46,9 @@ def fold(model: keras.Model, *, verbose: bool = False, return_report: bool = Fal
 
     After a Dense, Conv1D/2D/3D, DepthwiseConv1D/2D, SeparableConv1D/2D or transposed convolution without an activation,
     W′ = W·γs and b′ = (b − M)·γs + β (equation 13). Before one of these, W′ = W·γs and b′ = b + W·(β − Mγs), which is
-    exact where no padding adds zeros: the constant would be missing there. Outputs are equal to rounding. Layers that
-    inference passes through, as dropout, may lie between. After an addition, a concatenation or an activation there is
-    nothing to fold into.
+    exact unless the layer pads with zeros: the constant would be missing there. Outputs are equal up to rounding.
+    Layers that do nothing in inference, such as dropout, may lie between. After an addition, a concatenation or an
+    activation there is no layer to fold into.
 
     How much faster inference gets depends on what TensorFlow merges by itself. In a graph, as ``predict`` runs it, that
     is most of what can be gained behind a Conv2D; a folded model has fewer operations to start and less to read.
@@ -58,18 +58,18 @@ def fold(model: keras.Model, *, verbose: bool = False, return_report: bool = Fal
     into the graph, so that TensorFlow folds by itself, 0.98 to 1.26, and with XLA, on plain
     stacks of layers, 0.99 to 1.15. What is kept often runs faster as our layer: ``fold(convert(model))``.
 
-    The result has weights of its own and is not compiled; trained on, it would lack batch normalization. What a graph
-    calls with ``training=True`` stays as it is, with all that is in it. In a subclassed model the Functional and
-    Sequential models within it are folded, which takes its ``call`` to run them in inference. Where a batch
-    normalization was an output of the model, an Identity of its name remains.
+    The result has its own weights and is not compiled. Do not train it: it lacks batch normalization. A layer or model
+    that a graph calls with ``training=True`` stays as it is, with everything in it. Of a subclassed model, the
+    Functional and Sequential models within it are folded; this assumes that its ``call`` runs them in inference. Where
+    a batch normalization was an output of the model, an Identity of the same name remains.
 
     Args:
         model: Built Functional, Sequential or subclassed model, with our layers or built-in ones.
-        verbose: Whether to print what was folded, what not and why.
-        return_report: Whether to return that as well.
+        verbose: Whether to print the report: what was folded, and what was not and why.
+        return_report: Whether to return the report as well.
 
     Returns:
-        The folded model; with ``return_report`` the pair of it and a ``FoldReport``.
+        The folded model; with ``return_report`` the pair of the model and a ``FoldReport``.
 
     Raises:
         TypeError: ``model`` is no Keras model.

@@ -17,33 +17,34 @@ from keras_bn.untracked import is_batch_normalization
 class BatchNormMonitor(keras.callbacks.Callback):
     """Watches every batch normalization of a model, ours or built-in, during ``fit``.
 
-    After each epoch ``logs``, and with them the history, hold for every layer, as ``"<layer>/<quantity>"``:
+    After each epoch, ``logs`` and the history hold these quantities of every layer, under ``"<layer>/<quantity>"``:
 
     - ``gamma_min``, ``gamma_max``, ``beta_min``, ``beta_max``: the ranges over the channels;
     - ``mean_gap``: the largest distance, over the channels, of the moving mean from the mean of the epoch's batches, in
-      standard deviations; ``variance_gap``: the same of the variances, as the absolute logarithm of their ratio. Both
-      are NaN for a layer that is not updated, as a frozen one;
+      standard deviations;
+    - ``variance_gap``: the same for the variances, as the absolute logarithm of their ratio. Both gaps are NaN for a
+      layer that is not updated, such as a frozen one;
     - ``dead``: the number of channels with gamma ≈ 0 or variance ≈ 0, whose output is constant.
 
-    The statistics of the batches are those that the moving statistics took in, solved for: b = (new − a·old)/(1 − a),
-    with momentum a (equation 11); with ``renorm``, which averages √(variance + epsilon) instead, the variance follows
-    from that. Nothing is added to the model or its training step; a few vectors are read after
-    each batch. A layer that a step calls several times counts as updated once, so that its gaps are overestimated.
+    The statistics b of a batch are computed from the update of the moving statistics: b = (new − a·old)/(1 − a), with
+    momentum a (equation 11). With ``renorm``, which averages √(variance + epsilon) instead, the variance follows from
+    that. Nothing is added to the model or its training step; a few vectors are read after each batch. A layer that a
+    step calls several times counts as updated once, so its gaps are overestimated.
 
-    Gaps of more than half a standard deviation, or more than a factor of two, mean that inference lags behind training:
-    a UserWarning says so, once, when a layer lags for two epochs on end or at the end of training. More steps, a lower
+    Gaps of more than half a standard deviation, or more than a factor of two, mean that inference lags behind training.
+    One UserWarning says so, when a layer lags for two epochs in a row or at the end of training. More steps, a lower
     momentum or ``recalibrate`` help.
 
     Args:
         tensorboard: Directory to write all quantities to, for TensorBoard.
-        picture: Where to draw all quantities by layer and epoch at the end of training, as a PNG or what the suffix
-            says; needs Matplotlib.
-        warn: Whether to warn when inference statistics lag behind, or are not finite, or a variance is negative.
+        picture: File in which to draw all quantities by layer and epoch at the end of training. Its suffix names the
+            format; the default is PNG. It needs Matplotlib.
+        warn: Whether to warn when inference statistics lag behind or are not finite, or when a variance is negative.
 
     Raises:
         ImportError: ``picture`` is given and Matplotlib is missing.
-        ValueError: ``picture`` or ``tensorboard`` is in no directory that can be written to; or the picture is a
-            directory, or of a format that Matplotlib does not draw.
+        ValueError: the directory of ``picture`` or ``tensorboard`` cannot be written to; or the picture is a directory
+            or has a format that Matplotlib does not draw.
         ValueError: in ``fit``, if the model has no batch normalization.
 
     Source: Ioffe and Szegedy, "Batch Normalization" (2015), section 3.1.

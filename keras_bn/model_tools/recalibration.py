@@ -28,14 +28,15 @@ def recalibrate(
 ) -> keras.Model:
     """Set the moving statistics of ``model`` itself to the exact statistics of a data set, and return it.
 
-    As PyTorch's ``update_bn`` does. For networks whose moving statistics lag behind their weights: after a spike of
-    the learning rate, averaging of weights, or a change of the data. Every batch normalization, ours or built-in,
-    frozen or not, gets the mean and the variance of its inputs over the whole data set: those of the batches are merged
-    with their counts (equation 7), in float64, so that for a single layer the result does not depend on the size of the
-    batches. Elements that a mask leaves out do not count, nor does a batch that is padding altogether. This takes one
-    pass, in which batch normalization normalizes with the statistics of each batch (the whole of it, without
-    ``virtual_batch_size`` and ``renorm``), and everything else is in inference. A layer that sees no data keeps its
-    statistics; what ``renorm`` and ``momentum=None`` store follows the new ones.
+    PyTorch's ``update_bn`` does the same. It helps networks whose moving statistics lag behind their weights: after a
+    spike of the learning rate, averaging of weights, or a change of the data. Every batch normalization, ours or
+    built-in, frozen or not, gets the mean and the variance of its inputs over the whole data set. The statistics of the
+    batches are merged with their counts (equation 7), in float64, so that for a single layer the result does not depend
+    on the size of the batches. Elements that a mask leaves out do not count; neither does a batch that is all padding.
+
+    This takes one pass over the data. In it, batch normalization normalizes with the statistics of each whole batch,
+    without ``virtual_batch_size`` and ``renorm``; all other layers are in inference. A layer that sees no data keeps
+    its statistics. What ``renorm`` and ``momentum=None`` store is set to fit the new statistics.
 
     Algorithm 2 of the paper (lines 8 to 11) averages instead: E[x] = E[μ], Var[x] = m/(m − 1)·E[σ²] over batches of
     equal size m. Its correction m/(m − 1) makes up, for independent samples, for the spread of the means of the
@@ -52,14 +53,14 @@ def recalibrate(
             tuples. A tuple, of arrays or as a batch, is inputs, targets and sample weights, the latter two of which
             are not used. A list of arrays is several inputs, never several batches; a batch that is a list is read as
             a tuple, as ``fit`` does.
-        steps: How many batches to take; all unless given.
+        steps: How many batches to take; by default all.
         batch_size: The number of samples in a batch, for arrays.
         in_place: False leaves ``model`` as it is and returns a copy with the new statistics.
 
     Returns:
-        ``model``, or the copy. A pass that fails or is interrupted leaves the old statistics. Where the model is of a
-        class of your own, it runs eagerly, a ``tf.function`` in it too, since what such a function traced before
-        would not notice the pass, and what it traced during the pass would stay.
+        ``model``, or the copy. A pass that fails or is interrupted leaves the old statistics. A model of your own class
+        runs eagerly, and so does every ``tf.function`` in it: what such a function traced before would ignore the
+        pass, and what it traced during the pass would remain afterwards.
 
     Raises:
         TypeError: ``model`` is no Keras model, or ``data`` has none of these forms.
