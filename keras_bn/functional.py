@@ -13,7 +13,7 @@ from keras_bn.tensors import as_tensor, check_shape, with_channels
 
 
 class BatchNormOutput(NamedTuple):
-    """Result of ``batch_norm``; all three are differentiable."""
+    """Result of ``batch_norm``. All three tensors are differentiable."""
 
     y: tf.Tensor
     """Like x."""
@@ -41,15 +41,18 @@ def batch_norm(
     ``jit_compile=True``.
 
     Args:
-        x: Floating-point tensor of rank 2 or more; sizes may be unknown, but for those of ``axis`` or of ``gamma``.
-        gamma: [C], the scale; with several axes, of the shape that x has along them.
-        beta: Like gamma, the shift.
-        axis: The channel axis, or several: then every combination of channels has statistics of its own.
+        x: Floating-point tensor of rank 2 or more. Its sizes may be unknown; the shape of ``gamma`` must be known.
+        gamma: The scale, of shape [C]; with several axes, of the shape that x has along them.
+        beta: The shift, of the same shape as gamma.
+        axis: The channel axis, or a tuple of several. With several, every combination of channels has its own
+            statistics.
         epsilon: Added to the variance; not negative.
-        mask: None, or which elements count in mean and variance: boolean, or finite weights, those below 0 and NaN as
-            0; shaped like x without ``axis``, or with ones there; a lower rank broadcasts over the last axes. Every
-            element is normalized. Not differentiated.
-        engine: "closed_form" is exact to rounding, "fused" is TensorFlow's kernel where that serves; "auto" chooses.
+        mask: Which elements count in mean and variance; None if all do. Every element is normalized. The mask is
+            boolean or holds finite weights; a weight that is negative or NaN counts as 0. It has the shape of x without
+            ``axis``, or with size 1 along ``axis``. If its rank is lower, it broadcasts over the last axes. It has no
+            gradient.
+        engine: "closed_form" is exact to rounding. "fused" is TensorFlow's kernel, where that supports the call.
+            "auto" chooses between them.
 
     Returns:
         ``(y, mean, variance)``. y has the shape and dtype of x; mean and variance those of gamma, at least float32.
@@ -57,7 +60,7 @@ def batch_norm(
 
     Raises:
         TypeError: x is not floating-point; x, gamma or beta is None or sparse; axis is no int.
-        ValueError: rank, axis, gamma, beta, epsilon or mask do not fit, or the engine cannot serve them.
+        ValueError: rank, axis, gamma, beta, epsilon or mask do not fit, or the engine does not support them.
 
     Source: Ioffe and Szegedy, "Batch Normalization" (2015), Algorithm 1.
 
@@ -107,7 +110,8 @@ def normalize_batch(
 ) -> tuple[tf.Tensor, Moments]:
     """y and the moments of a batch by a chosen engine; ``fallback`` and ``reference`` are those of the closed form.
 
-    The moments have the shape of gamma. All are differentiable, the mean with the pair that it is kept as.
+    The moments have the shape of gamma. The mean is kept as a pair of numbers. y, the pair and the variance are all
+    differentiable.
     """
     if xla.differentiates_forward(x, gamma, beta):
         engine = "closed_form"  # all of whose operations can be: the kernels take mean and variance for constants

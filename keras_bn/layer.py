@@ -40,51 +40,53 @@ class BatchNormalization(SavedLayer):
     In training, y = gamma · (x − mean) / √(variance + epsilon) + beta with the mean and variance of the batch over all
     axes but ``axis`` (equations 1 and 4), and the moving statistics follow them (equation 11). In inference, and
     wherever the layer is frozen by ``trainable = False``, the moving statistics take their place (equation 5). A batch
-    in which nothing counts is normalized with the moving statistics; they never take in a value that is not finite.
+    in which no element counts is normalized with the moving statistics. These never take in a value that is not finite.
 
     Statistics and weights are float32 or wider under every dtype policy; a float32 input of a 16-bit layer is
     normalized as it is, and only the output is rounded.
 
     Args:
-        axis: The channel axis, or a tuple of several: then every combination of channels has statistics and weights of
-            its own, in the order given.
-        momentum: Weight of the old value in the moving statistics, in [0, 1]; None makes them the average of all
-            batches. That average is kept with the count of batches, one more weight.
+        axis: The channel axis, or a tuple of several. With several, every combination of channels has its own
+            statistics and weights, whose axes have the order given.
+        momentum: Weight of the old value in the moving statistics, in [0, 1]. None makes them the average of all
+            batches; the layer then counts its batches in one more weight.
         epsilon: Added to the variance, not negative. With 0 a constant batch gives beta (equation 14).
-        center, scale: Whether to add ``beta``; whether to multiply by ``gamma``.
+        center: Whether to add ``beta``.
+        scale: Whether to multiply by ``gamma``.
         beta_initializer, …, gamma_constraint: As in Keras.
         renorm: Whether to correct the batch's statistics towards those of earlier batches (equation 8).
         renorm_clipping: Bounds of that correction, any of ``rmin``, ``rmax`` and ``dmax``: numbers, scalar variables,
             or schedules of ``keras.optimizers.schedules`` over the training steps of the layer.
         renorm_momentum: Weight of the old value in the statistics of earlier batches, in [0, 1].
         synchronized: Whether the replicas of a ``tf.distribute`` strategy normalize with the statistics of all their
-            batches together; otherwise each normalizes with those of its own. The moving statistics are those of the
-            whole batch either way, and equal on all replicas. The README says what that costs.
-        statistics: "auto" as above; "moving": those, whatever ``training`` says, and they stay as they are; "batch":
-            those of the batch, whatever ``training`` says, and in training the moving ones follow, frozen or not. May
-            be set later; compile a model anew after that.
-        zero_debias: Whether the initial values have no part in the moving statistics, as in Adam, so that inference is
+            batches together; otherwise each normalizes with the statistics of its own batch. In both cases the moving
+            statistics follow the whole batch and are equal on all replicas. The README says what that costs.
+        statistics: Which statistics normalize. "auto" chooses as described above. "moving" always takes the moving
+            statistics, and never updates them. "batch" always takes those of the batch; in training it also updates
+            the moving statistics, even if the layer is frozen. You may set it later; then compile the model again.
+        zero_debias: Whether to remove the initial values from the moving statistics, as Adam does, so that inference is
             right after the first steps (equation 11). The layer then counts its batches, too.
         unbiased_variance: Whether the moving variance follows the unbiased variance, PyTorch's convention.
         virtual_batch_size: In training, normalize groups of this many samples separately (ghost batches); the last
             group may be smaller. The moving statistics are those of the whole batch.
         activation: None, "relu" or "leaky_relu", applied to the output as ``keras.layers.Activation`` would. Where the
-            fused kernel serves on CPUs, a training step with "leaky_relu" keeps the output alone, for itself and for
-            the next layer, where the two layers apart keep three tensors of its size (equation 10).
+            fused kernel serves on CPUs, a training step with "leaky_relu" keeps one tensor, the output, and shares it
+            with the next layer. Two separate layers keep three tensors of that size (equation 10).
         engine: How to compute: "auto", "closed_form", or "fused".
         **kwargs: ``name``, ``dtype``, ``trainable``.
 
     Call arguments:
-        inputs: Tensor of rank 2 or more; or a ragged one, whose ``flat_values`` are normalized.
+        inputs: Tensor of rank 2 or more, or a ragged tensor, whose ``flat_values`` are normalized.
         training: Whether to normalize with the statistics of the batch; in a graph it may be a tensor.
-        mask: Which elements count in the statistics; every element is normalized. Boolean, or finite weights, those
-            below 0 and NaN as 0; shaped like the inputs without ``axis``, or with ones there; a lower rank broadcasts
-            over the last axes. A mask that Keras propagates with the inputs covers their leading axes instead. A mask
-            that you pass beside one, of the same shape, is taken for it: give yours ones along ``axis``. What does not
-            count influences no other output, not even by NaN.
+        mask: Which elements count in the statistics. Every element is normalized; one that does not count influences
+            no other output, even if it is NaN. The mask is boolean or holds finite weights; a weight that is negative
+            or NaN counts as 0. It has the shape of the inputs without ``axis``, or with size 1 along ``axis``. If its
+            rank is lower, it broadcasts over the last axes. A mask that Keras propagates with the inputs covers their
+            leading axes instead. A mask of yours with the same shape as a propagated one is taken for that one, so
+            give yours size 1 along ``axis``.
 
     Raises:
-        ValueError, TypeError: an argument is outside of its range, or options exclude each other.
+        ValueError, TypeError: an argument is out of range, or two options exclude each other.
 
     Source: Ioffe and Szegedy, "Batch Normalization" (2015), Algorithms 1 and 2; Ioffe, "Batch Renormalization" (2017).
 
@@ -157,7 +159,7 @@ class BatchNormalization(SavedLayer):
 
     @property
     def statistics(self) -> str:
-        """Whose statistics normalize; what was traced or compiled before it is set keeps what it had."""
+        """Which statistics normalize. A function traced or compiled before a change keeps the old value."""
         return self._statistics
 
     @statistics.setter
@@ -301,10 +303,10 @@ class BatchNormalization(SavedLayer):
         Args:
             input_shape: Shape of the inputs; None where a size is unknown.
             dtype: Of the inputs as they are normalized; by default the layer's compute dtype.
-            training, mask, jit_compile: Whether it is in training, has a mask, and is compiled by XLA.
+            training, mask, jit_compile: Whether the call is in training, has a mask, and is compiled by XLA.
 
         Raises:
-            ValueError: the layer's own ``engine`` cannot serve it, or the shape has no such axis.
+            ValueError: the layer's ``engine`` does not support the call, or the shape has no such axis.
 
         >>> BatchNormalization().engine_for((32, 56, 56, 64)).engine
         'fused'

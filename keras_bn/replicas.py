@@ -3,10 +3,10 @@
 Statistics of the whole come from those of the parts by the stable merge (equation 7), in one collective: each of the R
 replicas fills its own row of a table of zeros, [R, 3C + 1], with its count, mean (as a pair) and variance; the tables
 are added up, and every replica merges all rows by itself. Only zeros are added to a number, so that all replicas hold
-the same bits, and need no further collective to agree on the moving statistics.
+the same bits, and they need no further collective to agree on the moving statistics.
 
-Two sums in a row, of Σw and Σw·μ_r about some center and then of the variances about the mean, would need no table;
-they wait for each other, and are the cheaper way only where R(3C + 1) is large (README, "Replicas").
+Two sums, one after the other, would need no table: first Σw and Σw·μ_r about some center, then the variances about the
+mean. The second has to wait for the first, so this is cheaper only where R(3C + 1) is large (README, "Replicas").
 """
 
 import math
@@ -22,10 +22,10 @@ from keras_bn.formulas.training import Moments
 
 
 class WholeBatch(TensorBatch):
-    """The batch of all replicas: it views the elements at hand, and counts, shares and moments are those of the whole.
+    """The batch of all replicas. It views the elements of this replica; counts, shares and moments are of the whole.
 
-    Making one is one collective, in which every replica has to take part, even with an empty part; so is every
-    ``over_replicas``.
+    Its construction is one collective operation, and so is every call of ``over_replicas``. Every replica has to take
+    part in each, even if its part is empty.
 
     Args:
         part: The elements of this replica.
@@ -119,7 +119,7 @@ def _one_or_all(part: TensorBatch, value: Any) -> tf.Tensor:
 def _table(row: tf.Tensor) -> tf.Tensor:
     """The rows of all replicas."""
     own = tf.range(number()) == tf.distribute.get_replica_context().replica_id_in_sync_group
-    # Selected, not multiplied by 0: a row may hold infinity and NaN, and the others are none of its business.
+    # Selected, not multiplied by 0: a row may hold infinity or NaN, and 0 times these would spoil the other rows.
     return _all_reduce(tf.where(own[:, None], row, tf.zeros_like(row)))
 
 
