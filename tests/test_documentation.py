@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -44,6 +45,7 @@ def blocks(language: str) -> list:
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
 def test_examples_in_docstrings(name):
+    keras.config.disable_interactive_logging()  # on a slow machine bars of progress would be among what is printed
     module = importlib.import_module(name)
     names = {"np": np, **{public: getattr(keras_bn, public) for public in keras_bn.__all__}}
     runner = doctest.DocTestRunner()
@@ -51,6 +53,7 @@ def test_examples_in_docstrings(name):
         # PyTorch is an optional extra.
         if "import torch" not in test.docstring or importlib.util.find_spec("torch"):
             runner.run(test)
+    keras.config.enable_interactive_logging()
     assert runner.failures == 0
 
 
