@@ -307,6 +307,19 @@ CASES: dict[str, Case] = {
     "the root of the deviation": Case("wrong", ROWS, changed(lambda y, x, mean, v, given: (
         (x - mean) / tf.sqrt(tf.sqrt(v + EPSILON)) * given["gamma"] + given["beta"]))),
     "a sign": Case("wrong", ROWS, changed(lambda y, x, mean, v, given: y * tf.sign(x))),
+    "the sign of the mean": Case("wrong", ROWS, changed(lambda y, x, mean, v, given: y * tf.sign(mean))),
+    "another ε, by one bit of float32": Case("wrong", ROWS, changed(lambda y, x, mean, v, given: (
+        (x - mean) * tf.math.rsqrt(v + 1.0001e-3) * given["gamma"] + given["beta"]))),
+    "a quotient that is 0 where it has no value": Case("wrong", MASKED, changed(lambda y, x, mean, v, given: (
+        y * tf.math.divide_no_nan(w := tf.cast(given["w"], x.dtype)[:, None], w)), MASKED)),
+    "the ReLU of the mean, and its gradient": Case("wrong", ROWS, changed(
+        lambda y, x, mean, v, given: y + tf.nn.relu(mean) - mean)),
+    "the largest of a few channels": Case("wrong", ROWS, changed(
+        lambda y, x, mean, v, given: y + tf.reduce_max(mean) - mean)),
+    "the first channels": Case("wrong", ROWS, changed(
+        lambda y, x, mean, v, given: tf.concat([y[:, :2], 2 * y[:, 2:]], 1))),
+    "transposed twice, once": Case("wrong", ROWS, changed(
+        lambda y, x, mean, v, given: y + tf.transpose(tf.transpose(x) - mean[:, None]) * 1e-3)),
     "rounded": Case("wrong", ROWS, changed(lambda y, x, mean, v, given: y + tf.round(x) - x)),
     "whole numbers": Case("wrong", ROWS, changed(
         lambda y, x, mean, v, given: y + tf.cast(tf.cast(v, tf.int32), x.dtype) - tf.floor(v + 0.5))),

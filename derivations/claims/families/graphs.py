@@ -20,8 +20,10 @@ from derivations.graphs import kernel_axioms as fused_kernels
 from derivations.graphs.exact.judge import DEGREES, Run, judged
 from derivations.graphs.shipped import BOUNDS, GRAPHS, LAYOUTS, Graph, Traced, trace
 from derivations.graphs.symbolic.arithmetic import POSITIVE
+from derivations.graphs.symbolic.interpretation import FINITE
 from derivations.graphs.symbolic.outputs import Interpreted, S, V, a, interpret, mean_ref, rho, std_ref
-from derivations.graphs.walk import UnknownGraph
+from derivations.graphs.symbolic.predicates import POPULATED
+from derivations.graphs.walk import CASTS, UnknownGraph
 from derivations.notation import (
     Definitions,
     J,
@@ -62,7 +64,8 @@ class GraphClaim(Claim):
         which nothing is known. The outputs into which that enters are run.
     held: what symbols in the members stand for, where that is known: values held constant. What is proved with the
         symbols holds for every constant.
-    relative: whether the members hold r and d, about whose values there are claims of their own; the runs know them.
+    relative: whether more is assumed than holds at every point that is run: the members hold r and d, about whose
+        values there are claims of their own, or a hypothesis is about the data.
     engine: The same expression, met in another graph of the engine, is not proved twice; of another engine it is, since
         the claims of the two engines may be settled by two processes.
     """
@@ -180,10 +183,12 @@ def _claims(graph: Graph, found: Interpreted, runs: Runs) -> Iterator[Claim]:
             engine=graph.engine,
             run=runs.get(graph.branch, {}).get(name, NOT_RUN) if name in found.outputs else None,
             held=known,
-            relative=graph.renorm,
+            relative=graph.renorm or not set(named) <= ANYWHERE,
         )  # fmt: skip
 
 
+# Hypotheses that hold at every point at which graphs are run.
+ANYWHERE = {FINITE, POPULATED, CASTS}
 NOT_RUN = Run(False, DEGREES, (0, 0), 0, 1.0, (), "no run of the graph took this branch")
 _SOURCES = {
     "own": "a function of one's own",

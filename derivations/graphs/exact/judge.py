@@ -117,7 +117,7 @@ class _Point:
 
         def evaluate(values: Mapping[str, Any]) -> tuple[bool | None, dict[str, tuple[Numbers, Numbers]]]:
             truth = _Truth(graph, values, _options(graph, self.p), rng)
-            run = ExactRun(self.p, _nominal(self.p))
+            run = ExactRun(self.p, _nominal(self.p), 1e-15 if graph.policy == "float64" else 1e-7)
             given = {name: values[name] for name in weights}
             results = run.run(traced.function, [values[name] for name in graph.names], given)
             found = {name: result.value for name, result in zip(graph.outputs, results, strict=True)}

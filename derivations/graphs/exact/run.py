@@ -23,13 +23,14 @@ class ExactRun(GraphWalk):
     Args:
         p: The prime.
         nominal: Numbers as they are meant, such as 1/1000 or a root, which floats only come near.
+        near: How near, relatively.
     """
 
     passed_on = (NoPoint,)
 
-    def __init__(self, p: int, nominal: Sequence[tuple[float, Numbers]] = ()) -> None:
+    def __init__(self, p: int, nominal: Sequence[tuple[float, Numbers]] = (), near: float = 1e-15) -> None:
         super().__init__()
-        self.p, self.nominal = p, tuple(nominal)
+        self.p, self.nominal, self.near = p, tuple(nominal), near
         self.branches: list[bool] = []  # which were taken
 
     def finished(self, value: Any) -> Any:
@@ -48,7 +49,7 @@ class ExactRun(GraphWalk):
     def number(self, value: float) -> Numbers:
         """One number of the graph, as it is meant."""
         for near, meant in self.nominal:
-            if math.isclose(value, near, rel_tol=3e-7):
+            if math.isclose(value, near, rel_tol=self.near):
                 return meant
         return Numbers.of(np.array(value), self.p)
 

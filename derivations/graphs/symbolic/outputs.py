@@ -57,7 +57,9 @@ def interpret(graph: Graph, traced: Traced | None = None) -> Interpreted:
     function, layer = traced or trace(graph)
     place, sizes = new_index(), _sizes(graph.shape("x"))
     mask_sum = Sum(w[place], (place, 1, sp.Mul(*sizes)))
-    interpretation = Interpretation(_NUMBERS, [mask_sum], graph.branch, _EPSILON)
+    exactly = graph.policy == "float64"
+    numbers, added = (_NUMBERS, _EPSILON) if exactly else (_rounded(_NUMBERS), _rounded(_EPSILON))
+    interpretation = Interpretation(numbers, [mask_sum], graph.branch, added)
     variables = {variable.name: argument(graph, variable.name) for variable in layer.weights} if layer else {}
     inputs = [argument(graph, name) for name in graph.names]
     results = dict(zip(graph.outputs, interpretation.run(function, inputs, variables), strict=True))
@@ -150,13 +152,11 @@ def _rounded(numbers: dict[float, Expr]) -> dict[float, Expr]:
     return {**{float(np.float32(number)): symbol for number, symbol in numbers.items()}, **numbers}
 
 
-_EPSILON = _rounded({EPSILON: epsilon})
-_NUMBERS = _rounded(
-    {
-        EPSILON**0.5: epsilon ** Rational(1, 2), MOMENTUM: a, 1 - MOMENTUM: 1 - a,
-        RENORM_MOMENTUM: rho, 1 - RENORM_MOMENTUM: 1 - rho,
-    }
-)  # fmt: skip
+_EPSILON = {EPSILON: epsilon}
+_NUMBERS = {
+    EPSILON**0.5: epsilon ** Rational(1, 2), MOMENTUM: a, 1 - MOMENTUM: 1 - a,
+    RENORM_MOMENTUM: rho, 1 - RENORM_MOMENTUM: 1 - rho,
+}  # fmt: skip
 
 
 def argument(graph: Graph, name: str) -> Tensor:
