@@ -19,7 +19,7 @@ from derivations.notation.equations import EQUATIONS
 from derivations.report import document
 from derivations.report import terminal as report
 
-REPORT = Path(document.__file__).with_name("REPORT.md")
+REPORT = Path(document.__file__).parents[1] / "REPORT.md"
 
 
 @pytest.fixture(scope="module")
