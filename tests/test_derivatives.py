@@ -83,7 +83,7 @@ def forward_over_forward(function, x, tangent):
 @pytest.mark.parametrize("engine", ["closed_form", "fused"])
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 @pytest.mark.parametrize("kind", [forward, forward_over_reverse, reverse_over_forward])
-def test_forward_mode(kind, mode, engine):
+def test_41_forward_mode(kind, mode, engine):
     function = lambda x, tangent: kind(normalize(engine), x, tangent)  # noqa: E731
     if mode == "graph":
         function = tf.function(function, autograph=False)
@@ -134,7 +134,7 @@ def test_vectorized_map(engine):
 
 @pytest.mark.parametrize("engine", ["closed_form", "fused"])
 @pytest.mark.parametrize("masked", [False, True])
-def test_second_order_of_a_function_that_was_traced(masked, engine):
+def test_42_second_order_of_a_function_that_was_traced(masked, engine):
     """Of which the second derivative is traced in a graph of its own."""
     mask = tf.constant(RNG.random(X.shape[:-1]) < 0.7) if masked else None
     layer = keras_bn.BatchNormalization(engine=engine)
@@ -156,7 +156,7 @@ def test_second_order_of_a_function_that_was_traced(masked, engine):
 
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 @pytest.mark.parametrize("mean_over_std", [0.5, 1e5])
-def test_no_engine_computes_a_nan_that_it_throws_away(mean_over_std, mode):
+def test_43_no_engine_computes_a_nan_that_it_throws_away(mean_over_std, mode):
     x = single(np.concatenate([X, X, X, X, X, X, X, X, X]) + mean_over_std)
     x = tf.concat([x[..., :-1], tf.fill([*x.shape[:-1], 1], 5.0)], -1)  # and one constant channel
     layer = keras_bn.BatchNormalization(engine="fused")

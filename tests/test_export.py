@@ -121,7 +121,7 @@ def test_tensorflow_merges_convolution_normalization_and_activation():
 
 
 @pytest.mark.parametrize("sizes", [(4, 8, 8, 16), (None, None, None, 16)])
-def test_tensorflow_joins_normalization_and_activation_in_training(sizes):
+def test_44_tensorflow_joins_normalization_and_activation_in_training(sizes):
     """With its kernels on CPUs, and if nothing branches between the two."""
     layer = keras_bn.BatchNormalization(engine="fused")
     layer.build(sizes)

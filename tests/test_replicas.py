@@ -22,7 +22,7 @@ from tests.conftest import REPLICAS
 from tests.distribution import copies_of, distributed, on_replicas, strategy
 
 Layer = keras_bn.BatchNormalization
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[1] / "keras_bn" / "README.md"
 SIZES = [(4, 4), (6, 2), (8, 0), (0, 8), (3, 1, 0, 4), (2, 2, 2, 2)]
 
 
@@ -215,13 +215,13 @@ def test_collectives_are_counted(monkeypatch, synchronized, graph):
 
 
 def time_on_paper(replicas: int, *sizes: int) -> float:
-    """Microseconds of all-reduces of so many bytes, as the README models them."""
+    """Microseconds of all-reduces of so many bytes, as keras_bn/README.md models them."""
     hops = 2 * math.ceil(math.log2(replicas))
     return sum(hops * 10 + 2 * (replicas - 1) / replicas * size / 1e4 for size in sizes)
 
 
 def test_costs_on_paper():
-    """The README's table, and where two small sums become cheaper than the table of all replicas."""
+    """The table of keras_bn/README.md, and where two small sums become cheaper than the table of all replicas."""
     text = README.read_text(encoding="utf-8")
 
     def table(replicas: int, channels: int) -> int:
