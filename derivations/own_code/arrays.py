@@ -8,8 +8,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from derivations.own_code.algebra import ONE, Algebra, DividesByZero, Polynomial, _frozen
+from derivations.own_code.algebra import Algebra
 from derivations.own_code.numbers_exact import exact, radicand
+from derivations.own_code.polynomials import ONE, DividesByZero, Polynomial, frozen
 from derivations.own_code.refusal import NotUnderstood, line_of_user, refusal
 from derivations.own_code.sizes import Size, as_size, sign
 
@@ -198,9 +199,9 @@ def length(algebra: Any, axis: Axis) -> Polynomial:
 def axis_of(algebra: Any, n: Any) -> Axis:
     """The axis of a length."""
     if isinstance(n, Size):
-        return (_frozen(n.polynomial),)
+        return (frozen(n.polynomial),)
     n = int(n)
-    return () if n == 1 else (_frozen(algebra.constant(n)),)
+    return () if n == 1 else (frozen(algebra.constant(n)),)
 
 
 def _moved(a: SymbolicArray, order: Sequence[int | None], axes: Sequence[Axis]) -> Polynomial:
@@ -403,7 +404,7 @@ def reshape(a: SymbolicArray, shape: Sequence[Any]) -> SymbolicArray:
             elif set(left) == set(size) == {()} and size[()] % left[()] == 0:
                 inner = algebra.constant(size[()] / left[()])
                 first, second = next(fresh), next(fresh)
-                substitutions[name] = (first, second, str(_frozen(inner)))
+                substitutions[name] = (first, second, str(frozen(inner)))
                 queue.insert(0, (second, inner))
                 name, size, left = first, left, ONE
             else:
@@ -411,7 +412,7 @@ def reshape(a: SymbolicArray, shape: Sequence[Any]) -> SymbolicArray:
             if len(axis) == _PLACES:
                 raise _no_reshape(a, shape)
             renamed[name] = position * _PLACES + len(axis)
-            axis.append(_frozen(size))
+            axis.append(frozen(size))
         result.append(tuple(axis))
     if queue:
         raise _no_reshape(a, shape)

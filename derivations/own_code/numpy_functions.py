@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from derivations.own_code.algebra import ONE
 from derivations.own_code.arrays import (
     SymbolicArray,
     axis_of,
@@ -27,6 +26,7 @@ from derivations.own_code.arrays import (
     transpose,
 )
 from derivations.own_code.numbers_exact import exact
+from derivations.own_code.polynomials import ONE
 from derivations.own_code.refusal import NotUnderstood, refusal
 from derivations.own_code.sizes import Size, as_size
 

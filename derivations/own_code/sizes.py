@@ -4,8 +4,9 @@ from fractions import Fraction
 from math import comb
 from typing import Any, NoReturn
 
-from derivations.own_code.algebra import Algebra, Polynomial
+from derivations.own_code.algebra import Algebra
 from derivations.own_code.numbers_exact import exact
+from derivations.own_code.polynomials import Polynomial
 from derivations.own_code.refusal import refusal
 
 _RULE = "a size may be used as a number and as a length; what the code does must be the same for every size"

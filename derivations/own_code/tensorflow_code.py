@@ -145,7 +145,7 @@ def _second(function: Any, shapes: Mapping[str, Shape], pair: GraphPair) -> dict
 
 def _shape_of_output(pair: GraphPair, shapes: Mapping[str, Shape]) -> Shape:
     from derivations.own_code.arrays import SymbolicAlgebra
-    from derivations.own_code.prove import variable
+    from derivations.own_code.decision import variable
 
     algebra = SymbolicAlgebra()
     (output,), _ = pair.run_forward([variable(algebra, name, shape) for name, shape in shapes.items()])

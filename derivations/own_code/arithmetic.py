@@ -1,0 +1,175 @@
+"""Sums and products of polynomials, and the atoms of which they are made."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from fractions import Fraction
+from itertools import count
+from typing import Any
+
+from derivations.own_code.polynomials import (
+    ONE,
+    Monomial,
+    Polynomial,
+    Renaming,
+    TooComplex,
+    flat,
+    frozen,
+    plain,
+    single,
+)
+
+TERMS = 30_000  # of a polynomial; what is written by hand has some hundred
+_TEMPORARY = 10**6  # names of indices that are bound next
+
+
+class Arithmetic(ABC):
+    """The atoms of one proof, and the ring of their polynomials."""
+
+    def __init__(self) -> None:
+        self.atoms: list[tuple[Any, ...]] = []
+        self.free: list[frozenset[int]] = []  # the indices on which each atom depends
+        self.depth: list[int] = []  # how many names of bound indices stand inside
+        self._known: dict[tuple[Any, ...], int] = {}
+        self._renamed: dict[tuple[int, tuple[tuple[int, int], ...]], Polynomial] = {}
+        self._rules: dict[int, tuple[Any, Polynomial]] = {}  # canonical atom -> power, what replaces it
+        self._reduced: dict[int, Polynomial] = {}
+        self._fresh = count(_TEMPORARY)
+        self.positive: set[int] = set()  # atoms known to be > 0
+        self.nonnegative: set[int] = set()
+        self.functions = False  # whether exp, log, … occur
+
+    @abstractmethod
+    def power(self, a: Polynomial, power: Fraction | int) -> Polynomial:
+        """a^power for whole and half powers."""
+
+    @abstractmethod
+    def renamed_atom(self, atom: int, names: Renaming) -> Polynomial:
+        """The atom at other indices."""
+
+    # Atoms
+
+    def atom(self, *parts: Any) -> int:
+        if parts not in self._known:
+            self._known[parts] = len(self.atoms)
+            self.atoms.append(parts)
+            free, depth = self._indices_of(parts)
+            self.free.append(free)
+            self.depth.append(depth)
+        return self._known[parts]
+
+    def _indices_of(self, parts: tuple[Any, ...]) -> tuple[frozenset[int], int]:
+        match parts:
+            case ("e", _, indices) | ("d", indices):
+                return frozenset(flat(indices)), 0
+            case ("S", _, monomial, names):
+                inner = self._of_monomials([monomial])
+                return inner[0] - set(names), max((inner[1], *(-name for name in names)))
+            case ("q", terms) | ("h", terms) | ("f", _, terms):
+                return self._of_monomials([monomial for monomial, _ in terms])
+        return frozenset(), 0
+
+    def _of_monomials(self, monomials: Iterable[Monomial]) -> tuple[frozenset[int], int]:
+        free: set[int] = set()
+        depth = 0
+        for monomial in monomials:
+            for atom, _ in monomial:
+                free |= self.free[atom]
+                depth = max(depth, self.depth[atom])
+        return frozenset(free), depth
+
+    def size(self, name: str) -> Polynomial:
+        atom = self.atom("n", name)
+        self.positive.add(atom)
+        return single(atom)
+
+    def element(self, name: str, indices: tuple[Any, ...]) -> Polynomial:
+        return single(self.atom("e", name, indices))
+
+    def equal_indices(self, a: int, b: int) -> Polynomial:
+        """[a = b]."""
+        return ONE if a == b else single(self.atom("d", (min(a, b), max(a, b))))
+
+    def indices(self, polynomial: Polynomial) -> frozenset[int]:
+        return self._of_monomials(polynomial)[0]
+
+    def held(self, polynomial: Polynomial) -> Polynomial:
+        """The polynomial with derivative 0."""
+        return single(self.atom("h", frozen(polynomial))) if polynomial else {}
+
+    # Arithmetic
+
+    def add(self, a: Polynomial, b: Polynomial, factor: Fraction | int = 1) -> Polynomial:
+        result = dict(a)
+        for monomial, coefficient in b.items():
+            new = result.get(monomial, 0) + coefficient * factor
+            if new:
+                result[monomial] = new
+            else:
+                result.pop(monomial, None)
+        return result
+
+    def multiply(self, a: Polynomial, b: Polynomial) -> Polynomial:
+        if len(a) * len(b) > TERMS * 4:
+            raise TooComplex("the expressions become too large to be multiplied out")
+        result: Polynomial = {}
+        for left, c in a.items():
+            for right, d in b.items():
+                monomial, factor = self._product(left, right)
+                new = result.get(monomial, 0) + c * d * factor
+                if new:
+                    result[monomial] = Fraction(new)
+                else:
+                    result.pop(monomial, None)
+        if len(result) > TERMS:
+            raise TooComplex("the expressions become too large to be multiplied out")
+        return result
+
+    def _product(self, a: Monomial, b: Monomial) -> tuple[Monomial, Fraction]:
+        if not a or not b:
+            return a or b, Fraction(1)
+        powers = dict(a)
+        for atom, power in b:
+            powers[atom] = powers.get(atom, 0) + power
+        return self._monomial(powers)
+
+    def _monomial(self, powers: dict[int, Any]) -> tuple[Monomial, Fraction]:
+        factor = Fraction(1)
+        for atom in [atom for atom, power in powers.items() if self.atoms[atom][0] in "cd"]:
+            kind, value = self.atoms[atom][0], self.atoms[atom][1]
+            if kind == "c":  # √2·√2 = 2
+                whole = math.floor(powers[atom])
+                factor *= Fraction(value) ** whole
+                powers[atom] -= whole
+            else:
+                powers[atom] = 1
+                a, b = value
+                others = {other: power for other, power in powers.items() if other != atom}
+                if any(b in self.free[other] for other in others):
+                    renamed: Polynomial = {((atom, 1),): factor}
+                    for other, power in others.items():
+                        renamed = self.multiply(renamed, self._raised(self.renamed_atom(other, {b: a}), power))
+                    ((monomial, coefficient),) = renamed.items()
+                    return monomial, coefficient
+        return tuple(sorted((atom, plain(power)) for atom, power in powers.items() if power)), factor
+
+    def scale(self, a: Polynomial, factor: Fraction | int) -> Polynomial:
+        return {monomial: coefficient * factor for monomial, coefficient in a.items()} if factor else {}
+
+    def constant(self, value: Fraction | int) -> Polynomial:
+        return {(): Fraction(value)} if value else {}
+
+    def _raised(self, a: Polynomial, power: Any) -> Polynomial:
+        """a^power; of several terms only whole powers > 0."""
+        if len(a) == 1:
+            ((monomial, coefficient),) = a.items()
+            if coefficient == 1 or power == int(power):
+                factor = Fraction(1) if coefficient == 1 else Fraction(coefficient) ** int(power)
+                return {tuple((atom, plain(e * power)) for atom, e in monomial): factor}
+            return self.power(a, power)
+        if power == int(power) and power >= 0:
+            result = ONE
+            for _ in range(int(power)):
+                result = self.multiply(result, a)
+            return result
+        return self.power(a, power)

@@ -1,0 +1,78 @@
+"""Small numbers at which a gradient is wrong."""
+
+import random
+from collections.abc import Mapping
+from fractions import Fraction
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from derivations.own_code.decision import names_of_cotangents
+from derivations.own_code.exact_runs import NO_VALUE, ExactRuns, as_number
+from derivations.own_code.proof import Counterexample
+
+
+class Counterexamples(ExactRuns):
+    """Runs that look for a small counterexample."""
+
+    def counterexample(self, name: str, where: Mapping[str, int] | None = None) -> Counterexample | None:
+        """Small numbers at which the gradient of this input is wrong; exact ones where they are found."""
+        rng = random.Random(0)
+        tried = sorted(self.sizes(), key=lambda sizes: (np.prod([1, *sizes.values()]), *sizes.values()))
+        irrational: Counterexample | None = None
+        for sizes in [*tried, *([dict(where)] if where else [])]:
+            for attempt in range(12):
+                low, high = ((0, 3), (-2, 3), (1, 4))[attempt % 3]
+                entry = partial(_small, rng, low, high)
+                found = self.point(sizes, entry, rng)
+                if found is None:
+                    continue
+                ring, inputs, returned, dys = found
+                try:
+                    example = self._example(ring, inputs, name, returned[name], dys, sizes)
+                except (*NO_VALUE, OverflowError):
+                    continue
+                if example is None:
+                    if attempt > 4 and irrational is None:
+                        break
+                    continue
+                if _rational(example.returned) and _rational(example.correct):
+                    return example
+                irrational = irrational or example
+            if irrational is not None:
+                return irrational
+        return irrational
+
+    def _example(
+        self, ring: Any, inputs: Any, name: str, returned: Any, dys: Any, sizes: Mapping[str, int]
+    ) -> Counterexample | None:
+        true = self._true(ring, inputs, name, dys)
+        shape = inputs[name].shape
+        correct = np.empty(shape, dtype=object)
+        for place, value in zip(np.ndindex(shape), true, strict=True):
+            correct[place] = value
+        if returned is None or (np.shape(returned) == shape and not self._different(ring, inputs, name, returned, dys)):
+            return None
+        shown = np.empty(np.shape(returned), dtype=object)
+        for place in np.ndindex(shown.shape):
+            shown[place] = as_number(ring, returned, place).a
+        given = {key: plain(value) for key, value in inputs.items()}
+        return Counterexample(
+            {**given, **{name: plain(dy) for name, dy in zip(names_of_cotangents(len(dys)), dys, strict=True)}},
+            shown.tolist(),
+            correct.tolist(),
+            dict(sizes),
+        )
+
+
+def _small(rng: random.Random, low: int, high: int) -> Fraction:
+    return Fraction(rng.randint(low, high))
+
+
+def plain(array: Any) -> Any:
+    return np.vectorize(lambda number: number.a, otypes=[object])(array.view(np.ndarray)).tolist()
+
+
+def _rational(value: Any) -> bool:
+    return all(map(_rational, value)) if isinstance(value, list) else isinstance(value, Fraction)

@@ -1,0 +1,172 @@
+"""The first proof decided: whether what was returned is the derivative, and under which conditions."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from derivations.own_code.arrays import (
+    Requirement,
+    SymbolicAlgebra,
+    SymbolicArray,
+    _split,
+    axis_of,
+    length,
+    lift,
+    names_of_axis,
+)
+from derivations.own_code.calling import Shape
+from derivations.own_code.polynomials import DividesByZero, Polynomial, TooComplex
+from derivations.own_code.refusal import NotUnderstood
+from derivations.own_code.sizes import Size, as_size
+
+_DY, _DIRECTION = "dy", "direction"
+
+
+@dataclass(frozen=True)
+class Symbolic:
+    """What the symbolic run gave, for each input: whether the gradient is proved, or why not."""
+
+    proved: Mapping[str, bool]
+    reasons: Mapping[str, str]
+    conditions: tuple[str, ...]
+    held: tuple[str, ...] = ()
+
+
+def variable(algebra: SymbolicAlgebra, name: str, shape: Shape) -> SymbolicArray:
+    """An input as an array of free elements."""
+    axes = [axis_of(algebra, Size(algebra, algebra.size(n)) if isinstance(n, str) else n) for n in shape]
+    return _free(algebra, name, axes)
+
+
+def names_of_cotangents(count: int) -> list[str]:
+    """dy, or dy1, dy2, …"""
+    return [_DY] if count == 1 else [f"{_DY}{n + 1}" for n in range(count)]
+
+
+def cotangents(algebra: SymbolicAlgebra, ys: Sequence[SymbolicArray]) -> list[SymbolicArray]:
+    """Free arrays of the shapes of the outputs."""
+    return [_free(algebra, name, y.axes) for name, y in zip(names_of_cotangents(len(ys)), ys, strict=True)]
+
+
+def _free(algebra: SymbolicAlgebra, name: str, axes: Sequence[Any]) -> SymbolicArray:
+    places: tuple[Any, ...] = ()
+    for n, axis in enumerate(axes):
+        places += tuple(names_of_axis(len(axes) - 1 - n, axis))
+    return SymbolicArray(algebra, axes, algebra.element(name, places))
+
+
+def decide(
+    ys: Sequence[SymbolicArray],
+    dys: Sequence[SymbolicArray],
+    shapes: Mapping[str, Shape],
+    returned: Mapping[str, Any],
+) -> Symbolic:
+    """Whether each array returned is the derivative of Σ dy·y."""
+    algebra = ys[0].algebra
+    proved, reasons = {}, {}
+    for name, shape in shapes.items():
+        try:
+            proved[name], reasons[name] = _decide_one(ys, dys, variable(algebra, name, shape), name, returned[name])
+        except TooComplex as error:
+            proved[name], reasons[name] = False, str(error)
+        except DividesByZero:
+            proved[name], reasons[name] = False, "a denominator is identically 0"
+    return Symbolic(proved, reasons, conditions(algebra))
+
+
+def _decide_one(
+    ys: Sequence[SymbolicArray], dys: Sequence[SymbolicArray], given: SymbolicArray, name: str, returned: Any
+) -> tuple[bool, str]:
+    algebra = given.algebra
+    if returned is None:
+        return False, "None was returned in the place of this gradient"
+    array = lift(algebra, returned)
+    if _lengths(array) != _lengths(given):
+        return False, f"its shape is {array.shape}; that of {name} is {given.shape}"
+    derivatives = [algebra.derivative(y.polynomial, name, _DIRECTION) for y in ys]
+    used = [places for derivative in derivatives for places in algebra.places_of(derivative, _DIRECTION)]
+    real = [n for n, axis in enumerate(given.axes) if axis]
+    for places in used:
+        for n, place in zip(real, places, strict=True):
+            if isinstance(place, tuple) and len(array.axes[n]) == 1:
+                inner = next(size for size in _parts_of(place, array.axes[n]))
+                array = _split(array, n, inner)
+    target: list[Any] = []
+    for n in real:
+        names = names_of_axis(array.ndim - 1 - n, array.axes[n])
+        if len(names) == 1:
+            target.append(names[0])
+        else:
+            whole: Any = names[0]
+            for inner_name, part in zip(names[1:], array.axes[n][1:], strict=True):
+                whole = (whole, inner_name, str(part))
+            target.append(whole)
+    true: Polynomial = {}
+    for y, dy, derivative in zip(ys, dys, derivatives, strict=True):
+        free = [
+            (index, dict(size))
+            for n, axis in enumerate(y.axes)
+            for index, size in zip(names_of_axis(y.ndim - 1 - n, axis), axis, strict=True)
+        ]
+        true = algebra.add(true, algebra.gradient(derivative, dy.polynomial, free, _DIRECTION, tuple(target)))
+    difference = algebra.add(algebra.released(array.polynomial), algebra.released(true), -1)
+    return algebra.vanishes(difference), ""
+
+
+def _parts_of(place: tuple[Any, ...], axis: Any) -> Iterator[Any]:
+    """The lengths into which an axis was split, from a place that names the last one."""
+    text = place[2]
+    digits = [int(part) for part in "".join(c if c.isdigit() else " " for c in text).split()]
+    inner = digits[0]
+    whole = int(axis[0][0][1])
+    first = (((), Fraction(whole // inner)),)
+    yield (first, (((), Fraction(inner)),))
+
+
+def _lengths(a: SymbolicArray) -> list[Any]:
+    return [length(a.algebra, axis) for axis in a.axes]
+
+
+def free_of_maxima(algebra: SymbolicAlgebra, arrays: Sequence[SymbolicArray]) -> None:
+    """Refuse what depends on a maximum of values; softmax, from whose input one is subtracted, does not."""
+    for name, place in algebra.journal.largest.items():
+        for array in arrays:
+            if not algebra.vanishes(algebra.derivative(array.polynomial, name, _DIRECTION)):
+                raise NotUnderstood(
+                    f"{place}: a maximum or minimum of values is understood only where the result does not depend on "
+                    "it, as in softmax(x − max x); here it does"
+                )
+
+
+def conditions(algebra: SymbolicAlgebra) -> tuple[str, ...]:
+    """What must hold, in words, for everything to be defined."""
+    found: dict[Any, tuple[Requirement, str]] = {}
+    for requirement in algebra.journal.requirements:
+        key = _what_matters(algebra, requirement.polynomial)
+        if key != ():
+            known = found.get(key)
+            relation = "> 0" if known and known[1] != requirement.relation else requirement.relation
+            found[key] = (known[0] if known else requirement, relation)
+    return (
+        *dict.fromkeys(algebra.journal.notes),
+        *dict.fromkeys(_condition(algebra, requirement, relation) for requirement, relation in found.values()),
+    )
+
+
+def _what_matters(algebra: SymbolicAlgebra, polynomial: Polynomial) -> Any:
+    """The factors of what is required not to be 0 that are not known to be positive."""
+    polynomial = algebra.reduce(polynomial)
+    if len(polynomial) != 1:
+        return tuple(sorted(polynomial.items()))
+    ((monomial, coefficient),) = polynomial.items()
+    return () if not monomial and coefficient else tuple(sorted(a for a, _ in monomial if a not in algebra.positive))
+
+
+def _condition(algebra: SymbolicAlgebra, requirement: Requirement, relation: str) -> str:
+    polynomial = requirement.polynomial
+    pure = all(algebra.atoms[atom][0] == "n" for monomial in polynomial for atom, _ in monomial)
+    if pure:
+        return f"{as_size(algebra, polynomial)!r} {relation}"
+    what = "the divisor" if requirement.relation == "≠ 0" else "the radicand"
+    return f"{what} in {requirement.place} is {relation}"

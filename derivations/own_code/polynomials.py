@@ -1,0 +1,75 @@
+"""The first proof for code: polynomials in elements and in sums over axes of unknown size, with a normal form.
+
+A polynomial maps monomials to rational coefficients; a monomial is a product of *atoms*, each to a rational power:
+
+- ``n``: a size, such as N; ``e``: an element of an input, such as x at two indices; ``d``: [i = j];
+- ``S``: a sum over bound indices of a monomial that they connect; factors without them are drawn out;
+- ``q``: a polynomial of several terms that is divided by, or has a root taken; ``f``: a function of one, such as exp;
+- ``c``: a prime number, for its root; ``h``: a polynomial whose derivative is held at 0.
+
+What is divided by must be recognized again where it stands multiplied out: each ``q`` = P comes with the rule that
+replaces one term of P, of degree 1 if there is one, by q and the others. So Σx² is written by the root that it stands
+under, and everything is a polynomial in powers of that. Sums are flattened, and bound indices named by the smallest of
+all orders, so that equal sums are one atom.
+"""
+
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+Monomial = tuple[tuple[int, Any], ...]
+Polynomial = dict[Monomial, Fraction]
+Renaming = Mapping[int, Any]  # to a name, or to the place of an axis that is split
+
+ONE: Polynomial = {(): Fraction(1)}
+
+
+class TooComplex(ValueError):
+    """The normal form would grow beyond its limits, or does not cover the expression; nothing is claimed."""
+
+
+class DividesByZero(ArithmeticError):
+    """What is divided by is identically 0."""
+
+
+def single(atom: int, power: Any = 1) -> Polynomial:
+    """One atom to a power."""
+    return {((atom, power),): Fraction(1)}
+
+
+def frozen(a: Polynomial) -> tuple[tuple[Monomial, Fraction], ...]:
+    return tuple(sorted(a.items()))
+
+
+def plain(power: Any) -> Any:
+    return int(power) if power == int(power) else Fraction(power)
+
+
+def flat(indices: tuple[Any, ...]) -> tuple[int, ...]:
+    """The names in places, where an axis that was split has several, and a text with the length of the last."""
+    parts = (part for index in indices for part in (flat(index) if isinstance(index, tuple) else (index,)))
+    return tuple(part for part in parts if isinstance(part, int))
+
+
+def renamed_indices(indices: tuple[Any, ...], names: Renaming) -> tuple[Any, ...]:
+    return tuple(
+        renamed_indices(index, names) if isinstance(index, tuple) else names.get(index, index) for index in indices
+    )
+
+
+def prime_factors(value: Fraction) -> dict[int, int]:
+    """The primes of a number > 0, with their powers; what is left of a large number counts as one."""
+    found: dict[int, int] = {}
+    for number, sign in ((value.numerator, 1), (value.denominator, -1)):
+        prime = 2
+        while prime * prime <= number and prime < 10_000:
+            while number % prime == 0:
+                number //= prime
+                found[prime] = found.get(prime, 0) + sign
+            prime += 1
+        if number > 1:
+            root = math.isqrt(number)
+            base, times = (root, 2) if root * root == number else (number, 1)
+            found[base] = found.get(base, 0) + sign * times
+    return found

@@ -1,0 +1,127 @@
+"""Quotients, roots and functions such as exp of polynomials."""
+
+import math
+from fractions import Fraction
+from typing import Any
+
+from derivations.own_code.polynomials import ONE, DividesByZero, Polynomial, frozen, plain, prime_factors, single
+from derivations.own_code.rules import Rules
+from derivations.own_code.sums import CANONICAL
+
+
+class Powers(Rules):
+    """Polynomials with quotients, roots and functions."""
+
+    def power(self, a: Polynomial, power: Fraction | int) -> Polynomial:
+        """a^power for whole and half powers.
+
+        Raises:
+            DividesByZero: a is 0, and the power negative.
+        """
+        power = plain(power)
+        if not a:
+            if power < 0:
+                raise DividesByZero
+            return {} if power else ONE
+        if isinstance(power, int) and (power >= 0):
+            return self._raised(a, power)
+        a = self.reduce(a)
+        if not a:
+            raise DividesByZero
+        outside, inside = self._content(a, whole=isinstance(power, int))
+        result = self._power_of_positive(outside, power)
+        if inside == ONE:
+            return result
+        if len(inside) == 1 and (isinstance(power, int) or self._is_single(inside)):
+            ((monomial, coefficient),) = inside.items()
+            rest = {tuple((atom, plain(e * power)) for atom, e in monomial): Fraction(1)}
+            if coefficient != 1:
+                rest = self.scale(rest, coefficient ** int(power))
+            return self.multiply(result, rest)
+        return self.multiply(result, single(self._quotient(inside), power))
+
+    def _is_single(self, a: Polynomial) -> bool:
+        """One atom to an odd power with coefficient 1: it is ≥ 0 wherever its root is real."""
+        ((monomial, coefficient),) = a.items()
+        return (
+            coefficient == 1
+            and len(monomial) == 1
+            and (2 * monomial[0][1]) % 4 in (1, 2, 3)
+            and (monomial[0][1] == int(monomial[0][1]) and monomial[0][1] % 2 == 1)
+        )
+
+    def _content(self, a: Polynomial, whole: bool) -> tuple[Polynomial, Polynomial]:
+        """A factor > 0 (any, for a whole power) of one term, and the rest."""
+        common: dict[int, Any] | None = None
+        for monomial in a:
+            powers = dict(monomial)
+            common = (
+                powers
+                if common is None
+                else {atom: min(power, powers[atom]) for atom, power in common.items() if atom in powers}
+            )
+            # Sizes may stand in denominators of some terms only.
+        sizes = {atom for monomial in a for atom, _ in monomial if self.atoms[atom][0] == "n"}
+        for atom in sizes:
+            assert common is not None
+            common[atom] = min(dict(monomial).get(atom, 0) for monomial in a)
+        assert common is not None
+        chosen = {atom: power for atom, power in common.items() if power and (whole or self._atom_is_positive(atom))}
+        denominators = math.lcm(*(c.denominator for c in a.values()))
+        scale = Fraction(math.gcd(*(int(c * denominators) for c in a.values())), denominators)
+        if whole and self._leads_negative(a):
+            scale = -scale
+        inverse = {atom: -power for atom, power in chosen.items()}
+        inside: Polynomial = {}
+        for monomial, coefficient in a.items():
+            rest, factor = self._product(monomial, tuple(sorted(inverse.items())))
+            inside[rest] = coefficient * factor / scale
+        return {tuple(sorted((atom, plain(power)) for atom, power in chosen.items())): scale}, inside
+
+    def _atom_is_positive(self, atom: int) -> bool:
+        return atom in self.positive or atom in self.nonnegative
+
+    def _leads_negative(self, a: Polynomial) -> bool:
+        names = sorted(self.indices(a))
+        canonical = self.rename(a, {name: CANONICAL + n for n, name in enumerate(names)})
+        return canonical[min(canonical)] < 0
+
+    def _power_of_positive(self, a: Polynomial, power: Any) -> Polynomial:
+        ((monomial, coefficient),) = a.items()
+        result = {tuple((atom, plain(e * power)) for atom, e in monomial): Fraction(1)}
+        if isinstance(power, int):
+            return self.scale(result, coefficient**power)
+        for prime, exponent in prime_factors(coefficient).items():
+            total = exponent * power
+            whole = math.floor(total)
+            result = self.scale(result, Fraction(prime) ** whole)
+            if total != whole:
+                root = single(self.atom("c", prime), total - whole)
+                result = self.multiply(result, root)
+        return result
+
+    def _quotient(self, inside: Polynomial) -> int:
+        atom = self.atom("q", frozen(inside))
+        self._add_rule(atom, inside)
+        return atom
+
+    def function(self, name: str, a: Polynomial) -> Polynomial:
+        """exp, log, tanh, sin or cos."""
+        self.functions = True
+        a = self.reduce(a)
+        if name == "exp":
+            result = ONE
+            for monomial, coefficient in a.items():
+                atom = self.atom("f", "exp", ((monomial, Fraction(1)),))
+                self.positive.add(atom)
+                result = self.multiply(result, {((atom, plain(coefficient)),): Fraction(1)})
+            return result
+        if name in ("tanh", "sin") and a and self._leads_negative(a):
+            return self.scale(self.function(name, self.scale(a, -1)), -1)
+        if name == "cos" and a and self._leads_negative(a):
+            return self.function(name, self.scale(a, -1))
+        atom = self.atom("f", name, frozen(a))
+        if name == "sin":
+            rest = self.add(ONE, self._raised(self.function("cos", a), 2), -1)
+            self._rule_for(atom, 2, rest)
+        return single(atom)
