@@ -49,6 +49,12 @@ def changed(place, change):
     return backward
 
 
+def one_less(dx, dy, cache):
+    x_hat, gamma, std = cache
+    d = dy * gamma
+    return (d - d.mean(axis=0) - x_hat * (d * x_hat).sum(axis=0) / (len(d) - 1)) / std
+
+
 @pytest.mark.parametrize(
     ("place", "change", "mistake"),
     [
@@ -58,7 +64,12 @@ def changed(place, change):
         (0, lambda dx, dy, c: dx * len(dx), "it is N times too large"),
         (1, lambda dg, dy, c: (dy * c[0]).mean(0), "it is N times too small"),
         (1, lambda dg, dy, c: dy * c[0], "the sum over the batch is missing"),
+        (0, one_less, "the path through the variance in "),
+        (1, lambda dg, dy, c: dg * len(dy) / (len(dy) - 1), "it is divided by N − 1 instead of N"),
+        (1, lambda dg, dy, c: dg * (len(dy) - 1) / len(dy), "it is divided by N instead of N − 1"),
         (1, lambda dg, dy, c: dg * 2, "it is 2 of what it should be"),
+        (1, lambda dg, dy, c: dg * 3, ""),
+        (1, lambda dg, dy, c: dg * 1.5, ""),
         (2, lambda db, dy, c: db * 0, "it is always 0"),
         (2, lambda db, dy, c: db * db, ""),
     ],
@@ -69,6 +80,32 @@ def test_the_mistake_is_named(place, change, mistake):
     assert gradient.verdict == "refuted"
     assert gradient.mistake.startswith(mistake)
     assert bool(gradient.mistake) == bool(mistake)
+
+
+@pytest.mark.parametrize(("ddof", "divisor", "instead"), [(0, 1, "N − 1 instead of N"), (1, 0, "N instead of N − 1")])
+def test_a_variance_divided_by_another_number_of_degrees_of_freedom(ddof, divisor, instead):
+    def standardize(x):
+        centered = x - x.mean(axis=0)
+        variance = (centered**2).sum(axis=0) / (len(x) - ddof)
+        return centered / np.sqrt(variance + 1e-3)
+
+    def path(dy, x):
+        """The statistics of the forward pass, the other divisor in the derivative of the variance."""
+        std = np.sqrt(x.var(axis=0, ddof=ddof) + 1e-3)
+        z = (x - x.mean(axis=0)) / std
+        return (dy - dy.mean(axis=0) - z * (dy * z).sum(axis=0) / (len(x) - divisor)) / std
+
+    def whole(dy, x):
+        """All of the gradient for the other variance."""
+        std = np.sqrt(x.var(axis=0, ddof=divisor) + 1e-3)
+        z = (x - x.mean(axis=0)) / std
+        return (dy - dy.mean(axis=0) - z * (dy * z).sum(axis=0) / (len(x) - divisor)) / std
+
+    for backward, words in ((path, "the path through "), (whole, "it is the gradient for ")):
+        mistake = prove_gradient(standardize, backward, inputs={"x": ("N", "D")}).gradients["x"].mistake
+        assert mistake.startswith(words)
+        assert mistake.endswith(f"divided by {instead}")
+    assert mistake.count("the variance in ") == 1
 
 
 def test_right_values_in_another_shape_are_neither_proved_nor_refuted():

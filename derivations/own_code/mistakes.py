@@ -1,4 +1,4 @@
-"""Mistakes that are known by name, told by what the code returned at a random point of a prime field."""
+"""Mistakes that are known by name, told by what the code returned at random rational points."""
 
 import linecache
 import random
@@ -10,21 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from derivations.own_code.numbers_dual import (
-    Forgetting,
-    NoRoot,
-    Number,
-    Reals,
-    Residues,
-    Transcendental,
-    Undefined,
-    wrapped,
-)
+from derivations.own_code.exact_runs import NO_VALUE, as_number
+from derivations.own_code.numbers_dual import Forgetting, Number, Reals, wrapped
 from derivations.own_code.refusal import short
-from derivations.prime_fields.dual_numbers import PRIMES_WITH_ROOTS
 
 VALUES_ARE_RIGHT = "the values are right"
-TRIES = 60  # points, until all radicands are squares
+TRIES = 6  # points, until everything has a value
+_SIZES = ((5, 3, 2), (3, 5, 2))  # a name must fit at both, so that a size is told from a number
 _FACTORS = [Fraction(2), Fraction(1, 2), Fraction(4), Fraction(1, 4)]  # none of them a size
 
 
@@ -35,26 +27,29 @@ def named(judge: Any, name: str, example: Any) -> str:
         judge: The pair of functions and its inputs.
         example: The counterexample that was found.
     """
-    sizes = dict(zip(judge.letters, (5, 3, 2, *[1] * len(judge.letters)), strict=False))
+    found = ""
+    for row in _SIZES:
+        mistake = _at(judge, name, dict(zip(judge.letters, (*row, *[1] * len(judge.letters)), strict=False)))
+        if not mistake or (found and mistake != found):
+            return ""
+        found = mistake
+    return found
+
+
+def _at(judge: Any, name: str, sizes: dict[str, int]) -> str:
     rng = random.Random(3)
-    for attempt in range(TRIES):
-        ring: Any = Residues(PRIMES_WITH_ROOTS[attempt % 2])
-        draw: Any = partial(rng.randrange, 1, ring.p)
+    for _ in range(TRIES):
+        ring = Reals()
+        draw = partial(_fifths, rng)
         try:
             return _named(judge, name, ring, judge._arrays(ring, sizes, draw), draw, sizes)
-        except Transcendental:
-            ring = Reals()
-            draw = partial(Fraction, rng.randint(1, 9), 5)
-            return _named(
-                judge, name, ring, judge._arrays(ring, sizes, lambda: Fraction(rng.randint(1, 9), 5)), draw, sizes
-            )
-        except (ZeroDivisionError, NoRoot, Undefined):
+        except NO_VALUE:
             continue
     return ""
 
 
 def _fifths(rng: random.Random) -> Fraction:
-    return Fraction(rng.randint(1, 9), 5)
+    return Fraction(rng.randint(1, 19), 5)
 
 
 def _named(judge: Any, name: str, ring: Any, inputs: Any, draw: Any, sizes: dict[str, int]) -> str:
@@ -73,20 +68,20 @@ def _named(judge: Any, name: str, ring: Any, inputs: Any, draw: Any, sizes: dict
             return mistake
     if mistake := _held(judge, name, ring, inputs, dys, returned):
         return mistake
+    if mistake := _one_less(judge, name, ring, inputs, dys, returned, sizes):
+        return mistake
     ones = judge.run(ring, inputs, partial(judge._array, ring, entry=lambda: ring.of(Fraction(1))))
     if _same(ring, ones[0][name], _derivative(judge, name, ring, inputs, ones[1])):
         return "this is right for a loss of Σy only"
     return ""
 
 
-def _derivative(judge: Any, name: str, ring: Any, inputs: Any, dys: Any, forgetting: Any = None) -> Any:
+def _derivative(judge: Any, name: str, ring: Any, inputs: Any, dys: Any) -> Any:
     shape = inputs[name].shape
     one, zero = ring.of(Fraction(1)), ring.of(Fraction(0))
     result = np.empty(shape, dtype=object)
     for place in np.ndindex(shape):
-        if forgetting is not None:
-            forgetting.seen = 0
-        slope = judge.slope(ring, inputs, name, lambda p, at=place: one if p == at else zero, dys, forgetting)
+        slope = judge.slope(ring, inputs, name, lambda p, at=place: one if p == at else zero, dys)
         result[place] = Number(ring, slope)
     return result
 
@@ -117,11 +112,24 @@ def _of_shape(ring: Any, returned: Any, true: Any) -> str:
     return "it has not the shape of the input"
 
 
+def _products(sizes: dict[str, int]) -> dict[str, int]:
+    products = {letter: n for letter, n in sizes.items() if n > 1}
+    return products | {f"{a}·{b}": sizes[a] * sizes[b] for a, b in combinations(products, 2)}
+
+
+def _divisors(text: str, n: int) -> Iterator[tuple[Fraction, str]]:
+    """What N − 1 for N multiplies by, and N for N − 1; at N = 2 it could be a factor 2."""
+    if n > 2:
+        yield Fraction(n, n - 1), f"{text} − 1 instead of {text}"
+        yield Fraction(n - 1, n), f"{text} instead of {text} − 1"
+
+
 def _multiples(true: Any, sizes: dict[str, int]) -> Iterator[tuple[str, Any]]:
     yield "the sign is wrong", -true
-    products = {letter: n for letter, n in sizes.items() if n > 1}
-    products |= {f"{a}·{b}": sizes[a] * sizes[b] for a, b in combinations(products, 2)}
+    products = _products(sizes)
     for text, n in products.items():
+        for factor, instead in _divisors(text, n):
+            yield f"it is divided by {instead}", true * factor
         yield f"it is {text} times too large: a sum in the place of a mean", true * n
         yield f"it is {text} times too small: a mean in the place of a sum", true * Fraction(1, n)
     for factor in _FACTORS:
@@ -129,17 +137,50 @@ def _multiples(true: Any, sizes: dict[str, int]) -> Iterator[tuple[str, Any]]:
     yield "it is always 0", true * 0
 
 
-def _held(judge: Any, name: str, ring: Any, inputs: Any, dys: Any, returned: Any) -> str:
-    """Whether the code is right if some sum or root of the forward pass were a constant."""
+def _places(judge: Any, name: str, ring: Any, inputs: Any, dys: Any) -> list[str]:
+    """The lines of the sums and roots of the forward pass, in their order."""
     watched = Forgetting()
     judge.slope(ring, inputs, name, lambda _: ring.of(Fraction(1)), dys, watched)
-    places = list(watched.places)
+    return watched.places
+
+
+def _held(judge: Any, name: str, ring: Any, inputs: Any, dys: Any, returned: Any) -> str:
+    """Whether the code is right if some sum or root of the forward pass were a constant."""
+    places = _places(judge, name, ring, inputs, dys)
     for k, place in enumerate(places):
-        if _same(ring, returned, _derivative(judge, name, ring, inputs, dys, Forgetting(k))):
+        if _is_derivative(judge, name, ring, inputs, dys, returned, Forgetting(k)):
             return f"{_what(place)} was held fixed: the path through it is missing"
-    if len(places) > 1 and _same(ring, returned, _derivative(judge, name, ring, inputs, dys, Forgetting(-1))):
+    if len(places) > 1 and _is_derivative(judge, name, ring, inputs, dys, returned, Forgetting(-1)):
         return "all sums and roots of the forward pass were held fixed"
     return ""
+
+
+def _one_less(judge: Any, name: str, ring: Any, inputs: Any, dys: Any, returned: Any, sizes: dict[str, int]) -> str:
+    """Whether the code is right if some sum of the forward pass were divided by N − 1 instead of N, or the reverse."""
+    for k, place in enumerate(_places(judge, name, ring, inputs, dys)):
+        for text, n in _products(sizes).items():
+            for factor, instead in _divisors(text, n):
+                if _is_derivative(judge, name, ring, inputs, dys, returned, Forgetting(k, factor)):
+                    return f"the path through {_what(place)} is divided by {instead}"
+                if _is_derivative(judge, name, ring, inputs, dys, returned, Forgetting(k, factor, factor)):
+                    return f"it is the gradient for {_what(place)} divided by {instead}"
+    return ""
+
+
+def _is_derivative(
+    judge: Any, name: str, ring: Any, inputs: Any, dys: Any, returned: Any, forgetting: Forgetting
+) -> bool:
+    """As ``_same`` of ``_derivative``; the first entry that differs ends it."""
+    one, zero = ring.of(Fraction(1)), ring.of(Fraction(0))
+    for place in np.ndindex(inputs[name].shape):
+        forgetting.seen = 0
+        try:
+            slope = judge.slope(ring, inputs, name, lambda p, at=place: one if p == at else zero, dys, forgetting)
+        except NO_VALUE:  # of the changed run
+            return False
+        if ring.differ(as_number(ring, returned, place).a, slope):
+            return False
+    return True
 
 
 def _what(place: str) -> str:

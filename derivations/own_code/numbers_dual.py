@@ -303,11 +303,25 @@ class Number:
 
 
 class Forgetting:
-    """Which of the reductions of a run lose their derivative; to name what was held fixed."""
+    """Which of the reductions of a run is changed; to name what was held fixed, or divided by N − 1 instead of N.
 
-    def __init__(self, target: int | None = None) -> None:
+    Args:
+        target: The place of the reduction among those of the run; -1 for all of them; None to count them only.
+        slope: What its derivative is multiplied by: 0 forgets it.
+        value: What its value is multiplied by.
+    """
+
+    def __init__(self, target: int | None = None, slope: Fraction = Fraction(0), value: Fraction = Fraction(1)) -> None:
         self.target, self.seen = target, 0
+        self.slope, self.value = slope, value
         self.places: list[str] = []
+
+    def changed(self, number: Number) -> Number:
+        """The number as it stands in the changed run."""
+        kept = number.held() * self.value
+        if number.b is None or not self.slope:
+            return kept
+        return Number(number.ring, kept.a, (Number(number.ring, number.b) * self.slope).a)
 
 
 class ExactArray(np.ndarray):
@@ -344,9 +358,9 @@ class ExactArray(np.ndarray):
             noticed.places.append(line_of_user(full=True))
             if noticed.target in (noticed.seen, -1):
                 result = (
-                    np.vectorize(Number.held, otypes=[object])(result)
+                    np.vectorize(noticed.changed, otypes=[object])(result)
                     if isinstance(result, np.ndarray)
-                    else (result.held())
+                    else noticed.changed(result)
                 )
             noticed.seen += 1
         if out is not None:
