@@ -5,6 +5,7 @@ pages. The tests find what the present code would not give.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ def commands(part: str) -> Iterator[list[str]]:
     elif part == "notebooks":
         for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
             run = ["--to", "notebook", "--execute", "--inplace", "--ClearMetadataPreprocessor.enabled=True"]
+            run.append("--ClearMetadataPreprocessor.clear_notebook_metadata=False")
             yield ["-m", "nbconvert", *run, str(notebook.relative_to(ROOT))]
     else:
         yield [
@@ -49,7 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
     for part in [name for name in PARTS if name in parts] or PARTS:
         for command in commands(part):
             print(f"\n== python {' '.join(command)}", flush=True)
-            status = subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode
+            # The notebooks run in their own folder.
+            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            status = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, check=False).returncode
             if status:
                 return status
     return 0

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.benchmarks import results
+from tests.benchmarks import results, tables
 
 TIMING = {"milliseconds", "quartiles", "ratio", "ratio_quartiles"}
 FIELDS = {
@@ -84,6 +84,23 @@ def test_the_stamp_changes_with_what_computes_and_not_with_its_comments(tmp_path
     assert results.code() != stamp
 
 
+def test_the_committed_figures_are_those_of_the_code():
+    measured = json.loads((results.ROOT / "notebooks" / "benchmarks.json").read_text(encoding="utf-8"))
+    assert measured.get("code") == results.code(), (
+        "the engines are not those that were measured: run python -m tests.renew benchmarks, on a quiet machine"
+    )
+
+
+@pytest.mark.parametrize("page", tables.pages(), ids=lambda path: str(path.relative_to(results.ROOT)))
+def test_the_tables_are_what_was_measured(page, request):
+    """``pytest --update`` writes them anew."""
+    measured = json.loads((results.ROOT / "notebooks" / "benchmarks.json").read_text(encoding="utf-8"))
+    expected = tables.filled(page.read_text(encoding="utf-8"), measured)
+    if request.config.getoption("--update"):
+        page.write_text(expected, encoding="utf-8")
+    assert page.read_text(encoding="utf-8") == expected, "a table is stale: run python -m tests.renew tables"
+
+
 def test_contenders_that_differ_are_not_timed(monkeypatch, capsys):
     from tests.benchmarks import __main__, contenders, speed
 
@@ -125,7 +142,8 @@ def test_networks_that_differ_are_not_timed(monkeypatch, capsys):
     [
         (["sped"], "speed"),
         (["speed", "--json", "nowhere/results.json"], "no folder nowhere"),
-        (["steps", "--models", "VGG"], "no network has 'VGG' in its name"),
+        (["steps", "--models", "VGG"], "--models: no name has 'VGG' in it"),
+        (["speed", "--cases", "5D"], "--cases: no name has '5D' in it"),
         (["steps", "--contenders", "jax"], "no contender is called 'jax'"),
     ],
 )

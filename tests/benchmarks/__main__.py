@@ -30,7 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     tf.get_logger().setLevel("ERROR")  # it advises against one function a contender
     if options.threads:
         machine.use_threads(options.threads)
-    selected = _selected(parser, options, networks.NETWORKS, networks.CONTENDERS)
+    selected = {
+        "steps": _selected(parser, options, networks.NETWORKS, networks.CONTENDERS),
+        "speed": {"cases": _named(parser, "--cases", options.cases, speed.CASES)} if options.cases else {},
+    }
     results: dict[str, Any] = {**machine.description(), "code": code()}
     kept = {name: os.environ[name] for name in KEEPS_MEMORY if name in os.environ}
     if kept:
@@ -39,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     for part in options.parts or PARTS:
         _say(f"\n{part}: {(modules[part].__doc__ or '').split(': ', 1)[1].strip()}")
         try:
-            own = selected if part == "steps" else {}
+            own = selected.get(part, {})
             results[part] = modules[part].measure(quick=options.quick, say=_say, **own)
         except AssertionError as error:
             print(f"results differ: {error}", file=sys.stderr)
@@ -61,10 +64,7 @@ def _selected(
     """The networks, contenders and rounds asked for; what was not asked for is left out."""
     selected: dict[str, Any] = {}
     if options.models:
-        selected["models"] = [m for m in models if any(word.lower() in m.name.lower() for word in options.models)]
-        for word in options.models:
-            if not any(word.lower() in model.name.lower() for model in models):
-                parser.error(f"no network has {word!r} in its name: {', '.join(model.name for model in models)}")
+        selected["models"] = _named(parser, "--models", options.models, models)
     if options.contenders:
         unknown = [name for name in options.contenders if name not in contenders]
         if unknown:
@@ -74,6 +74,14 @@ def _selected(
     if options.rounds:
         selected["rounds"] = options.rounds
     return selected
+
+
+def _named(parser: argparse.ArgumentParser, option: str, words: list[str], known: list[Any]) -> list[Any]:
+    """Those of the known that have one of the words in their name."""
+    for word in words:
+        if not any(word.lower() in one.name.lower() for one in known):
+            parser.error(f"{option}: no name has {word!r} in it: {', '.join(one.name for one in known)}")
+    return [one for one in known if any(word.lower() in one.name.lower() for word in words)]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures; what else is in it stays")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw them into this folder")
     parser.add_argument("--models", nargs="+", metavar="WORD", help="steps: networks with such a word in their name")
+    parser.add_argument("--cases", nargs="+", metavar="WORD", help="speed: cases with such a word in their name")
     parser.add_argument("--contenders", nargs="+", metavar="NAME", help="steps: these beside the built-in layer")
     parser.add_argument("--rounds", type=int, metavar="N", help="steps: how often each contender has a turn")
     parser.add_argument("--threads", type=int, metavar="N", help="let TensorFlow and PyTorch use so many")

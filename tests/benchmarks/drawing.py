@@ -80,7 +80,11 @@ def _legend(figure: Figure, *panels: Axes) -> None:
         label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(
-        entries.values(), entries.keys(), loc="outside upper center", ncols=min(4, len(entries)), frameon=False
+        entries.values(),
+        entries.keys(),
+        loc="outside upper center",
+        ncols=min(5 if figure.get_figwidth() > 9 else 3, len(entries)),
+        frameon=False,
     )
 
 
@@ -141,7 +145,7 @@ def _steps(records: Records) -> Figure:
 def _step_memory(records: Records) -> Figure:
     groups = list(dict.fromkeys((record["model"], record["dtype"]) for record in records))
     names = list(dict.fromkeys(record["contender"] for record in records))
-    figure, (axes,) = _panels(1, (1.5 * len(groups) + 1.4, 4.2))
+    figure, (axes,) = _panels(1, (max(8.4, 1.5 * len(groups) + 1.4), 4.4))
     width = 0.84 / len(names)
     for n, name in enumerate(names):
         own = {(r["model"], r["dtype"]): r["peak"] / 1e3 for r in records if r["contender"] == name}

@@ -50,7 +50,17 @@ WORDS, LENGTH = 1000, 64
 
 
 def application(name: str, size: int) -> Callable[[], keras.Model]:
-    return lambda: getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=CLASSES)
+    """Makes one of Keras' applications, without dropout: all contenders are to compute the same."""
+
+    def without_dropout(layer: keras.layers.Layer) -> keras.layers.Layer:
+        none = {"rate": 0.0} if isinstance(layer, keras.layers.Dropout) else {}
+        return layer.__class__.from_config({**layer.get_config(), **none})
+
+    def make() -> keras.Model:
+        model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=CLASSES)
+        return keras.models.clone_model(model, clone_function=without_dropout)
+
+    return make
 
 
 def _small_cnn() -> keras.Model:
