@@ -127,6 +127,7 @@ def test_second_order():
         assert np.abs(value - expected).max() <= 1e-4 * max(np.abs(expected).max(), 1.0)
 
 
+@pytest.mark.slow
 def test_second_order_of_a_function_that_is_called_within_tapes():
     ours, plain, activation = layers("leaky_relu")
     x, dy = data()

@@ -44,6 +44,7 @@ def test_every_function_is_mutated():
     assert set(EQUIVALENT) <= listed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "function"), CASES)
 def test_mutants_are_refuted(module, function):
     claims = import_module(f"derivations.claims.families.{FAMILIES[module]}")

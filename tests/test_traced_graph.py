@@ -250,6 +250,7 @@ PLANTED: list[tuple[Any, str, str, str, str, str | None]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("owner", "function", "old", "new", "name", "claim"), PLANTED)
 def test_planted_errors_are_refuted_through_the_graph(owner, function, old, new, name, claim, monkeypatch):
     source = textwrap.dedent(inspect.getsource(getattr(owner, function)))
