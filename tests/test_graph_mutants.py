@@ -45,7 +45,7 @@ def test_mutants_of_graphs_are_caught():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["batch_norm", "control", "control.second"])
+@pytest.mark.parametrize("name", ["control"])
 def test_all_mutants_of_graphs_are_caught(name):
     found = fates(name, 1)
     assert len(found) - found.count("no graph") >= 80

@@ -111,7 +111,8 @@ class Numbers:
         return Numbers({bits: Part(*map(function, part)) for bits, part in self.parts.items()}, self.p)
 
     def sum(self, axes: int | tuple[int, ...] | None = None, *, keep: bool = False) -> "Numbers":
-        return self.mapped(lambda array: array.sum(axis=axes, keepdims=keep))._reduced()
+        with np.errstate(all="ignore"):  # a sum of what has no value has none: NaN says so
+            return self.mapped(lambda array: array.sum(axis=axes, keepdims=keep))._reduced()
 
     def _reduced(self) -> "Numbers":
         return Numbers({bits: Part(real, residue % self.p) for bits, (real, residue) in self.parts.items()}, self.p)
