@@ -22,8 +22,7 @@ from derivations.claims.processes import graphs_ahead
 from derivations.own_code.command import check_function, is_address
 from derivations.own_code.refusal import NotUnderstood
 from derivations.quiet import held_stderr
-from derivations.report import document
-from derivations.report import terminal as report
+from derivations.report import document, terminal
 
 COMMANDS = ("prove", "list", "check", "bound", "report")
 MOST_ELEMENTS = 20_000_000  # that fit into memory several times, in longer numbers
@@ -156,16 +155,16 @@ def _prove(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     start = time.perf_counter()
     settled: list[Claim] = []
     for name, claims, verdicts in _settled(parser, options):
-        _print(report.heading_text(report.TITLES[name], claims) + "\n")
+        _print(terminal.heading_text(terminal.TITLES[name], claims) + "\n")
         if name == "steps":
-            _print(report.definitions_text(steps.definitions(), latex=options.latex) + "\n")
+            _print(terminal.definitions_text(steps.definitions(), latex=options.latex) + "\n")
         for claim in verdicts:
             settled.append(claim)
-            _print(report.claim_text(claim, len(settled), latex=options.latex, steps=options.steps))
+            _print(terminal.claim_text(claim, len(settled), latex=options.latex, steps=options.steps))
         _print("")
-    _print(report.summary_text(settled, time.perf_counter() - start))
+    _print(terminal.summary_text(settled, time.perf_counter() - start))
     if options.json is not None:
-        _write(parser, options.json, json.dumps(report.records(settled), indent=1, ensure_ascii=False))
+        _write(parser, options.json, json.dumps(terminal.records(settled), indent=1, ensure_ascii=False))
     return 0 if all_as_expected(settled) else 1
 
 

@@ -120,12 +120,6 @@ def is_size(x, size):
     return tf.cast(tf.equal(tf.shape(x)[0], size), x.dtype)
 
 
-def last_block(x):
-    """The rows after the last whole block."""
-    whole = tf.shape(x)[0] // BLOCK * BLOCK
-    return x[whole:]
-
-
 def staged(x, rest=1.0):
     """Σ of the rows, block by block; the rest is weighted."""
     whole = tf.shape(x)[0] // BLOCK * BLOCK

@@ -428,7 +428,7 @@ def f_ws(w):
 def b_ws(dy, w):
     m = w.mean(axis=(1, 2, 3), keepdims=True)
     c = w - m
-    n = w[0].size if False else w.shape[1] * w.shape[2] * w.shape[3]
+    n = w.shape[1] * w.shape[2] * w.shape[3]
     s = np.sqrt((c**2).mean(axis=(1, 2, 3), keepdims=True))
     t = s + 1e-5
     d = dy / t - c * (dy * c).sum(axis=(1, 2, 3), keepdims=True) / (n * s * t**2)
@@ -1248,12 +1248,6 @@ RIGHT.append(
         {"a": ("N", "D"), "b": ("M", "D")},
     )
 )
-
-
-def f_stdd(x, gamma, beta):
-    x_mean = np.mean(x, axis=0, keepdims=True)
-    x_std = np.std(x, axis=0, keepdims=True)
-    return gamma * (x - x_mean) / (x_std + 1e-5) + beta
 
 
 RIGHT.append(

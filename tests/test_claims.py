@@ -14,7 +14,7 @@ from derivations.claims.families import training
 from derivations.notation import Definitions, gamma, i, k, m, mu, over_batch, x
 from derivations.notation.settings import Condition, Setting
 from derivations.notation.worlds import Computed
-from derivations.report import terminal as report
+from derivations.report import terminal
 from keras_bn.formulas import training as shipped
 
 SETTLED = list(prove([family for family in FAMILIES if family not in ("steps", "graphs")]))
@@ -132,7 +132,7 @@ def test_side_conditions_are_reported():
     claim = simple(x[k] ** 2 / x[k] ** 3, 1 / x[k])
     assert claim.verdict is Verdict.PROVED
     assert claim.settlement.side_conditions == ("xₖ ≠ 0",)
-    assert "where xₖ ≠ 0" in report.claim_text(claim, 1)
+    assert "where xₖ ≠ 0" in terminal.claim_text(claim, 1)
 
 
 def test_what_the_normal_form_does_not_cover_is_not_proved():
@@ -143,7 +143,7 @@ def test_what_the_normal_form_does_not_cover_is_not_proved():
 
 def test_counterexamples_are_printed_in_full():
     claim = simple(over_batch(x[i]), m * x[k], definitions=Definitions({}))
-    text = report.claim_text(claim, 7)
+    text = terminal.claim_text(claim, 7)
     assert "<" not in text
     values = claim.settlement.counterexample
     assert "  7. a claim" in text
@@ -155,7 +155,7 @@ def test_counterexamples_are_printed_in_full():
 
 
 def test_the_summary_counts_verdicts():
-    text = report.summary_text([simple(x[k], x[k]), simple(x[k], gamma)], 1.25)
+    text = terminal.summary_text([simple(x[k], x[k]), simple(x[k], gamma)], 1.25)
     assert text.startswith("2 claims: 1 proved, 1 refuted; settled twice")
     assert "; 1.2 s." in text
     assert "rounding" in text

@@ -16,8 +16,7 @@ from derivations.claims.claim import Claim, Verdict
 from derivations.claims.mutants import EQUIVALENT, Tally
 from derivations.notation import Partial, delta, i, k, m, mathml, over_batch, x
 from derivations.notation.equations import EQUATIONS
-from derivations.report import document
-from derivations.report import terminal as report
+from derivations.report import document, terminal
 
 REPORT = Path(document.__file__).parents[1] / "REPORT.md"
 
@@ -110,12 +109,12 @@ def test_the_verdict_carries_the_axiom(claims: list[Claim]):
     assert claim.verdict_text == "proved assuming A1"
     for text in (
         claim.line(),
-        report.claim_text(claim, 1),
+        terminal.claim_text(claim, 1),
         document.markdown([claim]),
         document.html([claim]),
-        str(report.records([claim])),
+        str(terminal.records([claim])),
     ):
         assert "proved assuming A1" in text
-    assert "1 of the proofs assume an axiom" in report.summary_text([claim], 0)
+    assert "1 of the proofs assume an axiom" in terminal.summary_text([claim], 0)
     refuted = replace(next(c for c in claims if c.verdict is Verdict.REFUTED), axioms=("A1",))
     assert refuted.verdict_text == "refuted"

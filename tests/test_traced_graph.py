@@ -16,7 +16,7 @@ import tensorflow as tf
 from derivations.claims import steps
 from derivations.claims.claim import Verdict
 from derivations.claims.families import graphs
-from derivations.graphs import shipped as layer_graphs
+from derivations.graphs import shipped
 from derivations.graphs.shipped import CHANNELS, EPSILON, GRAPHS, LAYOUTS, MOMENTUM, RENORM_MOMENTUM, Graph, traced
 from derivations.graphs.symbolic import outputs as graph_outputs
 from derivations.graphs.symbolic.axes import BLOCKS
@@ -344,7 +344,7 @@ def test_what_is_not_understood_is_an_error(graph, wrong, message):
         return wrong(given["x"], mean), mean, mean
 
     with pytest.raises(UnknownGraph, match=message):
-        graph_outputs.interpret(graph, layer_graphs.trace(graph, forward))
+        graph_outputs.interpret(graph, shipped.trace(graph, forward))
 
 
 def test_a_slice_is_confined_to_where_it_was_cut():
@@ -357,7 +357,7 @@ def test_a_slice_is_confined_to_where_it_was_cut():
         total = head + tf.reduce_sum(tf.math.rsqrt(tf.square(x[whole:]) + 1), 0)
         return x, total, total
 
-    total = graph_outputs.interpret(ROWS, layer_graphs.trace(ROWS, forward)).outputs["mean"]
+    total = graph_outputs.interpret(ROWS, shipped.trace(ROWS, forward)).outputs["mean"]
     (sum_,) = total.atoms(sp.Sum)
     assert total == sum_
     assert sum_.function == 1 / sp.sqrt(x[sum_.variables[0]] ** 2 + 1)

@@ -7,7 +7,7 @@ from itertools import groupby
 from derivations.claims import steps
 from derivations.claims.claim import Claim, Verdict
 from derivations.claims.mutants import Tally
-from derivations.graphs import kernel_axioms as fused_kernels
+from derivations.graphs import kernel_axioms
 from derivations.notation import mathml, printing
 from derivations.notation.equations import EQUATIONS
 from derivations.notation.worlds import Computed
@@ -41,7 +41,7 @@ NOT_PROVED = (
 )
 
 
-AXIOMS = tuple(f"{name}: {statement}" for name, statement in fused_kernels.AXIOMS.items())
+AXIOMS = tuple(f"{name}: {statement}" for name, statement in kernel_axioms.AXIOMS.items())
 MUTANTS = (
     "Each shipped formula is changed mechanically: each term and factor dropped, each sign flipped, each operand "
     "scaled by 1.001, each operation and variable exchanged for its neighbours. A mutant is refuted by exact values "

@@ -16,7 +16,7 @@ from sympy import Expr, Rational
 from derivations.claims import steps
 from derivations.claims.claim import Claim, Disagreement, Settlement, Verdict
 from derivations.claims.families import inference, second_order
-from derivations.graphs import kernel_axioms as fused_kernels
+from derivations.graphs import kernel_axioms
 from derivations.graphs.exact.judge import DEGREES, Run, judged
 from derivations.graphs.shipped import BOUNDS, GRAPHS, LAYOUTS, Graph, Traced, trace
 from derivations.graphs.symbolic.arithmetic import POSITIVE
@@ -163,7 +163,7 @@ def _claims(graph: Graph, found: Interpreted, runs: Runs) -> Iterator[Claim]:
     known = tuple((symbol, value) for symbol, value in found.held.items() if value is not None)
     for name, (title, output, truth) in statements.items():
         assumed = found.assumed[name] if name in found.assumed else frozenset[str]()
-        axioms = tuple(sorted(assumed & fused_kernels.AXIOMS.keys()))
+        axioms = tuple(sorted(assumed & kernel_axioms.AXIOMS.keys()))
         named = sorted(assumed - {POSITIVE, *axioms})
         yield GraphClaim(
             f"graphs.{graph.name}.{name}",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sympy import Expr, Rational, S
 
-from derivations.graphs.symbolic import axes as axes
+from derivations.graphs.symbolic import axes
 from derivations.graphs.symbolic.axes import Sizes, Tensor
 from derivations.graphs.symbolic.sizes import Value, as_data
 from derivations.graphs.walk import UnknownGraph

@@ -26,7 +26,7 @@ import sympy as sp
 from sympy import Expr, Indexed, IndexedBase, Rational, S, Sum, Symbol
 
 from derivations.graphs.nodes import bodies_of, nodes_of
-from derivations.graphs.symbolic import axes as axes
+from derivations.graphs.symbolic import axes
 from derivations.graphs.symbolic.axes import Tensor
 from derivations.graphs.symbolic.kernels import Kernels
 from derivations.graphs.symbolic.names import alike

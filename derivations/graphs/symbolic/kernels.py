@@ -8,9 +8,9 @@ from typing import Any
 import sympy as sp
 from sympy import Expr, Rational, S
 
-from derivations.graphs import kernel_axioms as fused_kernels
+from derivations.graphs import kernel_axioms
 from derivations.graphs.kernel_axioms import check_pointwise
-from derivations.graphs.symbolic import axes as axes
+from derivations.graphs.symbolic import axes
 from derivations.graphs.symbolic.arithmetic import Arithmetic
 from derivations.graphs.symbolic.axes import Tensor
 from derivations.graphs.symbolic.sizes import SideBySide, Value, as_data, integers
@@ -67,21 +67,21 @@ class Kernels(Arithmetic):
     def _FusedBatchNormV3(
         self, operation: Any, x: Value, scale: Value, offset: Value, mean: Value, variance: Value
     ) -> tuple[Any, ...]:
-        self.assume(fused_kernels.axiom(operation))
+        self.assume(kernel_axioms.axiom(operation))
         epsilon = self._epsilon_of(operation)
-        return fused_kernels.forward(operation, self._kernel(), x, scale, offset, mean, variance, epsilon)
+        return kernel_axioms.forward(operation, self._kernel(), x, scale, offset, mean, variance, epsilon)
 
     def _FusedBatchNormGradV3(
         self, operation: Any, dy: Value, x: Value, scale: Value, *reserved: Any
     ) -> tuple[Any, ...]:
-        self.assume(fused_kernels.axiom(operation))
-        return fused_kernels.backward(operation, self._kernel(), dy, x, scale, reserved, self._epsilon_of(operation))
+        self.assume(kernel_axioms.axiom(operation))
+        return kernel_axioms.backward(operation, self._kernel(), dy, x, scale, reserved, self._epsilon_of(operation))
 
     def _epsilon_of(self, operation: Any) -> Expr:
         number = float(operation.get_attr("epsilon"))
         return self.epsilon.get(number, Rational(Fraction(number)))
 
-    def _kernel(self) -> fused_kernels.Kernel:
+    def _kernel(self) -> kernel_axioms.Kernel:
         def count(value: Tensor) -> Expr:
             return sp.Mul(*value.sizes()[:-1])
 
@@ -96,7 +96,7 @@ class Kernels(Arithmetic):
             at_least_one = self._Maximum(None, Tensor((), count(x) - 1), Tensor((), S.One))
             return self.elementwise(lambda v, q: v * count(x) / q, variance, at_least_one)
 
-        return fused_kernels.Kernel(
+        return kernel_axioms.Kernel(
             of=self.of_known,
             mean=mean,
             total=total,

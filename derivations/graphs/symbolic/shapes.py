@@ -8,7 +8,7 @@ import numpy as np
 import sympy as sp
 from sympy import Expr, S
 
-from derivations.graphs.symbolic import axes as axes
+from derivations.graphs.symbolic import axes
 from derivations.graphs.symbolic.axes import Tensor
 from derivations.graphs.symbolic.kernels import side_by_side
 from derivations.graphs.symbolic.sizes import Few, SideBySide, SizeOperations, Value, as_data, integers, slice_parts
