@@ -26,7 +26,10 @@ from derivations.report import document, terminal
 
 COMMANDS = ("prove", "list", "check", "bound", "report")
 MOST_ELEMENTS = 20_000_000  # that fit into memory several times, in longer numbers
-STATUS = "Exit status: 0 if every verdict is as it should be, 1 if something is refuted or not proved, 2 for bad input."
+STATUS = (
+    "Exit status: 0 if every verdict is as it should be, 1 if something is refuted or not proved, 2 for bad input, "
+    "3 if the two proofs contradict each other."
+)
 
 
 class _Parser(argparse.ArgumentParser):

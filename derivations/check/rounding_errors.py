@@ -88,7 +88,7 @@ class Table(NamedTuple):
         ]
         center = f"a center within {K:g}·σ of the mean"
         if request.engine == "fused":
-            center = f"|mean| ≤ {request.distance:g}·σ, beyond which the closed form takes over"
+            center = f"|mean| ≤ {request.distance:g}·σ, up to which the kernels are given the inputs as they are"
         limits = f"|z| ≤ {Z:g}, {center}, |β| ≤ |γ|, σ² = v + ε"
         lines += ["", f"Any data: {limits}.", "These: normal, with random γ, β and δ; the worst channel."]
         return "\n".join(lines)

@@ -40,7 +40,8 @@ def prove_gradient(
         inputs: A name and a shape for each input, in the order in which they are passed. A name or None is an unknown
             size, a number a known one; equal names are equal sizes.
         pass_inputs: Whether backward gets the inputs instead of the cache; by default its signature tells.
-        order: 2 proves the second derivatives of a TensorFlow function as well.
+        order: 2 also compares the second derivatives of a TensorFlow function with those of its own first gradient.
+            What that gradient holds constant is not held against it.
 
     Returns:
         The verdict on each gradient. It is true if all are proved; printed, it shows a counterexample for each that is
