@@ -137,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         "beside them what random data gave. The depth of the sums is read from the traced graph.",
         epilog="Exit status: 0, or 2 for bad input.",
     )
-    bound.add_argument("--elements", type=int, default=100352, help="elements that share statistics (%(default)s)")
+    bound.add_argument("--elements", type=_whole, default=100352, help="elements that share statistics (%(default)s)")
     bound.add_argument("--ratio", type=float, default=0.0, help="mean/std of the data (%(default)g)")
     bound.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(%(default)s)")
     bound.add_argument("--engine", choices=("closed_form", "fused"), default="closed_form", help="(%(default)s)")
@@ -211,6 +211,21 @@ def _check_function(parser: argparse.ArgumentParser, options: argparse.Namespace
         return 2
     _print(text)
     return status
+
+
+def _whole(text: str) -> int:
+    """A whole number, also as 1e5.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no whole number.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not number.is_integer():
+        raise argparse.ArgumentTypeError(f"must be a whole number, such as 100352 or 1e5. Received: {text}")
+    return int(text) if text.isdecimal() else int(number)
 
 
 def _bound(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:

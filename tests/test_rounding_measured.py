@@ -196,7 +196,7 @@ def test_depths_of_chains():
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]):
-    assert command.main(["bound", "--elements", "500", "--ratio", "1e3", "--mask"]) == 0
+    assert command.main(["bound", "--elements", "5e2", "--ratio", "1e3", "--mask"]) == 0
     printed = capsys.readouterr().out
     assert "500 elements a channel, mean/std 1000, masked" in printed
     assert "d = 66 times" in printed
@@ -211,6 +211,8 @@ def test_the_command(capsys: pytest.CaptureFixture[str]):
     ("given", "rule"),
     [
         (["--elements", "0"], "--elements must be from 1 to 20000000. Received: 0"),
+        (["--elements", "1.5"], "--elements: must be a whole number, such as 100352 or 1e5. Received: 1.5"),
+        (["--elements", "many"], "--elements: must be a whole number, such as 100352 or 1e5. Received: many"),
         (["--ratio", "-1"], "--ratio is |mean|/std, at least 0 and below 1e30. Received: -1.0"),
         (["--ratio", "nan"], "--ratio is |mean|/std, at least 0"),
     ],
