@@ -5,19 +5,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from derivations.own_code.arrays import (
-    Requirement,
-    SymbolicAlgebra,
-    SymbolicArray,
-    _split,
-    axis_of,
-    length,
-    lift,
-    names_of_axis,
-)
+from derivations.own_code.arrays import SymbolicArray, axis_of, length, names_of_axis
 from derivations.own_code.calling import Shape
+from derivations.own_code.journal import Requirement, SymbolicAlgebra
 from derivations.own_code.polynomials import DividesByZero, Polynomial, TooComplex
 from derivations.own_code.refusal import NotUnderstood
+from derivations.own_code.shapes import lift, split
 from derivations.own_code.sizes import Size, as_size
 
 _DY, _DIRECTION = "dy", "direction"
@@ -91,7 +84,7 @@ def _decide_one(
         for n, place in zip(real, places, strict=True):
             if isinstance(place, tuple) and len(array.axes[n]) == 1:
                 inner = next(size for size in _parts_of(place, array.axes[n]))
-                array = _split(array, n, inner)
+                array = split(array, n, inner)
     target: list[Any] = []
     for n in real:
         names = names_of_axis(array.ndim - 1 - n, array.axes[n])

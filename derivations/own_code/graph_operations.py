@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from derivations.own_code.arrays import SymbolicArray
-from derivations.own_code.numbers_dual import ExactArray, Number, wrapped
+from derivations.own_code.exact_arrays import ExactArray, wrapped
+from derivations.own_code.numbers_dual import Number
 from derivations.own_code.numbers_exact import exact, radicand
 from derivations.own_code.refusal import NotUnderstood, short
 from derivations.own_code.sizes import Size

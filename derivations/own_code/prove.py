@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from derivations.own_code.arrays import SymbolicAlgebra, lift
 from derivations.own_code.calling import Pair, concrete, shapes_of
 from derivations.own_code.counterexamples import Counterexamples
 from derivations.own_code.decision import Symbolic, cotangents, decide, free_of_maxima, variable
+from derivations.own_code.journal import SymbolicAlgebra
 from derivations.own_code.numbers_dual import Number
 from derivations.own_code.polynomials import TooComplex
 from derivations.own_code.proof import NOT_PROVED, PROVED, REFUTED, Counterexample, GradientVerdict, Proof
 from derivations.own_code.refusal import NotUnderstood, short
 from derivations.own_code.seeing import seen_through, symbolic_names
+from derivations.own_code.shapes import lift
 
 
 def prove_gradient(

@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from derivations.own_code.arrays import SymbolicArray, lift
-from derivations.own_code.numbers_dual import ExactArray, Number, wrapped
-from derivations.own_code.numpy_functions import filled, floats_only, identity, unset
+from derivations.own_code.arrays import SymbolicArray
+from derivations.own_code.exact_arrays import ExactArray, wrapped
+from derivations.own_code.numbers_dual import Number
+from derivations.own_code.numpy_reductions import floats_only
+from derivations.own_code.numpy_shapes import filled, identity, unset
 from derivations.own_code.refusal import refusal
+from derivations.own_code.shapes import lift
 from derivations.own_code.sizes import Size
 
 _FOREIGN = ("numpy", "tensorflow", "keras", "derivations", "builtins", "sympy", "functools")

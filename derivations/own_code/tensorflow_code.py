@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from derivations.own_code.arrays import SymbolicArray, lift
+from derivations.own_code.arrays import SymbolicArray
 from derivations.own_code.calling import Shape
+from derivations.own_code.exact_arrays import wrapped
 from derivations.own_code.graph_operations import Run
-from derivations.own_code.numbers_dual import Number, wrapped
+from derivations.own_code.numbers_dual import Number
 from derivations.own_code.proof import GradientVerdict, Proof
 from derivations.own_code.prove import Judge
 from derivations.own_code.refusal import NotUnderstood
+from derivations.own_code.shapes import lift
 
 
 class GraphPair:
@@ -144,8 +146,8 @@ def _second(function: Any, shapes: Mapping[str, Shape], pair: GraphPair) -> dict
 
 
 def _shape_of_output(pair: GraphPair, shapes: Mapping[str, Shape]) -> Shape:
-    from derivations.own_code.arrays import SymbolicAlgebra
     from derivations.own_code.decision import variable
+    from derivations.own_code.journal import SymbolicAlgebra
 
     algebra = SymbolicAlgebra()
     (output,), _ = pair.run_forward([variable(algebra, name, shape) for name, shape in shapes.items()])

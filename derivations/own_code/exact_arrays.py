@@ -1,0 +1,80 @@
+"""NumPy's arrays of exact numbers."""
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from derivations.own_code.numbers_dual import Number
+from derivations.own_code.refusal import line_of_user
+
+
+class Forgetting:
+    """Which of the reductions of a run is changed; to name what was held fixed, or divided by N − 1 instead of N.
+
+    Args:
+        target: The place of the reduction among those of the run; -1 for all of them; None to count them only.
+        slope: What its derivative is multiplied by: 0 forgets it.
+        value: What its value is multiplied by.
+    """
+
+    def __init__(self, target: int | None = None, slope: Fraction = Fraction(0), value: Fraction = Fraction(1)) -> None:
+        self.target, self.seen = target, 0
+        self.slope, self.value = slope, value
+        self.places: list[str] = []
+
+    def changed(self, number: Number) -> Number:
+        """The number as it stands in the changed run."""
+        kept = number.held() * self.value
+        if number.b is None or not self.slope:
+            return kept
+        return Number(number.ring, kept.a, (Number(number.ring, number.b) * self.slope).a)
+
+
+class ExactArray(np.ndarray):
+    """NumPy's array of such numbers; sums can be made to forget derivatives."""
+
+    forgetting: Forgetting | None = None
+
+    def __array_finalize__(self, other: Any) -> None:
+        self.forgetting = getattr(other, "forgetting", None)
+
+    def astype(self, *_: Any, **__: Any) -> "ExactArray":
+        return self.copy()
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        options.pop("dtype", None)
+        out = options.pop("out", None)
+        if out is not None:
+            options["out"] = tuple(o.view(np.ndarray) if isinstance(o, ExactArray) else o for o in out)
+        plain = [value.view(np.ndarray) if isinstance(value, ExactArray) else value for value in inputs]
+        if ufunc is np.sign and method == "__call__":
+            return self / abs(self)
+        if ufunc is np.float_power:
+            ufunc = np.power
+        if ufunc is np.reciprocal:
+            return 1 / self
+        if ufunc in (np.maximum, np.minimum) and method == "reduce":
+            # Any number: what depends on it was refused.
+            return np.add.reduce(np.vectorize(Number.held, otypes=[object])(plain[0]), *plain[1:], **options) * 0 + 2
+        result = getattr(ufunc, method)(*plain, **options)
+        noticed = next((v.forgetting for v in inputs if isinstance(v, ExactArray) and v.forgetting), None)
+        if noticed and ((ufunc is np.add and method == "reduce") or ufunc in (np.matmul, np.sqrt)):
+            noticed.places.append(line_of_user(full=True))
+            if noticed.target in (noticed.seen, -1):
+                result = (
+                    np.vectorize(noticed.changed, otypes=[object])(result)
+                    if isinstance(result, np.ndarray)
+                    else noticed.changed(result)
+                )
+            noticed.seen += 1
+        if out is not None:
+            return out[0]
+        return wrapped(result, noticed) if isinstance(result, np.ndarray) else result
+
+
+def wrapped(array: Any, forgetting: Forgetting | None = None) -> ExactArray:
+    """The array, as an exact one."""
+    result = np.asarray(array, dtype=object).view(ExactArray)
+    result.forgetting = forgetting
+    return result

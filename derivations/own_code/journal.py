@@ -1,0 +1,34 @@
+"""What is noted while code runs on arrays of unknown sizes."""
+
+from dataclasses import dataclass, field
+from itertools import count
+
+from derivations.own_code.algebra import Algebra
+from derivations.own_code.polynomials import Polynomial
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What must hold for the code to be defined."""
+
+    polynomial: Polynomial
+    relation: str  # "≠ 0", "> 0" or "≥ 0"
+    place: str
+
+
+@dataclass
+class Journal:
+    """What was noted while code ran."""
+
+    requirements: list[Requirement] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    largest: dict[str, str] = field(default_factory=dict)  # names put for maxima, with their places
+
+
+class SymbolicAlgebra(Algebra):
+    """The algebra of one run, with its journal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.journal = Journal()
+        self.unset = count()

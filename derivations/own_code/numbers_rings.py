@@ -1,0 +1,128 @@
+"""Where the exact runs compute: modulo primes, or on rational numbers and enclosures of irrational ones."""
+
+from fractions import Fraction
+from typing import Any, NoReturn
+
+from mpmath import iv
+
+from derivations.prime_fields.dual_numbers import inverse_root_of_residue
+
+iv.dps = 60
+_MARGIN = Fraction(1, 10**10)  # relative; constants such as √3 enter as floats
+
+
+class Undefined(ArithmeticError):
+    """Something has no real value at this point."""
+
+
+class Residues:
+    """The numbers modulo a prime p ≡ 3 (mod 4)."""
+
+    def __init__(self, p: int) -> None:
+        self.p = p
+
+    def of(self, value: Fraction) -> int:
+        return value.numerator * pow(value.denominator, -1, self.p) % self.p
+
+    def normal(self, a: int) -> int:
+        return a % self.p
+
+    def rational(self, a: int) -> Fraction:
+        """The small half-integer that this is, for an exponent that was computed."""
+        for doubled in range(-41, 42):
+            if (2 * a - doubled) % self.p == 0:
+                return Fraction(doubled, 2)
+        raise TypeError("an exponent that is no small number")
+
+    def inverse(self, a: int) -> int:
+        if a % self.p == 0:
+            raise ZeroDivisionError
+        return pow(a, -1, self.p)
+
+    def root(self, a: int) -> int:
+        return 0 if a == 0 else a * inverse_root_of_residue(a, self.p) % self.p
+
+    def function(self, name: str, a: int) -> NoReturn:
+        """A field has no exponential."""
+        raise Transcendental(name)
+
+    def differ(self, a: int, b: int) -> bool:
+        return (a - b) % self.p != 0
+
+
+class Transcendental(ArithmeticError):
+    """exp and its like have no counterpart in a prime field."""
+
+
+class Reals:
+    """Rational numbers, and enclosures of irrational ones."""
+
+    def of(self, value: Fraction) -> Any:
+        return value
+
+    def normal(self, a: Any) -> Any:
+        return a
+
+    def rational(self, a: Any) -> Fraction:
+        """The number itself, if it is rational."""
+        if not isinstance(a, Fraction):
+            raise TypeError("an exponent that is no rational number")
+        return a
+
+    def inverse(self, a: Any) -> Any:
+        if isinstance(a, Fraction):
+            return 1 / a
+        if a.a <= 0 <= a.b:
+            raise ZeroDivisionError
+        return 1 / a
+
+    def root(self, a: Any) -> Any:
+        if isinstance(a, Fraction):
+            if a < 0:
+                raise Undefined
+            from math import isqrt
+
+            top, bottom = isqrt(a.numerator), isqrt(a.denominator)
+            if top * top == a.numerator and bottom * bottom == a.denominator:
+                return Fraction(top, bottom)
+            return iv.sqrt(enclosure(a))
+        if a.a < 0:
+            raise Undefined
+        return iv.sqrt(a)
+
+    def function(self, name: str, a: Any) -> Any:
+        if isinstance(a, Fraction) and a == (1 if name == "log" else 0):
+            return Fraction(name in ("exp", "cos"))
+        x = enclosure(a)
+        if name == "log" and x.a <= 0:
+            raise Undefined
+        if name == "tanh":
+            doubled = iv.exp(2 * x)
+            return 1 - 2 / (doubled + 1)
+        return getattr(iv, name)(x)
+
+    def differ(self, a: Any, b: Any) -> bool:
+        """Whether the numbers are certainly different, by more than floats in the user's constants could explain."""
+        if isinstance(a, Fraction) and isinstance(b, Fraction):
+            return abs(a - b) > _MARGIN * (abs(a) + abs(b))
+        a, b = enclosure(a), enclosure(b)
+        margin = (abs(a) + abs(b)) * enclosure(_MARGIN)
+        return bool((a + margin).b < b.a or (b + margin).b < a.a)
+
+
+def enclosure(a: Any) -> Any:
+    return iv.mpf(a.numerator) / a.denominator if isinstance(a, Fraction) else a
+
+
+def sum_of(a: Any, b: Any) -> Any:
+    if isinstance(a, Fraction) is not isinstance(b, Fraction) and not isinstance(a, int):
+        a, b = enclosure(a), enclosure(b)
+    return a + b
+
+
+def product_of(a: Any, b: Any) -> Any:
+    if isinstance(a, Fraction) is not isinstance(b, Fraction) and not isinstance(a, int):
+        if a == 0 or b == 0:
+            return Fraction(0)
+        a, b = enclosure(a), enclosure(b)
+    return a * b

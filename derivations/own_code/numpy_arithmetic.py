@@ -1,0 +1,82 @@
+"""NumPy's functions of elements on arrays of unknown sizes."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from derivations.own_code.arrays import SymbolicArray
+from derivations.own_code.elementwise import both, elementwise, function_of, powered
+from derivations.own_code.refusal import refusal
+from derivations.own_code.shapes import lift
+
+
+def add(a: SymbolicArray, b: SymbolicArray) -> SymbolicArray:
+    """a + b."""
+    return elementwise(a.algebra.add, [a, b], both(a, b, sum_=True))
+
+
+def subtract(a: SymbolicArray, b: SymbolicArray) -> SymbolicArray:
+    """a − b."""
+    return elementwise(lambda x, y: a.algebra.add(x, y, -1), [a, b], None)
+
+
+def multiply(a: SymbolicArray, b: SymbolicArray) -> SymbolicArray:
+    """a·b."""
+    same = a.axes == b.axes and a.polynomial == b.polynomial
+    return elementwise(a.algebra.multiply, [a, b], "nonneg" if same and not a.positive else both(a, b, sum_=False))
+
+
+def divide(a: SymbolicArray, b: SymbolicArray) -> SymbolicArray:
+    """a/b."""
+    return multiply(a, powered(b, Fraction(-1)))
+
+
+def power(a: SymbolicArray, exponent: SymbolicArray) -> SymbolicArray:
+    """a^exponent, for a number."""
+    if exponent.axes or not set(exponent.polynomial) <= {()}:
+        raise refusal("a power whose exponent is not a number", "whole and half powers are understood")
+    return powered(a, exponent.polynomial.get((), Fraction(0)))
+
+
+def _negative(a: SymbolicArray) -> SymbolicArray:
+    return SymbolicArray(a.algebra, a.axes, a.algebra.scale(a.polynomial, -1))
+
+
+def absolute(a: SymbolicArray) -> SymbolicArray:
+    return a if a.positive else powered(multiply(a, a), Fraction(1, 2))
+
+
+def _sign(a: SymbolicArray) -> SymbolicArray:
+    return divide(a, powered(multiply(a, a), Fraction(1, 2)))
+
+
+def _tanh(a: SymbolicArray) -> SymbolicArray:
+    return function_of("tanh", a)
+
+
+UFUNCS: dict[Any, Callable[..., SymbolicArray]] = {
+    np.add: add,
+    np.subtract: subtract,
+    np.multiply: multiply,
+    np.true_divide: divide,
+    np.power: power,
+    np.float_power: power,
+    np.negative: _negative,
+    np.positive: lambda a: SymbolicArray(a.algebra, a.axes, a.polynomial, a.positive),
+    np.square: lambda a: powered(a, Fraction(2)),
+    np.sqrt: lambda a: powered(a, Fraction(1, 2)),
+    np.reciprocal: lambda a: powered(a, Fraction(-1)),
+    np.absolute: absolute,
+    np.fabs: absolute,
+    np.sign: _sign,
+    np.conjugate: lambda a: a,
+    np.exp: lambda a: function_of("exp", a),
+    np.log: lambda a: function_of("log", a),
+    np.log1p: lambda a: function_of("log", add(a, lift(a.algebra, 1))),
+    np.expm1: lambda a: subtract(function_of("exp", a), lift(a.algebra, 1)),
+    np.tanh: _tanh,
+    np.sin: lambda a: function_of("sin", a),
+    np.cos: lambda a: function_of("cos", a),
+}
