@@ -34,7 +34,7 @@ class Assumed(NamedTuple):
 
 
 class GraphWalk:
-    """One run through a graph.
+    """Runs through graphs, in one of which each constant is looked at once.
 
     ``passed_on`` are errors that are not about the graph.
     """
@@ -45,6 +45,7 @@ class GraphWalk:
         self.variables: dict[str, Any] = {}
         self.assigned: dict[str, Assumed] = {}
         self._new: set[str] = set()
+        self._constants: dict[Node, Assumed] = {}
 
     def run(self, function: Any, inputs: Sequence[Any], variables: Mapping[str, Any] | None = None) -> list[Assumed]:
         """The outputs of a concrete function; what it assigns to variables is in ``assigned``.
@@ -57,7 +58,7 @@ class GraphWalk:
         Raises:
             UnknownGraph: something in it is not covered.
         """
-        self.variables = dict(variables or {})
+        self.variables, self.assigned = dict(variables or {}), {}
         names = {id(variable.handle): variable.name.split("/")[-1].split(":")[0] for variable in function.variables}
         captured = [self._captured(external, names) for external, _ in function.graph.captures]
         given = [Assumed(value, frozenset()) for value in (*inputs, *captured)]
@@ -93,11 +94,16 @@ class GraphWalk:
             if operation.type == "Placeholder":
                 values |= {name: placeholders[name] for name in operation.outputs if name in placeholders}
                 continue
+            if operation in self._constants:  # one that was met in a run before
+                values[operation.outputs[0]] = self._constants[operation]
+                continue
             if any(name not in values for name in operation.inputs):
                 raise UnknownGraph("an argument that is not given", operation.type, operation.name)
             results = self._results(operation, [values[name] for name in operation.inputs])
             for name, result in zip(operation.outputs, results, strict=True):
                 values[name] = result
+            if operation.type == "Const":
+                self._constants[operation] = results[0]
         return [values[tensor.name] for tensor in graph.outputs]
 
     def _results(self, operation: Node, arguments: list[Assumed]) -> list[Assumed]:

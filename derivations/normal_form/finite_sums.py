@@ -13,13 +13,13 @@ The method decides within these bounds and refuses, by ``Unprovable``, whatever 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import sympy as sp
 from sympy import Add, Expr, Indexed, KroneckerDelta, Mul, Pow, Rational, S, Sum, Symbol
 
-from derivations.notation.expressions import BoundIndex, Unprovable, check_form, free_symbols
+from derivations.notation.expressions import BoundIndex, Unprovable, check_form, free_symbols, rewritten
 from derivations.notation.settings import Condition, Setting
 
 MAX_TERMS = 8000  # of a product, multiplied out
@@ -34,7 +34,7 @@ def normal_form(setting: Setting, expression: Any) -> Expr:
     expression = sp.sympify(expression)
     check_form(expression)
     if elimination := _elimination(setting):
-        expression = expression.xreplace(elimination)
+        expression = rewritten(expression, elimination)
         check_form(expression)
     return _normal_form(expression, setting.ranges)
 
@@ -138,7 +138,7 @@ def _apply_deltas(term: Expr) -> Expr:
     while waiting := [delta for delta in _deltas(term) if delta not in applied]:
         delta = waiting[0]
         a, b = delta.args
-        term = delta * (term / delta).xreplace({b: a})
+        term = delta * rewritten(term / delta, {b: a})
         applied.add(delta)
     return term
 
@@ -165,13 +165,14 @@ def _sum_of_monomial(term: Expr, j: Symbol, last: Expr, scope: Scope) -> Expr:
         if scope.get(k) != last:
             # Σ_j [j = k] f(j) = f(k) only for 1 ≤ k ≤ last.
             raise Unprovable(f"the sum runs over 1…{last}, the index {k} over 1…{scope.get(k, 'an undeclared range')}")
-        return _apply_deltas(constant * (monomial / delta).xreplace({j: k}))
+        return _apply_deltas(constant * rewritten(monomial / delta, {j: k}))
     if monomial is S.One:
         return constant * last
     bound = BoundIndex(f"j{1 + _depth(monomial)}", integer=True, positive=True)
-    return constant * Sum(monomial.xreplace({j: bound}), (bound, 1, last))
+    return constant * Sum(rewritten(monomial, {j: bound}), (bound, 1, last))
 
 
+@lru_cache(maxsize=1 << 14)
 def _depth(e: Expr) -> int:
     """How deep sums are nested in e."""
     inner = max((_depth(arg) for arg in e.args), default=0)

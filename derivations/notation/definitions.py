@@ -10,7 +10,7 @@ from typing import Any
 import sympy as sp
 from sympy import Expr, Indexed, Symbol
 
-from derivations.notation.expressions import Shorthand, differentiate
+from derivations.notation.expressions import Shorthand, differentiate, rebuilt, rewritten
 from derivations.notation.symbols import i
 
 
@@ -76,7 +76,7 @@ class Definitions:
             return self.unfold(self._of_symbol[e], keep)
         if isinstance(e, Indexed) and e.base in self._of_base:
             (position,) = e.indices
-            return self.unfold(self._of_base[e.base].xreplace({i: position}), keep)
+            return self.unfold(rewritten(self._of_base[e.base], {i: position}), keep)
         if not e.args or isinstance(e, Indexed):
             return e
-        return e.func(*(self.unfold(arg, keep) for arg in e.args))
+        return rebuilt(e, [self.unfold(arg, keep) for arg in e.args])

@@ -1,6 +1,6 @@
 """Symbolic expressions as the proofs use them: shorthands, indices, sums, derivatives, and the form they must have."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -83,6 +83,35 @@ def free_symbols(e: Expr) -> frozenset[Symbol]:
         return (free_symbols(e.function) - bound).union(*(free_symbols(limit[2]) for limit in e.limits))
     found = frozenset[Symbol]().union(*map(free_symbols, e.args))
     return found | {e} if isinstance(e, Indexed) else found
+
+
+def rebuilt(e: Any, args: Sequence[Any]) -> Any:
+    """``e.func(*args)``.
+
+    A power of a sum that stays one is not evaluated: SymPy would ask for each summand whether it is infinite, and leave
+    the power as it is.
+    """
+    if all(new is old for new, old in zip(args, e.args, strict=True)):
+        return e
+    sum_before_and_after = isinstance(e, Pow) and isinstance(e.base, Add) and isinstance(args[0], Add)
+    if sum_before_and_after and isinstance(args[1], Rational) and not args[0].is_number:
+        return Pow(*args, evaluate=False)
+    return e.func(*args)
+
+
+def rewritten(expression: Expr, rule: Mapping[Any, Any]) -> Expr:
+    """``expression.xreplace(rule)``, and quicker: what occurs several times is rewritten once."""
+    done = dict(rule)
+
+    def of(e: Any) -> Any:
+        if e in done:
+            return done[e]
+        if not e.args:
+            return e
+        done[e] = rebuilt(e, [of(arg) for arg in e.args])
+        return done[e]
+
+    return of(expression) if rule else expression
 
 
 def check_form(expression: Expr) -> None:

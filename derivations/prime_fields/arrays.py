@@ -19,6 +19,7 @@ import numpy as np
 # The largest primes of 31 bits that are ≡ 3 (mod 4), so that of the two roots of a square one is a square itself, and
 # modulo which 10 is a square: the root of a power of ten, such as ε, is there.
 FIELDS = (2**31 - 61, 2**31 - 85, 2**31 - 249)
+FEW = 32  # numbers for which Python's own powers are quicker than sixty operations of NumPy
 
 
 class NoPoint(ArithmeticError):
@@ -280,6 +281,8 @@ def _residue(value: Any, p: int) -> int:
 
 
 def _power(base: np.ndarray, exponent: int, p: int) -> np.ndarray:
+    if base.size <= FEW:
+        return np.array([pow(b, exponent, p) for b in base.ravel().tolist()], np.int64).reshape(base.shape)
     result = np.ones_like(base)
     while exponent:
         if exponent & 1:

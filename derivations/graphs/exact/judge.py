@@ -74,9 +74,11 @@ def judged(graph: Graph, traced: Traced, primes: Sequence[int] = FIELDS[:2]) -> 
     """What the runs found of each output, by the first branch that they took; None where there is none."""
     collected: dict[bool | None, dict[str, _Output]] = {}
     not_run: dict[str, str] = {}
+    near = 1e-15 if graph.policy == "float64" else 1e-7
+    runs = {p: ExactRun(p, _nominal(p), near) for p in primes}
     for number, point in enumerate(_points(graph, primes)):
         try:
-            branch, compared = point.compared(graph, traced, np.random.default_rng(number))
+            branch, compared = point.compared(graph, traced, runs[point.p], np.random.default_rng(number))
         except UnknownGraph as error:
             not_run[str(point)] = str(error)
             continue
@@ -109,7 +111,7 @@ class _Point:
         return int(np.prod(self.sizes))
 
     def compared(
-        self, graph: Graph, traced: Traced, rng: np.random.Generator
+        self, graph: Graph, traced: Traced, run: ExactRun, rng: np.random.Generator
     ) -> tuple[bool | None, dict[str, tuple[Numbers, Numbers]]]:
         """For each output, what the graph and what the textbook gives; and the first branch that was taken."""
         weights = [variable.name for variable in traced.layer.weights] if traced.layer else []
@@ -117,7 +119,6 @@ class _Point:
 
         def evaluate(values: Mapping[str, Any]) -> tuple[bool | None, dict[str, tuple[Numbers, Numbers]]]:
             truth = _Truth(graph, values, _options(graph, self.p), rng)
-            run = ExactRun(self.p, _nominal(self.p), 1e-15 if graph.policy == "float64" else 1e-7)
             given = {name: values[name] for name in weights}
             results = run.run(traced.function, [values[name] for name in graph.names], given)
             found = {name: result.value for name, result in zip(graph.outputs, results, strict=True)}

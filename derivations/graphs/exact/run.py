@@ -5,7 +5,7 @@ decided by the real numbers, what is equal by the residues. Nothing of the inter
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -32,6 +32,11 @@ class ExactRun(GraphWalk):
         super().__init__()
         self.p, self.nominal, self.near = p, tuple(nominal), near
         self.branches: list[bool] = []  # which were taken
+
+    def run(self, function: Any, inputs: Sequence[Any], variables: Mapping[str, Any] | None = None) -> list[Any]:
+        """As ``GraphWalk.run``."""
+        self.branches = []
+        return super().run(function, inputs, variables)
 
     def finished(self, value: Any) -> Any:
         return value if isinstance(value, tuple | Numbers) or value is None else np.asarray(value)

@@ -18,7 +18,7 @@ import sympy as sp
 from sympy import Add, Expr, Indexed, IndexedBase, KroneckerDelta, Mul, S, Sum, Symbol
 
 from derivations.graphs.walk import UnknownGraph
-from derivations.notation.expressions import free_symbols
+from derivations.notation.expressions import free_symbols, rewritten
 
 # The lengths of the blocks that the shipped code sums.
 BLOCKS = (64, 256)
@@ -70,10 +70,10 @@ class Tensor:
         """The same with other names for its indices."""
         lasts = {names.get(a.index, a.index): a.last for a in self.axes}
         axes = (a if a.index is None else replace(a, index=names.get(a.index, a.index)) for a in self.axes)
-        where = frozenset(indicator.xreplace(names) for indicator in self.where)
+        where = frozenset(rewritten(indicator, names) for indicator in self.where)
         pending = frozenset(names.get(index, index) for index in self.pending)
         assert pending <= lasts.keys()
-        return Tensor(tuple(axes), self.expression.xreplace(names), pending, where)
+        return Tensor(tuple(axes), rewritten(self.expression, names), pending, where)
 
     def renamed(self) -> "Tensor":
         """The same with fresh indices, so that no two tensors share one."""

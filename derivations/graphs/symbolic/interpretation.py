@@ -34,6 +34,7 @@ from derivations.graphs.symbolic.predicates import Predicates
 from derivations.graphs.symbolic.shapes import Shapes
 from derivations.graphs.symbolic.sizes import Few, Value, as_data, integers
 from derivations.graphs.walk import GraphWalk, UnknownGraph
+from derivations.notation.expressions import rewritten
 
 LONG = 12  # operations
 _CHANNEL = sp.Dummy("c", integer=True, positive=True)
@@ -104,7 +105,7 @@ class Interpretation(Predicates, Shapes, Kernels, GraphWalk):
         if any(entry.base in self.sizes.heads.values() for entry in expression.atoms(Indexed)):
             return tensor  # it has still to be joined with what lies in the rest
         index = next((axis.index for axis in channels), _CHANNEL)
-        full = expression.xreplace({index: _CHANNEL})
+        full = rewritten(expression, {index: _CHANNEL})
         if full not in self._names:
             self._names[full] = name = IndexedBase(f"q{1 + len(self._names)}", real=True)
             self._unfolded[name] = self.unfold(full)
@@ -113,7 +114,8 @@ class Interpretation(Predicates, Shapes, Kernels, GraphWalk):
     def unfold(self, expression: Expr) -> Expr:
         """The expression without the names that this interpretation gave."""
         entries = [entry for entry in expression.atoms(Indexed) if entry.base in self._unfolded]
-        return expression.xreplace({e: self._unfolded[e.base].xreplace({_CHANNEL: e.indices[0]}) for e in entries})
+        values = {e: rewritten(self._unfolded[e.base], {_CHANNEL: e.indices[0]}) for e in entries}
+        return rewritten(expression, values)
 
     def constant(self, value: np.ndarray, operation: Any) -> Value:
         if value.dtype.kind in "iu":
@@ -194,7 +196,9 @@ class Interpretation(Predicates, Shapes, Kernels, GraphWalk):
                 return data  # its value
         symbol, at_channel = self._symbol(f"c{1 + len(self.held)}", channel)
         index = channel[0].index if channel else _CHANNEL
-        self.held[symbol] = None if isinstance(value, Few) else self.unfold(data.expression).xreplace({index: _CHANNEL})
+        self.held[symbol] = (
+            None if isinstance(value, Few) else rewritten(self.unfold(data.expression), {index: _CHANNEL})
+        )
         return replace(data, expression=at_channel)
 
     def _opaque(self, function: str, *values: Value, positive: bool = False) -> Tensor:
@@ -202,7 +206,7 @@ class Interpretation(Predicates, Shapes, Kernels, GraphWalk):
         data = self.of_known(lambda *parts: sp.Tuple(*parts), *values)
         channel = self._channel_of(data)
         index = channel[0].index if channel else _CHANNEL
-        arguments = tuple(alike(self.unfold(e).xreplace({index: _CHANNEL})) for e in data.expression)
+        arguments = tuple(alike(rewritten(self.unfold(e), {index: _CHANNEL})) for e in data.expression)
         key = Applied(f"{function}{'' if channel else ' of numbers'}", arguments)
         if key not in self._symbols:
             symbol, _ = self._symbol(f"{function}{1 + len(self._symbols)}", channel, positive)

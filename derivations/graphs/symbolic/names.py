@@ -6,6 +6,7 @@ from functools import lru_cache
 from sympy import Dummy, Expr, Indexed, Sum, Symbol
 
 from derivations.graphs.symbolic.axes import Axis
+from derivations.notation.expressions import rebuilt, rewritten
 
 _BOUND = [Dummy(f"j{n}", integer=True, positive=True) for n in range(64)]
 
@@ -16,7 +17,7 @@ def alike(expression: Expr, axes: Sequence[Axis] = ()) -> Expr:
     for n, axis in enumerate(reversed(axes)):
         if axis.index is not None:
             names.setdefault(axis.index, Symbol(f"_axis{n}", integer=True))
-    return _alike(expression.xreplace(names))[0]
+    return _alike(rewritten(expression, names))[0]
 
 
 @lru_cache(maxsize=1 << 14)
@@ -26,7 +27,7 @@ def _alike(e: Expr) -> tuple[Expr, int]:
     parts = [_alike(arg) for arg in (e.args[:1] if isinstance(e, Sum) else e.args)]
     depth = max(d for _, d in parts)
     if not isinstance(e, Sum):
-        return e.func(*(part for part, _ in parts)), depth
+        return rebuilt(e, [part for part, _ in parts]), depth
     names = {limit[0]: _BOUND[depth + n] for n, limit in enumerate(e.limits)}
     limits = [(names[j], first, last) for j, first, last in e.limits]
-    return Sum(parts[0][0].xreplace(names), *limits), depth + len(limits)
+    return Sum(rewritten(parts[0][0], names), *limits), depth + len(limits)

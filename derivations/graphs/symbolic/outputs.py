@@ -16,6 +16,7 @@ from derivations.graphs.symbolic.predicates import described
 from derivations.graphs.walk import Assumed, UnknownGraph
 from derivations.notation import M, beta, delta, epsilon, g_mu, g_v, gamma, m, printing, u, u_beta, u_gamma, w, x
 from derivations.notation import i as element
+from derivations.notation.expressions import rewritten
 from derivations.notation.settings import Condition
 
 N, H, W = sp.symbols("N H W", integer=True, positive=True)  # m = N·H·W
@@ -129,7 +130,8 @@ class Flattened:
             if symbol != w and indices[-1] != channel:
                 raise UnknownGraph(f"{entry}, of another channel; each channel apart is understood")
             stripped[entry] = symbol[indices[0]] if isinstance(symbol, IndexedBase) else symbol
-        flat = expression.xreplace(stripped).xreplace({N: m / (H * W)}).xreplace({place: element} if place else {})
+        flat = rewritten(rewritten(expression, stripped), {N: m / (H * W)})
+        flat = rewritten(flat, {place: element} if place else {})
         if flat.free_symbols & {H, W, channel}:
             raise UnknownGraph("an output that depends on how the batch is laid out, or on the number of its channel")
         return alike(flat)
