@@ -16,6 +16,7 @@ ROWS = Graph("own", source="own")
 IMAGES = ROWS._replace(layout="channels_last")
 FIRST = ROWS._replace(layout="channels_first")
 MASKED = ROWS._replace(masked=True)
+MASKED_IMAGES, MASKED_FIRST = IMAGES._replace(masked=True), FIRST._replace(masked=True)
 SECOND = ROWS._replace(second=True)
 
 Given = Mapping[str, tf.Tensor]
@@ -44,9 +45,9 @@ def plain(graph: Graph) -> Callable[[Given], Outputs]:
     def forward(given: Given) -> Outputs:
         x, axes = given["x"], axes_of(graph)
         if graph.masked:
-            weight = tf.cast(given["w"], x.dtype)[:, None]
+            weight = tf.expand_dims(tf.cast(given["w"], x.dtype), LAYOUTS[graph.layout][1])
             mean = tf.reduce_sum(weight * x, axes) / tf.reduce_sum(weight)
-            variance = tf.reduce_sum(weight * (x - mean) ** 2, axes) / tf.reduce_sum(weight)
+            variance = tf.reduce_sum(weight * (x - spread(graph, mean)) ** 2, axes) / tf.reduce_sum(weight)
         else:
             mean = tf.reduce_mean(x, axes)
             variance = tf.reduce_mean(tf.square(x - spread(graph, mean)), axes)
@@ -83,6 +84,48 @@ def with_moments(of: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]) -> Call
         return normalized(given["x"], mean, variance, given), mean, variance
 
     return forward
+
+
+def with_gradient(graph: Graph, change: Callable[..., Any]) -> Callable[[Given], Outputs]:
+    """The plain formula of any layout and mask, of whose gradients TensorFlow's are changed: of d_x, d_β and more."""
+
+    def forward(given: Given) -> Outputs:
+        _, mean, variance = plain(graph)(given)
+
+        @tf.custom_gradient
+        def norm(x, gamma, beta):
+            def gradients(dy):
+                with tf.GradientTape() as tape:
+                    tape.watch([x, gamma, beta])
+                    y = plain(graph)({**given, "x": x, "gamma": gamma, "beta": beta})[0]
+                d_x, d_gamma, d_beta = tape.gradient(y, [x, gamma, beta], dy)
+                d_x, d_beta = change(d_x, d_beta, dy=dy, given=given)
+                return d_x, d_gamma, d_beta
+
+            return plain(graph)({**given, "x": x, "gamma": gamma, "beta": beta})[0], gradients
+
+        return norm(given["x"], given["gamma"], given["beta"]), tf.stop_gradient(mean), tf.stop_gradient(variance)
+
+    return forward
+
+
+def total_of(graph: Graph, total: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Callable[[Given], Outputs]:
+    """Weighted moments, of which the sum of the weights is another: of that sum and of x."""
+
+    def forward(given: Given) -> Outputs:
+        x, axes = given["x"], axes_of(graph)
+        weight = tf.expand_dims(tf.cast(given["w"], x.dtype), LAYOUTS[graph.layout][1])
+        divisor = total(tf.reduce_sum(weight), x)
+        mean = tf.reduce_sum(weight * x, axes) / divisor
+        variance = tf.reduce_sum(weight * (x - spread(graph, mean)) ** 2, axes) / divisor
+        y = (x - spread(graph, mean)) * spread(graph, tf.math.rsqrt(variance + EPSILON) * given["gamma"])
+        return y + spread(graph, given["beta"]), mean, variance
+
+    return forward
+
+
+def mask_of(given: Given, axis: int) -> tf.Tensor:
+    return tf.expand_dims(tf.cast(given["w"], given["x"].dtype), axis)
 
 
 def custom(**wrong: Callable[..., Any]) -> Callable[[Given], Outputs]:
@@ -193,6 +236,11 @@ CASES: dict[str, Case] = {
     "plain images": Case("right", IMAGES, plain(IMAGES)),
     "plain channels first": Case("right", FIRST, plain(FIRST)),
     "plain with a mask": Case("right", MASKED, plain(MASKED)),
+    "plain with a mask, images": Case("right", MASKED_IMAGES, plain(MASKED_IMAGES)),
+    "plain with a mask, channels first": Case("right", MASKED_FIRST, plain(MASKED_FIRST)),
+    "channels first, flat by sample": Case("right", FIRST, lambda given: (
+        lambda flat: (plain(FIRST)(given)[0], *tf.nn.moments(flat, [0, 2])))(
+            tf.reshape(given["x"], [tf.shape(given["x"])[0], 4, -1]))),
     "plain twice": Case("right", SECOND, plain(SECOND)),
     "plain images twice": Case("right", IMAGES._replace(second=True), plain(IMAGES)),
     "plain with a mask twice": Case("right", MASKED._replace(second=True), plain(MASKED)),
@@ -326,6 +374,38 @@ CASES: dict[str, Case] = {
     "a maximum of elements": Case("wrong", ROWS, changed(lambda y, x, mean, v, given: tf.maximum(y, 0.0))),
     "relu's gradient": Case("wrong", ROWS, changed(
         lambda y, x, mean, v, given: y + tf.nn.relu(-1.0 - v + x * 0.0) + x * 1e-6)),
+    # Other layouts, with masks and without.
+    "the mean of each sample, NCHW": Case("wrong", FIRST, y_of(FIRST, lambda y, x, mean, v, given: (
+        y + tf.reduce_mean(x, [2, 3], keepdims=True) - spread(FIRST, mean)))),
+    "the mean of each column, NCHW": Case("wrong", FIRST, y_of(FIRST, lambda y, x, mean, v, given: (
+        y + tf.reduce_mean(x, [0, 2], keepdims=True) - spread(FIRST, mean)))),
+    "H and W exchanged in memory": Case("wrong", IMAGES, y_of(IMAGES, lambda y, x, mean, v, given: (
+        tf.reshape(tf.transpose(y, [0, 2, 1, 3]), tf.shape(y))))),
+    "a sum over the channels of an image": Case("wrong", IMAGES, y_of(IMAGES, lambda y, x, mean, v, given: (
+        y + 1e-3 * tf.reduce_sum(x, 3, keepdims=True)))),
+    "the width for the channels, NCHW": Case("wrong", FIRST, y_of(FIRST, lambda y, x, mean, v, given: (
+        y * tf.cast(tf.shape(x)[3], x.dtype) / 4))),
+    "all elements counted, masked images": Case("wrong", MASKED_IMAGES, total_of(
+        MASKED_IMAGES, lambda total, x: tf.cast(tf.size(x), x.dtype) / 4)),
+    "at least two elements count": Case("wrong", MASKED, total_of(
+        MASKED, lambda total, x: tf.maximum(total, 2.0))),
+    "no ∂x where the mask is false": Case("wrong", MASKED, with_gradient(
+        MASKED, lambda d_x, d_beta, given, **_: (d_x * mask_of(given, 1), d_beta))),
+    "no ∂x where the mask is false, NCHW": Case("wrong", MASKED_FIRST, with_gradient(
+        MASKED_FIRST, lambda d_x, d_beta, given, **_: (d_x * mask_of(given, 1), d_beta))),
+    "∂β of what counts, masked images": Case("wrong", MASKED_IMAGES, with_gradient(
+        MASKED_IMAGES, lambda d_x, d_beta, dy, given: (d_x, tf.reduce_sum(dy * mask_of(given, 3), [0, 1, 2])))),
+    # Integers that wrap round; quotients that have no value for one size alone.
+    "a size times 2³²": Case("wrong", ROWS, changed(lambda y, x, mean, v, given: (
+        y + tf.cast(tf.shape(x)[0] * 65536 * 65536, x.dtype) / 65536.0**2 - count(x)))),
+    "the fifth power of a size": Case("wrong", ROWS, changed(lambda y, x, mean, v, given: (
+        y * tf.cast(tf.shape(x)[0] ** 5, x.dtype) / count(x) ** 5))),
+    "a size in eight bits": Case("wrong", ROWS, changed(lambda y, x, mean, v, given: (
+        y * tf.cast(tf.cast(tf.shape(x)[0], tf.int8), x.dtype) / count(x)))),
+    "no value for 7 rows": Case("wrong", ROWS, changed(
+        lambda y, x, mean, v, given: y * ((count(x) - 7) / (count(x) - 7)))),
+    "0 for 7 rows": Case("wrong", ROWS, changed(
+        lambda y, x, mean, v, given: y * tf.math.divide_no_nan(count(x) - 7, count(x) - 7))),
     # Right, but not understood.
     "an exponential": Case("refused", ROWS, changed(lambda y, x, mean, v, given: y + tf.exp(x) - tf.exp(x))),
     "sorted": Case("refused", ROWS, changed(lambda y, x, mean, v, given: y + 0.0 * tf.sort(x, 0))),

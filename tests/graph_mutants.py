@@ -110,5 +110,6 @@ def values_of(graph: Graph, sizes: tuple[int, ...]) -> list[tf.Tensor]:
     for name in graph.names:
         unknown = iter(sizes)
         shape = [next(unknown) if size is None else size for size in graph.shape(name)]
-        values.append(tf.constant(rng.normal(size=shape) if name != "w" else np.arange(shape[0]) % 3 != 1))
+        mask = np.arange(np.prod(shape, dtype=int)).reshape(shape) % 3 != 1
+        values.append(tf.constant(mask if name == "w" else rng.normal(size=shape)))
     return values

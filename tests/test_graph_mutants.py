@@ -45,9 +45,11 @@ def test_mutants_of_graphs_are_caught():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["control"])
-def test_all_mutants_of_graphs_are_caught(name):
-    found = fates(name, 1)
-    assert len(found) - found.count("no graph") >= 80
+@pytest.mark.parametrize(("name", "every"), [("control", 1), ("batch_norm", 3), ("control.second", 4)])
+def test_all_mutants_of_graphs_are_caught(name, every):
+    """Of the larger graphs every third or fourth one, which takes two minutes."""
+    found = fates(name, every)
+    assert len(found) - found.count("no graph") >= 50
     assert found.count("refuted") >= 15
-    assert found.count("equal") <= len(found) // 4
+    # Of second derivatives much is computed that no output uses.
+    assert found.count("equal") <= len(found) // (2 if name.endswith("second") else 4)

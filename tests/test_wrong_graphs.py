@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from derivations.claims.claim import Disagreement, Verdict
 from derivations.claims.families.graphs import claims_about
 from derivations.graphs.shipped import trace
 from derivations.graphs.walk import UnknownGraph
 from tests.graph_cases import CASES, MASKED, plain
+from tests.graph_mutants import values_of
 
 SIZES = {
     "rows": [(1,), (5,), (7,), (40,), (300,)],
@@ -22,12 +22,7 @@ def wrong_outputs(case, traced):
     truth = trace(case.graph, plain(case.graph))
     wrong = set()
     for sizes in SIZES[case.graph.layout]:
-        rng = np.random.default_rng(sum(sizes))
-        values = []
-        for name in case.graph.names:
-            unknown = iter(sizes)
-            shape = [next(unknown) if size is None else size for size in case.graph.shape(name)]
-            values.append(tf.constant(rng.normal(size=shape) if name != "w" else np.arange(shape[0]) % 3 != 1))
+        values = values_of(case.graph, sizes)
         found, expected = traced.function(*values), truth.function(*values)
         for name, ours, theirs in zip(case.graph.outputs, found, expected, strict=True):
             if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-9, atol=1e-9):

@@ -24,6 +24,7 @@ from derivations.graphs.symbolic.interpretation import FINITE
 from derivations.graphs.symbolic.outputs import Interpreted, S, V, a, interpret, mean_ref, rho, std_ref
 from derivations.graphs.symbolic.predicates import POPULATED
 from derivations.graphs.walk import CASTS, UnknownGraph
+from derivations.normal_form.finite_sums import open_conditions
 from derivations.notation import (
     Definitions,
     J,
@@ -37,6 +38,7 @@ from derivations.notation import (
     g_v,
     gamma,
     k,
+    m,
     mu,
     over_batch,
     printing,
@@ -77,7 +79,7 @@ class GraphClaim(Claim):
     _proved: ClassVar[dict[Any, tuple[str, Settlement]]] = {}
 
     def _settled_twice(self) -> Settlement:
-        first = self._by_normal_form()
+        first = self._for_every_size(self._by_normal_form())
         run = self.run
         if run is None:
             return first
@@ -94,6 +96,17 @@ class GraphClaim(Claim):
         if first.verdict is Verdict.PROVED:
             return replace(first, verdict=Verdict.NOT_PROVED, reason=run.undecided, examination=run)
         return replace(first, examination=run)
+
+    def _for_every_size(self, first: Settlement) -> Settlement:
+        """A quotient or a root that has no value for some sizes of the batch is no proof for every size."""
+        if first.verdict is not Verdict.PROVED or not first.side_conditions:
+            return first
+        of_sizes = [c for c in open_conditions(self.setting, self.conditions) if c.expression.free_symbols <= {m}]
+        if not of_sizes:
+            return first
+        texts = (f"{printing.unicode(c.expression)} {c.relation}" for c in of_sizes)
+        reason = f"it may have no value for some size of the batch: nothing says that {' and '.join(texts)}"
+        return replace(first, verdict=Verdict.NOT_PROVED, reason=reason)
 
     def _by_normal_form(self) -> Settlement:
         """With any constants in place of those held; where that is no proof, with their values."""
@@ -156,7 +169,7 @@ def claims_about(graph: Graph, traced: Traced) -> Iterator[Claim]:
 
 def _claims(graph: Graph, found: Interpreted, runs: Runs) -> Iterator[Claim]:
     kernels = graph.branch and not graph.second
-    center = () if kernels or not graph.training or graph.source == "control" else ("any constant as center",)
+    center = () if kernels or not graph.training or graph.source == "control" else ("a center held constant",)
     textbook, statements = _statements(graph, found)
     # Training takes any number for the moving variance; inference takes its root.
     given = {} if graph.training else {V: inference.V}

@@ -29,6 +29,10 @@ class Arithmetic:
 
     def of_known(self, function: Callable[..., Expr], *values: Value) -> Tensor:
         """A function that is not linear: not of what has still to be summed."""
+        if not any(isinstance(value, Tensor) for value in values):
+            raise UnknownGraph(
+                "a power of a size, in integers, which may wrap round; cast to a floating-point type first"
+            )
         if any(as_data(value).pending for value in values):
             raise UnknownGraph("only sums and multiples of what has still to be summed over a part of its axes")
         return self.elementwise(function, *values)

@@ -25,14 +25,14 @@ import numpy as np
 import sympy as sp
 from sympy import Expr, Indexed, IndexedBase, Rational, S, Sum, Symbol
 
-from derivations.graphs.nodes import bodies_of, nodes_of
+from derivations.graphs.nodes import bits, bodies_of, nodes_of
 from derivations.graphs.symbolic import axes
 from derivations.graphs.symbolic.axes import Tensor
 from derivations.graphs.symbolic.kernels import Kernels
 from derivations.graphs.symbolic.names import alike
 from derivations.graphs.symbolic.predicates import Predicates
 from derivations.graphs.symbolic.shapes import Shapes
-from derivations.graphs.symbolic.sizes import Few, Value, as_data, integers
+from derivations.graphs.symbolic.sizes import Few, Value, as_data, check_fits, integers
 from derivations.graphs.walk import GraphWalk, UnknownGraph
 from derivations.notation.expressions import rewritten
 
@@ -91,7 +91,11 @@ class Interpretation(Predicates, Shapes, Kernels, GraphWalk):
     def finished(self, value: Any) -> Any:
         if isinstance(value, Tensor):
             return self._named(value)
-        return np.asarray(value, dtype=object) if isinstance(value, int | Expr) else value
+        if isinstance(value, int | Expr):
+            value = np.asarray(value, dtype=object)
+        if isinstance(value, np.ndarray):
+            check_fits(value)
+        return value
 
     def _named(self, tensor: Tensor) -> Tensor:
         """A long value per channel under a name, so that expressions stay short; ``unfold`` puts it back."""
@@ -156,7 +160,9 @@ class Interpretation(Predicates, Shapes, Kernels, GraphWalk):
             return value if isinstance(value, Few) else as_data(value)
         if source.is_bool and not isinstance(value, Tensor):
             raise UnknownGraph("a comparison cast to a number; a branch on it is understood")
-        if isinstance(value, np.ndarray) and not target.is_bool:
+        if isinstance(value, np.ndarray) and target.is_integer:
+            if bits(target) < 32:
+                raise UnknownGraph(f"a size cast to {target.name}, where it may wrap round; int32 is understood")
             return value
         raise UnknownGraph(f"data cast to {target.name}; casts to floating-point types are understood")
 

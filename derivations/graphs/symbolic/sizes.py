@@ -13,6 +13,12 @@ from derivations.graphs.walk import UnknownGraph
 Value = Tensor | np.ndarray
 
 
+# How often a size may be counted in a number that a graph computes from it. A product of sizes, and a few hundred times
+# that (blocks of rows, channels), stay in the range of TensorFlow's integers as long as the tensors themselves do.
+# 65536²·m wraps round, and is then another number than the one that is proved about.
+TIMES = 1024
+
+
 class Few(NamedTuple):
     """What is computed from a few of the elements: a value of which no more is known than its axes.
 
@@ -173,6 +179,18 @@ def integers(value: Any) -> np.ndarray:
     if not isinstance(value, np.ndarray):
         raise UnknownGraph("data where a size is expected; operations on shapes are understood of sizes alone")
     return value
+
+
+def check_fits(values: np.ndarray) -> None:
+    """Raise UnknownGraph where integers that are computed from sizes may wrap round."""
+    for value in values.ravel():
+        for monomial, times in sp.expand(value).as_coefficients_dict().items():
+            powers = monomial.as_powers_dict().values()
+            if abs(times) > (TIMES if monomial.free_symbols else 2**31 - 1) or any(power > 1 for power in powers):
+                raise UnknownGraph(
+                    f"{value}, computed in integers, which may wrap round; products of different sizes, at most "
+                    f"{TIMES} times, are understood. Cast to a floating-point type first"
+                )
 
 
 def as_data(value: Any) -> Tensor:
