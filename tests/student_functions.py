@@ -1299,14 +1299,24 @@ WRONG.append(
 )
 WRONG.append(("eps place", f_bn, lambda d, c: b_bn(d, (c[0], c[1], c[2] + 1e-5)), BN))
 REFUSED.append(("stringy", lambda x: "hello", lambda d, x: d, {"x": ("N",)}))
-REFUSED.append(
+RIGHT.append(
     (
-        "isinstance cheat",
+        "asks for the type",
         lambda x: x * 2,
         lambda d, x: 2 * d if isinstance(x, np.ndarray) and x.dtype == float else 3 * d,
         {"x": ("N",)},
     )
 )
+WRONG.append(
+    (
+        "wrong for NumPy's arrays only",
+        lambda x: x * 2,
+        lambda d, x: 3 * d if isinstance(x, np.ndarray) and x.dtype == float else 2 * d,
+        {"x": ("N",)},
+    )
+)
+REFUSED.append(("float16", lambda x: x * 2, lambda d, x: (2 * d).astype(np.float16), {"x": ("N",)}))
+REFUSED.append(("mean in half", lambda x: x.mean(dtype="float16"), lambda d, x: d / x.size + 0 * x, {"x": ("N",)}))
 WRONG.append(("no sum scalar", lambda x, a: x * a, lambda d, x, a: (d * a, d * x), {"x": ("N",), "a": ()}))
 WRONG.append(
     ("softmax T", f_sm, lambda dy, x: f_sm(x) * (dy - (dy * f_sm(x)).sum(axis=0, keepdims=True)), {"x": ("N", "C")})

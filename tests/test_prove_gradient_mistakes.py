@@ -149,3 +149,13 @@ def test_bad_input_has_status_2(tmp_path, capsys, name, options):
     file.write_text(FORWARD)
     assert main(["check", f"{file}::{name}", *options]) == 2
     assert "error" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text", ["import nothing_of_this_name", "def backward(:", FORWARD.replace("mean = x", "mean = 1 / 0 + x")]
+)
+def test_a_file_that_fails_has_status_2(tmp_path, capsys, text):
+    file = tmp_path / "layers.py"
+    file.write_text(text)
+    assert main(["check", f"{file}::backward", "--forward", "forward", "--inputs", INPUTS]) == 2
+    assert "layers.py" in capsys.readouterr().err

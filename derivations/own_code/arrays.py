@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from derivations.own_code.polynomials import ONE, Polynomial, frozen
-from derivations.own_code.refusal import refusal
+from derivations.own_code.refusal import asked_by_user, refusal
 from derivations.own_code.sizes import Size, as_size
 
 # An axis is a tuple of lengths: one, several where axes were merged, none where its length is 1.
@@ -67,6 +67,13 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     # What NumPy's arrays have
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """For ``isinstance`` in user code: what has no axes is a number of NumPy's."""
+        if not asked_by_user():
+            return SymbolicArray
+        return np.ndarray if self.axes else np.float64
+
     @property
     def shape(self) -> tuple[Any, ...]:
         return tuple(as_size(self.algebra, length(self.algebra, axis)) for axis in self.axes)
@@ -85,6 +92,14 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
     @property
     def dtype(self) -> Any:
         return np.dtype(float)
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> Any:
+        return self.size * self.itemsize
 
     @property
     def T(self) -> "SymbolicArray":
@@ -115,7 +130,14 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
         )
 
     __bool__ = __float__ = __int__ = __index__ = __complex__ = _refuse
-    __hash__ = _refuse
+    __round__ = __trunc__ = __floor__ = __ceil__ = __contains__ = _refuse
+    __hash__ = __sizeof__ = __reduce_ex__ = __reduce__ = _refuse
+
+    def __copy__(self) -> "SymbolicArray":
+        return SymbolicArray(self.algebra, self.axes, self.polynomial, self.positive)
+
+    def __deepcopy__(self, _: Any) -> "SymbolicArray":
+        return self.__copy__()
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
         raise refusal("turning an array of unknown size into one of numbers", "keep the operation to NumPy's functions")
@@ -124,7 +146,16 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
         return self if not self.axes else self._refuse()
 
     def __repr__(self) -> str:
+        if asked_by_user():
+            raise refusal("the text of an array", "leave out texts that contain the data")
         return f"<array of shape {self.shape}>"
+
+    __str__ = __repr__
+
+    def __format__(self, _: str) -> str:
+        if asked_by_user():
+            raise refusal("the text of an array", "leave out texts that contain the data")
+        return repr(self)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         from derivations.own_code.numpy_functions import ufunc_result
@@ -139,8 +170,9 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
     def __getattr__(self, name: str) -> Any:
         from derivations.own_code.numpy_functions import METHODS
 
-        if name.startswith("__"):
-            raise AttributeError(name)
+        if not hasattr(np.ndarray if self.axes else np.float64, name) or name.startswith("__array_"):
+            kind = "numpy.ndarray" if self.axes else "numpy.float64"
+            raise AttributeError(f"{kind!r} object has no attribute {name!r}")
         if name not in METHODS:
             raise refusal(f".{name} of an array", "it is not among the operations that can be proved")
         return lambda *args, **kwargs: METHODS[name](self, *args, **kwargs)

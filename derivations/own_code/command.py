@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,21 @@ def check_function(address: str, forward: str, inputs: str) -> tuple[str, int]:
     module = _loaded(Path(found["file"]))
     shapes = _shapes(inputs)
     function = _function(module, found["name"])
-    if forward:
-        proof = prove_gradient(_function(module, forward), function, inputs=shapes)
-    else:
-        proof = prove_gradient(function, inputs=shapes)
+    functions = (_function(module, forward), function) if forward else (function,)
+    try:
+        proof = prove_gradient(*functions, inputs=shapes)
+    except NotUnderstood:
+        raise
+    except Exception as error:
+        raise NotUnderstood(f"{_line(error, found['file'])} raised {type(error).__name__}: {error}") from error
     return str(proof), 0 if proof else 1
+
+
+def _line(error: Exception, file: str) -> str:
+    """``file:line`` of this file at which an error arose."""
+    name = Path(file).name
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == name]
+    return f"{name}:{lines[-1]}" if lines else "the code"
 
 
 def _loaded(file: Path) -> Any:
@@ -44,7 +55,10 @@ def _loaded(file: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(file.resolve().parent))  # for what it imports from beside it
     sys.modules.setdefault(file.stem, module)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise NotUnderstood(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
     return module
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from derivations.own_code.numbers_dual import Number
-from derivations.own_code.refusal import line_of_user
+from derivations.own_code.refusal import asked_by_user, line_of_user
 
 
 class Forgetting:
@@ -38,6 +38,11 @@ class ExactArray(np.ndarray):
 
     def __array_finalize__(self, other: Any) -> None:
         self.forgetting = getattr(other, "forgetting", None)
+
+    @property
+    def dtype(self) -> Any:
+        """User code is shown the floats that it would work on."""
+        return np.dtype(float if asked_by_user() else object)
 
     def astype(self, *_: Any, **__: Any) -> "ExactArray":
         return self.copy()

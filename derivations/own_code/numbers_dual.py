@@ -11,7 +11,7 @@ import numpy as np
 
 from derivations.own_code.numbers_exact import exact, radicand
 from derivations.own_code.numbers_rings import product_of, sum_of
-from derivations.own_code.refusal import refusal
+from derivations.own_code.refusal import asked_by_user, refusal
 
 _RULE = "control flow on values has no one derivative; use arithmetic only"
 _OF_ARRAYS = ("shape", "ndim", "size", "T", "reshape", "sum", "mean", "item", "copy", "astype", "squeeze", "dtype")
@@ -24,6 +24,11 @@ class Number:
 
     def __init__(self, ring: Any, a: Any, b: Any = None) -> None:
         self.ring, self.a, self.b = ring, a, b
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """For ``isinstance`` in user code: a number of NumPy's."""
+        return np.float64 if asked_by_user() else Number
 
     def _lift(self, other: Any) -> "Number | None":
         if type(other) is Number:
@@ -164,6 +169,8 @@ class Number:
         """What a number of NumPy's has as well, such as ``shape`` and ``reshape``."""
         if name not in _OF_ARRAYS:
             raise AttributeError(name)
+        if name == "dtype" and asked_by_user():
+            return np.dtype(float)
         from derivations.own_code.exact_arrays import wrapped
 
         return getattr(wrapped(np.array(self, dtype=object)), name)

@@ -15,8 +15,8 @@ from derivations.own_code.sizes import as_size
 
 
 def floats_only(dtype: Any) -> None:
-    """Refuse arrays of integers or truth values: storing a number in them rounds it."""
-    if dtype is not None and dtype is not np._NoValue and np.dtype(dtype).kind != "f":
+    """Refuse arrays of integers, truth values or half precision: storing a number in them rounds it."""
+    if dtype is not None and dtype is not np._NoValue and (np.dtype(dtype).kind != "f" or np.dtype(dtype).itemsize < 4):
         raise refusal(f"an array of {np.dtype(dtype)}", "numbers stored in it are rounded; use floats")
 
 

@@ -3,6 +3,7 @@
 import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from fractions import Fraction
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from derivations.own_code.calling import Pair, concrete, shapes_of
 from derivations.own_code.counterexamples import Counterexamples
 from derivations.own_code.decision import Symbolic, cotangents, decide, free_of_maxima, variable
+from derivations.own_code.float_runs import same_at_every_size, same_in_every_call
 from derivations.own_code.journal import SymbolicAlgebra
 from derivations.own_code.numbers_dual import Number
 from derivations.own_code.polynomials import TooComplex
@@ -18,6 +20,7 @@ from derivations.own_code.proof import NOT_PROVED, PROVED, REFUTED, Counterexamp
 from derivations.own_code.refusal import NotUnderstood, short
 from derivations.own_code.seeing import seen_through, symbolic_names
 from derivations.own_code.shapes import lift
+from derivations.own_code.tracing import Way
 
 
 def prove_gradient(
@@ -96,9 +99,13 @@ class Judge(Counterexamples):
         """The verdicts."""
         with warnings.catch_warnings(action="ignore"):  # of NumPy, about sizes such as 1
             self.try_out()
+            if self.pair.forward is not None:  # not a graph
+                same_in_every_call(self)
             symbolic = self.symbolic()
             self._guarded(self.compare_with_floats)
             gradients = {name: self._verdict(name, symbolic) for name in self.names}
+            if self.pair.forward is not None:
+                same_at_every_size(self, self.way, [name for name, found in gradients.items() if found])
         return Proof(gradients, tuple(self.letters), held=symbolic.held)
 
     def compare_with_floats(self) -> None:
@@ -148,7 +155,9 @@ class Judge(Counterexamples):
         inputs = [variable(algebra, name, shape) for name, shape in self.shapes.items()]
         before = [a._memory.version for a in inputs]
         try:
-            with seen_through(functions, symbolic_names(algebra), builtin):
+            self.way = Way()
+            follow = self.way.followed() if self.pair.forward is not None else nullcontext()
+            with seen_through(functions, symbolic_names(algebra), builtin), follow:
                 outputs, cache = self.pair.run_forward(inputs)
                 ys = [lift(algebra, y) for y in outputs]
                 if [a._memory.version for a in inputs] != before:

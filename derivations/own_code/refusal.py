@@ -1,6 +1,8 @@
 """What is not understood is refused, with the line of the user's code."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -11,10 +13,48 @@ class NotUnderstood(ValueError):
     """The code does something of which nothing can be proved; the message says what, where, and what to do instead."""
 
 
+_runs: list[list[NotUnderstood]] = []  # the refusals in each run that is going on
+
+
 def refusal(operation: str, rule: str) -> NotUnderstood:
     """The refusal of an operation, at the line of the user's code that is running."""
     place = line_of_user()
-    return NotUnderstood(f"{place}: {operation} is not understood: {rule}" if place else f"{operation}: {rule}")
+    error = NotUnderstood(f"{place}: {operation} is not understood: {rule}" if place else f"{operation}: {rule}")
+    if _runs:
+        _runs[-1].append(error)
+    return error
+
+
+@contextmanager
+def remembered() -> Iterator[None]:
+    """A run of user code, which ends with its first refusal, whatever the code made of it.
+
+    Code such as ``try: n = int(x.shape[0]) except Exception: n = …`` would otherwise go on with other values.
+    """
+    found: list[NotUnderstood] = []
+    _runs.append(found)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        if found:
+            raise found[0] from None
+        raise
+    finally:
+        _runs.pop()
+    if found:
+        raise found[0]
+
+
+def asked_by_user(frames: int = 2) -> bool:
+    """Whether user code is running, and it is what called a method of ours, directly or through a builtin."""
+    return bool(_runs) and not is_ours(sys._getframe(frames).f_code.co_filename)
+
+
+def is_ours(file: str) -> bool:
+    """Whether this file is one of this folder's, or one of NumPy's or TensorFlow's."""
+    return file.startswith(_HERE) or any(part in file for part in ("/numpy/", "/tensorflow/", "<frozen"))
 
 
 def short(file: str) -> str:
@@ -27,7 +67,7 @@ def line_of_user(full: bool = False) -> str:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if not file.startswith(_HERE) and not any(f"{part}" in file for part in ("/numpy/", "/tensorflow/", "<frozen")):
+        if not is_ours(file):
             name = file if full else short(file)
             return f"{name}:{frame.f_lineno}"
         frame = frame.f_back

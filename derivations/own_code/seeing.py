@@ -16,7 +16,7 @@ from derivations.own_code.exact_arrays import ExactArray, wrapped
 from derivations.own_code.numbers_dual import Number
 from derivations.own_code.numpy_reductions import floats_only
 from derivations.own_code.numpy_shapes import filled, identity, unset
-from derivations.own_code.refusal import refusal
+from derivations.own_code.refusal import refusal, remembered
 from derivations.own_code.shapes import lift
 from derivations.own_code.sizes import Size
 
@@ -136,12 +136,17 @@ def _len(value: Any) -> Any:
 def _number(kind: Any) -> Any:
     class Meta(type):
         def __instancecheck__(cls, value: Any) -> bool:
-            return isinstance(value, kind)
+            return isinstance(value, kind) or type(value) is {int: Size}.get(kind)
 
-    def new(_: Any, value: Any = 0) -> Any:
-        return value if isinstance(value, Size | SymbolicArray) else kind(value)
+    def new(_: Any, value: Any = 0, *rest: Any) -> Any:
+        kept = Size if kind is int else Size | SymbolicArray
+        return value if isinstance(value, kept) else kind(value, *rest)
 
     return Meta(kind.__name__, (kind,), {"__new__": new})
+
+
+def _quiet(*_: Any, **__: Any) -> None:
+    """In the place of ``print``: the code runs some hundred times."""
 
 
 @contextmanager
@@ -155,6 +160,8 @@ def seen_through(functions: list[Any], names: Mapping[str, Any], builtin: bool =
     state = _state(functions)
     try:
         for space in _namespaces(functions):
+            before.append((space, "print", space.get("print", _ABSENT)))
+            space["print"] = _quiet
             for name, value in list(space.items()):
                 if id(value) in replaced and name != "__builtins__":
                     before.append((space, name, value))
@@ -163,7 +170,8 @@ def seen_through(functions: list[Any], names: Mapping[str, Any], builtin: bool =
                 for name, value in {"len": _len, "float": _number(float), "int": _number(int)}.items():
                     before.append((space, name, space.get(name, _ABSENT)))
                     space[name] = value
-        yield
+        with remembered():
+            yield
     finally:
         for space, name, value in reversed(before):
             if value is _ABSENT:

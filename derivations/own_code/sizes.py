@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from derivations.own_code.algebra import Algebra
 from derivations.own_code.numbers_exact import exact
 from derivations.own_code.polynomials import Polynomial
-from derivations.own_code.refusal import refusal
+from derivations.own_code.refusal import asked_by_user, refusal
 
 _RULE = "a size may be used as a number and as a length; what the code does must be the same for every size"
 
@@ -17,6 +17,22 @@ class Size:
 
     def __init__(self, algebra: Algebra, polynomial: Polynomial) -> None:
         self.algebra, self.polynomial = algebra, polynomial
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """For ``isinstance`` in user code: sizes are ints."""
+        return int if asked_by_user() else Size
+
+    def __getattr__(self, name: str) -> Any:
+        if hasattr(int, name):
+            raise refusal(f".{name} of an unknown size", _RULE)
+        raise AttributeError(f"'int' object has no attribute {name!r}")
+
+    def __copy__(self) -> "Size":
+        return self
+
+    def __deepcopy__(self, _: Any) -> "Size":
+        return self
 
     def _lift(self, other: Any) -> Polynomial | None:
         if isinstance(other, Size):
@@ -99,8 +115,10 @@ class Size:
     def _refuse(self, *_: Any) -> NoReturn:
         raise refusal("an unknown size used as a Python number", _RULE)
 
-    __rpow__ = __mod__ = __rmod__ = __rfloordiv__ = __divmod__ = __int__ = __float__ = __index__ = __round__ = _refuse
-    __hash__ = _refuse
+    __rpow__ = __mod__ = __rmod__ = __rfloordiv__ = __divmod__ = __rdivmod__ = __int__ = __float__ = __index__ = _refuse
+    __complex__ = __round__ = __trunc__ = __floor__ = __ceil__ = __abs__ = __invert__ = __and__ = __rand__ = _refuse
+    __or__ = __ror__ = __xor__ = __rxor__ = __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = _refuse
+    __hash__ = __sizeof__ = __reduce_ex__ = __reduce__ = _refuse
 
     def __bool__(self) -> bool:
         return self._compared(0, "a size as a condition", (1, -1))
@@ -137,6 +155,15 @@ class Size:
         return self._compared(other, ">= of an unknown size", (1, 0, 2), (-1,))
 
     def __repr__(self) -> str:
+        if asked_by_user():
+            raise refusal("the text of an unknown size", f"{_RULE}; leave out texts that contain sizes")
+        return self.algebra.text(self.polynomial, str)
+
+    __str__ = __repr__
+
+    def __format__(self, _: str) -> str:
+        if asked_by_user():
+            raise refusal("the text of an unknown size", f"{_RULE}; leave out texts that contain sizes")
         return self.algebra.text(self.polynomial, str)
 
 
