@@ -33,7 +33,7 @@ FAMILIES = {
     "graphs": "derivations.claims.families.graphs",
 }
 # The others execute functions of keras_bn, and so import TensorFlow.
-WITHOUT_TENSORFLOW = ("steps", "forms", "second_order", "output", "bounds", "mistakes", "tutorials")
+WITHOUT_TENSORFLOW = ("steps", "forms", "bounds", "tutorials")
 # These run only if the caller names them: statements that are meant to be refuted, and slow proofs of traced graphs.
 BY_NAME_ONLY = ("mistakes", "tutorials", "graphs")
 

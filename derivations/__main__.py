@@ -7,7 +7,6 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
@@ -18,7 +17,7 @@ from derivations.check.tree import FormulaError
 from derivations.check.verdict import judge
 from derivations.claims import mutants, steps
 from derivations.claims.claim import Claim, Disagreement, all_as_expected
-from derivations.claims.processes import graphs_ahead
+from derivations.claims.processes import APART, CLOSED_FORM, FUSED, second_process
 from derivations.own_code.command import check_function, is_address
 from derivations.own_code.refusal import NotUnderstood
 from derivations.quiet import held_stderr
@@ -293,15 +292,21 @@ def _settled(
 ) -> Iterator[tuple[str, list[Claim], Iterable[Claim]]]:
     """For each family asked for its name, its claims, and the same, settled one by one."""
     names = _names(options)
-    # Where single graphs are named beside all of them, these are looked up one by one.
-    whole = "graphs" in names and not any(name.startswith("graphs.") for name in names)
-    with graphs_ahead() if whole else nullcontext() as graphs:
-        for family, claims in _chosen(parser, [name for name in names if not (whole and name == "graphs")]):
-            yield family, claims, map(_settle, claims)
-        if graphs is not None:
-            settled = graphs(_progress)
+    families = dict.fromkeys(name.split(".")[0] for name in names)
+    # Where single claims are named, the claims of that family are looked up one by one.
+    whole = [family for family in families if not any(name.startswith(f"{family}.") for name in names)]
+    apart = [name for name in APART if name in whole]
+    apart = [CLOSED_FORM] if "graphs" in whole else apart if len(families) > len(apart) else []
+    with second_process(apart) as settled:
+        chosen = dict(_chosen(parser, [name for name in names if name not in (*apart, *({"graphs"} & {*whole}))]))
+        for family in families:
+            if family in chosen:
+                yield family, chosen[family], map(_settle, chosen[family])
+                continue
+            fused = settled(FUSED, _progress) if family == "graphs" else []
+            claims = settled(CLOSED_FORM if family == "graphs" else family, _progress) + fused
             _progress("")
-            yield "graphs", settled, settled
+            yield family, claims, claims
 
 
 def _settle(claim: Claim) -> Claim:

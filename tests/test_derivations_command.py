@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from derivations import WITHOUT_TENSORFLOW
 from derivations import __main__ as command
 from derivations.claims import steps
 
@@ -171,3 +172,22 @@ def test_check_points_at_the_character():
     assert done.stderr.splitlines()[2].index("^") == done.stderr.splitlines()[1].index("q")
     weighted = run("check", "--weighted", "--target", "dgamma", "sum(delta*x_hat) + 0*w/W")
     assert weighted.returncode == 0, weighted.stderr
+
+
+@pytest.mark.parametrize("family", ["steps", "forms", "bounds", "tutorials", "second_order"])
+def test_families_that_are_said_to_do_without_tensorflow_do(family: str):
+    program = (
+        f"import sys; from derivations import prove; list(prove(['{family}'])); print('tensorflow' in sys.modules)"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (finished.stdout.strip() == "False") == (family in WITHOUT_TENSORFLOW)
+
+
+def test_a_second_process_settles_the_same(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    printed = []
+    for cores in (1, 2):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        assert command.main(["prove", "forms", "degenerate", "steps.mean"]) == 0
+        printed.append(re.sub(r" +[\d.]+ m?s\b", "", capsys.readouterr().out))  # but for the times
+    assert printed[0] == printed[1]
+    assert "Other forms" in printed[0]

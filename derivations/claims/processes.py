@@ -1,37 +1,51 @@
-"""The claims about graphs, settled by two processes: those of one engine by this one, of the other by a second one."""
+"""A second process that settles claims: with two cores, a proof of everything takes half of the time."""
 
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
 
+from derivations import FAMILIES
 from derivations.claims.claim import Claim
+from derivations.quiet import held_stderr
 
-Settle = Callable[[Callable[[str], None]], list[Claim]]
+# Parts of the claims are families, or the graphs of either engine.
+CLOSED_FORM, FUSED = "graphs of the closed form", "graphs of the fused kernels"
+_ENGINES = {CLOSED_FORM: "closed_form", FUSED: "fused"}
+# Families that take half of the time, and hold nothing that cannot be sent from one process to another.
+APART = ("steps", "forms", "second_order", "bounds", "mistakes", "tutorials")
+
+Progress = Callable[[str], None]
 
 
 @contextmanager
-def graphs_ahead() -> Iterator[Settle]:
-    """A function that returns the settled claims about all graphs, and tells its argument how far it is.
+def second_process(parts: Sequence[str]) -> Iterator[Callable[[str, Progress], list[Claim]]]:
+    """A function that returns the settled claims of a part, and tells its second argument how far it is.
 
-    With two cores and more a second process has begun with them by then; it ends with the context.
+    With two cores and more a second process settles ``parts``, in this order, from now on, and this one what else is
+    asked for. The second process ends with the context.
     """
-    if (os.cpu_count() or 1) < 2:
-        yield lambda progress: _settled("closed_form", progress) + _settled("fused", progress)
+    if not parts or (os.cpu_count() or 1) < 2:
+        yield _settled
         return
     context = multiprocessing.get_context("spawn")  # TensorFlow has threads, which do not survive a fork
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_second, args=(sender,), daemon=True)
+    process = context.Process(target=_second, args=(sender, parts), daemon=True)
     process.start()
     sender.close()
+    arrived: dict[str, list[Claim]] = {}
 
-    def settled(progress: Callable[[str], None]) -> list[Claim]:
-        mine = _settled("fused", progress)
-        progress("the graphs of the closed form, by a second process")
-        return _received(receiver) + mine
+    def settled(part: str, progress: Progress) -> list[Claim]:
+        if part not in parts:
+            return _settled(part, progress)
+        progress(f"{part}, by a second process")
+        while part not in arrived:
+            arrived.update(_received(receiver))
+        return arrived[part]
 
     try:
         yield settled
@@ -40,29 +54,33 @@ def graphs_ahead() -> Iterator[Settle]:
         process.join()
 
 
-def _settled(engine: str, progress: Callable[[str], None]) -> list[Claim]:
-    from derivations.claims.families import graphs
-
+def _settled(part: str, progress: Progress) -> list[Claim]:
+    engine = _ENGINES.get(part)
+    module = import_module(FAMILIES["graphs" if engine else part])
+    given = [[graph for graph in module.GRAPHS if graph.engine == engine]] if engine else []
     settled = []
-    for claim in graphs.claims([graph for graph in graphs.GRAPHS if graph.engine == engine]):
+    for claim in module.claims(*given):
         progress(claim.identifier)
         settled.append(claim.settle())
     return settled
 
 
-def _second(sender: Connection) -> None:
+def _second(sender: Connection, parts: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
     try:
-        sender.send(_settled("closed_form", lambda identifier: None))
+        for part in parts:
+            with held_stderr():
+                settled = _settled(part, lambda identifier: None)
+            sender.send({part: settled})
     except Exception as error:  # whatever it is, it is raised where it is waited for
         sender.send(error)
 
 
-def _received(receiver: Connection) -> list[Claim]:
+def _received(receiver: Connection) -> dict[str, list[Claim]]:
     try:
         result: Any = receiver.recv()
     except EOFError:
-        raise RuntimeError("the process that settles claims about graphs was ended") from None
+        raise RuntimeError("the process that settles claims was ended") from None
     if isinstance(result, BaseException):
         raise result
     return result
