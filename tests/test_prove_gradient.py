@@ -116,3 +116,30 @@ def test_numpy_code_needs_no_tensorflow():
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_shape_in_one_text_is_answered_by_the_tuple():
+    with pytest.raises(NotUnderstood, match=r"as in \('N', 'D'\)"):
+        prove_gradient(lambda x: x, lambda dy, x: dy, inputs={"x": "N D"})
+
+
+def test_as_many_sizes_as_one_likes():
+    letters = "ABCDEFGHI"
+    proof = prove_gradient(
+        lambda *xs: sum(x.sum() for x in xs),
+        lambda dy, *xs: [dy * np.ones_like(x) for x in xs],
+        inputs={letter.lower(): (letter,) for letter in letters},
+        pass_inputs=True,
+    )
+    assert proof
+
+
+def test_a_divisor_that_cannot_be_inverted_is_no_traceback():
+    def backward(dy, x):
+        return 2 * dy + 0 / (x - x.mean())
+
+    try:
+        proof = prove_gradient(lambda x: 2 * x, backward, inputs={"x": ("N",)})
+    except NotUnderstood:
+        return
+    assert proof.verdict in ("proved", "not proved")

@@ -24,7 +24,8 @@ def shapes_of(inputs: Any) -> dict[str, Shape]:
     unnamed = iter(f"N{n}" for n in range(1, 100))
     for name, shape in inputs.items():
         if isinstance(shape, str | int) or shape is None:
-            raise NotUnderstood(f"the shape of {name} must be a tuple, as in ({shape!r},). Received: {shape!r}")
+            words = tuple(shape.split()) if isinstance(shape, str) else (shape,)
+            raise NotUnderstood(f"the shape of {name} must be a tuple, as in {words!r}. Received: {shape!r}")
         lengths: list[str | int] = []
         for n in shape:
             if n is None:
