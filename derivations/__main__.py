@@ -110,7 +110,6 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--forward",
         metavar="FORMULA",
-        default="",
         help='a forward pass of your own instead of batch normalization, such as "gamma*x/sqrt(mean(x**2) + epsilon)"',
     )
     check.add_argument(
@@ -178,6 +177,11 @@ def _list(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
 
 
 def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    if options.forward is not None and not options.forward.strip():
+        parser.error("--forward is empty: write the forward pass, or leave --forward out for batch normalization's own")
+    options.forward = options.forward or ""
+    if options.elements and not options.forward:
+        parser.error("--elements names letters of a forward pass of your own: give it by --forward")
     if is_address(options.formula):
         return _check_function(parser, options)
     if options.inputs:

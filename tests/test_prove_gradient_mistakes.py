@@ -159,3 +159,11 @@ def test_a_file_that_fails_has_status_2(tmp_path, capsys, text):
     file.write_text(text)
     assert main(["check", f"{file}::backward", "--forward", "forward", "--inputs", INPUTS]) == 2
     assert "layers.py" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--forward", ""], ["--forward", " "], ["--elements", "t"]])
+def test_half_given_options_do_not_judge_batch_normalization(capsys, options):
+    with pytest.raises(SystemExit) as end:
+        main(["check", "delta", *options])
+    assert end.value.code == 2
+    assert options[0] in capsys.readouterr().err
