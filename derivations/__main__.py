@@ -17,9 +17,9 @@ from derivations.check.tree import FormulaError
 from derivations.check.verdict import judge
 from derivations.claims import mutants, steps
 from derivations.claims.claim import Claim, Disagreement, all_as_expected
-from derivations.claims.processes import APART, CLOSED_FORM, FUSED, second_process
 from derivations.own_code.command import check_function, is_address
 from derivations.own_code.refusal import NotUnderstood
+from derivations.processes import APART, CLOSED_FORM, FUSED, second_process
 from derivations.quiet import held_stderr
 from derivations.report import document, terminal
 

@@ -12,6 +12,7 @@ import keras
 import pytest
 import tensorflow as tf
 
+MOST_PROCESSES = 4  # of which each needs a gigabyte and more
 # Replicas on one machine, for the tests of tf.distribute; TensorFlow takes this before its first operation only.
 REPLICAS = 4
 tf.config.set_logical_device_configuration(
@@ -21,6 +22,20 @@ tf.config.set_logical_device_configuration(
 # Deterministic examples: a red build is red again when it is looked into.
 hypothesis.settings.register_profile("keras_bn", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("keras_bn")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A process for each core where everything is run; none besides this one for what is named."""
+    if config.args_source is pytest.Config.ArgsSource.ARGS:
+        return 0
+    config.option.dist = "worksteal"
+    return min(os.cpu_count() or 1, MOST_PROCESSES)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported by now stays: the collections of garbage between modules need not look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -147,7 +147,8 @@ def test_networks_that_differ_are_not_timed(monkeypatch, capsys):
         (["steps", "--contenders", "jax"], "no contender is called 'jax'"),
     ],
 )
-def test_bad_input(arguments, said):
-    done = command(*arguments)
-    assert done.returncode == 2
-    assert said in done.stderr
+def test_bad_input(arguments, said, capsys):
+    with pytest.raises(SystemExit) as caught:
+        __main__.main(arguments)
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err
