@@ -148,6 +148,8 @@ def test_networks_that_differ_are_not_timed(monkeypatch, capsys):
     ],
 )
 def test_bad_input(arguments, said, capsys):
+    from tests.benchmarks import __main__
+
     with pytest.raises(SystemExit) as caught:
         __main__.main(arguments)
     assert caught.value.code == 2

@@ -313,7 +313,10 @@ BREAKAGES = {
     "Σ 1 is 1": ("return constant * last", "return constant"),
     "a delta collapses to nothing": ("rewritten(monomial / delta, {j: k})", "(monomial / delta)"),
     "a delta is 1": ("term = delta * rewritten(term / delta, {b: a})", "term = term / delta"),
-    "a square is distributed as a power of 1": ("_distribute([base] * int(exponent))", "_distribute([base] * (int(exponent) - 1))"),
+    "a square is distributed as a power of 1": (
+        "_distribute([base] * int(exponent))",
+        "_distribute([base] * (int(exponent) - 1))",
+    ),
     "a product loses what it adds": ("others = Add.make_args(factor)", "others = Add.make_args(factor)[:1]"),
     "every sum has the same index": ('BoundIndex(f"j{1 + _depth(monomial)}"', 'BoundIndex("j1"'),
     "factors leave the sum in which they vary": ("(inside if j in free_symbols(factor)", "(inside if factor.has(t)"),
