@@ -105,3 +105,80 @@ def test_second_order():
     proof = prove_gradient(lambda x: x * x * x, inputs={"x": ("N",)}, order=2)
     assert proof
     assert set(proof.gradients) == {"x", "x (second order)", "cotangent (second order)"}
+
+
+@tf.custom_gradient
+def cube_that_holds(x):
+    return x**3, lambda dy: 3 * tf.stop_gradient(x) ** 2 * dy
+
+
+def batch_normalization_of(hold):
+    @tf.custom_gradient
+    def function(x):
+        centered = x - tf.reduce_mean(x, 0)
+        s = tf.math.rsqrt(tf.reduce_mean(centered**2, 0) + 1e-3)
+        x_hat = centered * s
+        kept, scale = hold(x_hat), hold(s)
+        return x_hat, lambda dy: scale * (dy - tf.reduce_mean(dy, 0) - kept * tf.reduce_mean(dy * kept, 0))
+
+    return function
+
+
+@pytest.mark.parametrize("function", [cube_that_holds, batch_normalization_of(tf.stop_gradient)])
+def test_what_the_gradient_holds_constant_is_refuted_at_second_order(function):
+    proof = prove_gradient(function, inputs={"x": ("N", 2)}, order=2)
+    assert proof.gradients["x"].verdict == "proved"
+    assert proof.gradients["x (second order)"].verdict == "refuted"
+
+
+@pytest.mark.parametrize(
+    ("function", "inputs"),
+    [
+        (batch_normalization_of(tf.identity), {"x": ("N", 2)}),
+        (lambda x: x * tf.stop_gradient(x), {"x": ("N",)}),  # the forward pass holds it: a constant at both orders
+        (lambda x, y: (x * y, tf.reduce_sum(x * x)), {"x": ("N",), "y": ("N",)}),
+        (lambda x: tf.exp(x) * tf.reduce_sum(x), {"x": ("N",)}),
+        (lambda x: x * x, {"x": ()}),
+    ],
+)
+def test_right_ones_are_proved_at_second_order(function, inputs):
+    assert prove_gradient(function, inputs=inputs, order=2)
+
+
+def with_gradient(gradient):
+    return tf.custom_gradient(lambda x: (x * x, lambda dy: gradient(x, dy)))
+
+
+def test_what_is_defined_nowhere_is_not_proved():
+    proof = prove_gradient(with_gradient(lambda x, dy: 2 * x * dy + 0 * tf.sqrt(-1 - x * x)), inputs={"x": ("N",)})
+    assert proof.verdict == "not proved"
+    assert "−x[i]^2 − 1 ≥ 0" in str(proof)
+
+
+def test_casts_are_named_or_refused():
+    to = lambda dtype: with_gradient(lambda x, dy: tf.cast(tf.cast(2 * x * dy, dtype), x.dtype))  # noqa: E731
+    assert "float64 to float32 are taken as exact" in str(prove_gradient(to(tf.float32), inputs={"x": ("N",)}))
+    for dtype in (tf.float16, tf.bfloat16, tf.int32):
+        with pytest.raises(NotUnderstood):
+            prove_gradient(to(dtype), inputs={"x": ("N",)})
+
+
+def test_a_missing_path_is_named():
+    assert "no path" in str(prove_gradient(with_gradient(lambda x, dy: None), inputs={"x": ("N",)}))
+
+
+def test_captured_constants_and_nested_functions():
+    two, inner = tf.constant(2.0, tf.float64), tf.function(lambda x: x * tf.reduce_sum(x))
+    assert prove_gradient(lambda x: two * inner(x), inputs={"x": ("N",)})
+
+
+def test_variables_are_refused():
+    count = tf.Variable(0.0, dtype=tf.float64)
+
+    def counts(x):
+        count.assign_add(1.0)
+        return x * x
+
+    for function in (counts, lambda x: x * count):
+        with pytest.raises(NotUnderstood):
+            prove_gradient(function, inputs={"x": ("N",)})

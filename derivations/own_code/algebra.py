@@ -200,7 +200,7 @@ class Algebra(Powers):
             case "n" | "c":
                 base = str(parts[1])
             case "e":
-                base = parts[1] + (f"[{', '.join(map(name, flat(parts[2])))}]" if parts[2] else "")
+                base = parts[1].rstrip("\0") + (f"[{', '.join(map(name, flat(parts[2])))}]" if parts[2] else "")
             case "d":
                 base = f"[{name(parts[1][0])} = {name(parts[1][1])}]"
             case "S":

@@ -1,6 +1,6 @@
 """The first proof decided: whether what was returned is the derivative, and under which conditions."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -13,7 +13,10 @@ from derivations.own_code.refusal import NotUnderstood
 from derivations.own_code.shapes import lift, split
 from derivations.own_code.sizes import Size, as_size
 
-_DY, _DIRECTION = "dy", "direction"
+_DY = "dy"
+_DIRECTION = "\0direction"  # no input has this name
+_INDICES = "ijklmnpqrs"
+_LONGEST = 72  # characters of a divisor or radicand that is shown
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,14 @@ def names_of_cotangents(count: int) -> list[str]:
     return [_DY] if count == 1 else [f"{_DY}{n + 1}" for n in range(count)]
 
 
+def _element_of(name: str) -> str:
+    """The name of a cotangent among elements; an input may be called dy as well."""
+    return f"{name}\0"
+
+
 def cotangents(algebra: SymbolicAlgebra, ys: Sequence[SymbolicArray]) -> list[SymbolicArray]:
     """Free arrays of the shapes of the outputs."""
-    return [_free(algebra, name, y.axes) for name, y in zip(names_of_cotangents(len(ys)), ys, strict=True)]
+    return [_free(algebra, _element_of(name), y.axes) for name, y in zip(names_of_cotangents(len(ys)), ys, strict=True)]
 
 
 def _free(algebra: SymbolicAlgebra, name: str, axes: Sequence[Any]) -> SymbolicArray:
@@ -77,9 +85,32 @@ def _decide_one(
     array = lift(algebra, returned)
     if _lengths(array) != _lengths(given):
         return False, f"its shape is {array.shape}; that of {name} is {given.shape}"
+    array, true = _gradient(ys, dys, array, name, [n for n, axis in enumerate(given.axes) if axis])
+    difference = algebra.add(algebra.released(array.polynomial), algebra.released(true), -1)
+    return algebra.vanishes(difference), ""
+
+
+def true_gradients(
+    ys: Sequence[SymbolicArray], dys: Sequence[SymbolicArray], inputs: Mapping[str, SymbolicArray]
+) -> list[SymbolicArray]:
+    """The derivatives of Σ dy·y, as arrays that can be differentiated once more."""
+    found = []
+    for name, given in inputs.items():
+        array, true = _gradient(ys, dys, given, name, [n for n, axis in enumerate(given.axes) if axis])
+        found.append(SymbolicArray(given.algebra, array.axes, true))
+    return found
+
+
+def _gradient(
+    ys: Sequence[SymbolicArray], dys: Sequence[SymbolicArray], array: SymbolicArray, name: str, real: Sequence[int]
+) -> tuple[SymbolicArray, Polynomial]:
+    """The array, its axes split where the code splits those of the input, and the derivative of Σ dy·y on these axes.
+
+    real: the axes of the input whose length is not 1.
+    """
+    algebra = array.algebra
     derivatives = [algebra.derivative(y.polynomial, name, _DIRECTION) for y in ys]
     used = [places for derivative in derivatives for places in algebra.places_of(derivative, _DIRECTION)]
-    real = [n for n, axis in enumerate(given.axes) if axis]
     for places in used:
         for n, place in zip(real, places, strict=True):
             if isinstance(place, tuple) and len(array.axes[n]) == 1:
@@ -103,8 +134,7 @@ def _decide_one(
             for index, size in zip(names_of_axis(y.ndim - 1 - n, axis), axis, strict=True)
         ]
         true = algebra.add(true, algebra.gradient(derivative, dy.polynomial, free, _DIRECTION, tuple(target)))
-    difference = algebra.add(algebra.released(array.polynomial), algebra.released(true), -1)
-    return algebra.vanishes(difference), ""
+    return array, true
 
 
 def _parts_of(place: tuple[Any, ...], axis: Any) -> Iterator[Any]:
@@ -162,4 +192,19 @@ def _condition(algebra: SymbolicAlgebra, requirement: Requirement, relation: str
     if pure:
         return f"{as_size(algebra, polynomial)!r} {relation}"
     what = "the divisor" if requirement.relation == "≠ 0" else "the radicand"
+    text = algebra.text(polynomial, _letters(algebra, polynomial))
+    if len(text) <= _LONGEST:
+        return f"{text} {relation} ({what} in {requirement.place})"
     return f"{what} in {requirement.place} is {relation}"
+
+
+def _letters(algebra: SymbolicAlgebra, polynomial: Polynomial) -> Callable[[int], str]:
+    """i, j, k, … for indices: those of the axes in their order, then those that are summed over."""
+    known = {name: _INDICES[n] for n, name in enumerate(sorted(algebra.indices(polynomial), reverse=True))}
+
+    def name(index: int) -> str:
+        if index not in known:
+            known[index] = _INDICES[len(known)] if len(known) < len(_INDICES) else f"i{len(known)}"
+        return known[index]
+
+    return name

@@ -34,7 +34,11 @@ class Run:
     def graph(self, function: Any, inputs: Sequence[Any]) -> list[Any]:
         """The outputs of a concrete function."""
         graph = function.graph
-        values = dict(zip((tensor.name for tensor in graph.inputs), inputs, strict=True))
+        given = [*inputs, *map(self.captured, getattr(function, "captured_inputs", ()))]
+        values = dict(zip((tensor.name for tensor in graph.inputs), given, strict=True))
+        for operation in graph.get_operations():
+            if operation.type.startswith("Assign"):
+                raise _refused(operation, "an assignment to a variable; return the value instead")
         needed = _needed(graph)
         for operation in graph.get_operations():
             if operation.name not in needed:
@@ -94,10 +98,22 @@ class Run:
         from tensorflow.python.framework.tensor_util import MakeNdarray
 
         value = MakeNdarray(operation.get_attr("value"))
+        if value.dtype.kind not in "iuf":
+            raise _refused(operation, "a constant that is not a real number")
+        return self.number(value)
+
+    def captured(self, tensor: Any) -> Any:
+        """The value of a tensor that the function has from outside."""
+        dtype = tensor.dtype
+        if not (dtype.is_floating or dtype.is_integer) or not hasattr(tensor, "numpy"):
+            raise NotUnderstood("the function reads a variable, or a tensor that is no number; make it an input")
+        return self.number(tensor.numpy())
+
+    def number(self, value: Any) -> Any:
+        """A constant, as the run takes it."""
+        value = np.asarray(value)
         if value.dtype.kind in "iu":
             return value.tolist()
-        if value.dtype.kind != "f":
-            raise _refused(operation, "a constant that is not a real number")
         if value.ndim == 0 and radicand(float(value)) is None:
             return exact(value[()])
         return self.like(value)
@@ -238,6 +254,18 @@ def _cast_to_integer(run: Run, operation: Any, value: Any) -> Any:
     return value
 
 
+def _turned(values: Any, order: Any) -> Any:
+    return [list(row) for row in zip(*values, strict=True)] if list(order) == [1, 0] else values
+
+
+def _flattened(values: Any) -> Any:
+    return [n for row in values for n in row] if values and isinstance(values, list) and _nested(values) else values
+
+
+def _nested(values: list[Any]) -> bool:
+    return all(isinstance(row, list) for row in values)
+
+
 INTEGERS: dict[str, Callable[..., Any]] = {
     "Shape": lambda run, operation, a: list(np.shape(a)),
     "Size": lambda run, operation, a: math.prod(np.shape(a)),
@@ -250,8 +278,11 @@ INTEGERS: dict[str, Callable[..., Any]] = {
     "Range": lambda run, operation, start, stop, step: list(range(start, stop, step)),
     "Fill": lambda run, operation, shape, value: [value] * shape[0] if shape else value,
     "DynamicStitch": _stitched,
+    "Transpose": lambda run, operation, values, order: _turned(values, order),
     "InvertPermutation": lambda run, operation, order: [order.index(n) for n in range(len(order))],
-    "Reshape": lambda run, operation, value, shape: value if isinstance(value, list) or shape == [] else [value],
+    "Reshape": lambda run, operation, value, shape: (
+        _flattened(value) if isinstance(value, list) or shape == [] else [value]
+    ),
     "ExpandDims": lambda run, operation, value, axis: [value],
     "Squeeze": lambda run, operation, value: value[0] if isinstance(value, list) else value,
     "Cast": _cast_to_integer,
@@ -291,7 +322,16 @@ def _matmul(run: Run, operation: Any, a: Any, b: Any) -> Any:
 
 
 def _cast(run: Run, operation: Any, value: Any) -> Any:
+    source, target = operation.inputs[0].dtype, operation.outputs[0].dtype
+    if target.size < _NARROWEST:
+        raise _refused(operation, f"a cast to {target.name} loses digits; compute in float32 or float64")
+    if source.is_floating and target.size < source.size and isinstance(value, SymbolicArray):
+        note = f"the casts from {source.name} to {target.name} are taken as exact"
+        value.algebra.journal.notes.append(note)
     return Fraction(value) if isinstance(value, int) else value
+
+
+_NARROWEST = 4  # bytes of a floating-point type whose casts are taken as exact
 
 
 def _filled(run: Run, operation: Any, shape: Any, value: Any) -> Any:

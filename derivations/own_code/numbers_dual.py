@@ -176,8 +176,8 @@ class Number:
         return getattr(wrapped(np.array(self, dtype=object)), name)
 
     def held(self) -> "Number":
-        """The value alone."""
-        return Number(self.ring, self.a)
+        """The value alone; of a number whose parts carry derivatives, theirs are dropped too."""
+        return Number(self.ring, self.a.held() if isinstance(self.a, Number) else self.a)
 
     def _refuse(self, *_: Any) -> NoReturn:
         raise refusal("a value of the data used as a number or as a condition", _RULE)

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from fractions import Fraction
-from itertools import cycle
+from itertools import cycle, product
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,8 @@ def prove_gradient(
         inputs: A name and a shape for each input, in the order in which they are passed. A name or None is an unknown
             size, a number a known one; equal names are equal sizes.
         pass_inputs: Whether backward gets the inputs instead of the cache; by default its signature tells.
-        order: 2 also compares the second derivatives of a TensorFlow function with those of its own first gradient.
-            What that gradient holds constant is not held against it.
+        order: 2 also compares the gradients that TensorFlow takes of its first gradient with the second derivatives of
+            the forward pass. What the forward pass itself holds by ``tf.stop_gradient`` is a constant.
 
     Returns:
         The verdict on each gradient. It is true if all are proved; printed, it shows a counterexample for each that is
@@ -103,21 +103,25 @@ class Judge(Counterexamples):
             if self.pair.forward is not None:  # not a graph
                 same_in_every_call(self)
             symbolic = self.symbolic()
-            self._guarded(self.compare_with_floats)
+            self._defined = self._guarded(self.compare_with_floats) or not symbolic.conditions
             gradients = {name: self._verdict(name, symbolic) for name in self.names}
             if self.pair.forward is not None:
                 same_at_every_size(self, self.way, [name for name, found in gradients.items() if found])
         return Proof(gradients, tuple(self.letters), held=symbolic.held)
 
-    def compare_with_floats(self) -> None:
-        """Refuse code that does on floats what exact arithmetic does not, such as rounding to integers.
+    _defined = False
+
+    def compare_with_floats(self) -> bool:
+        """Whether real numbers were found at which the code has a value.
+
+        Code is refused that does on floats what exact arithmetic does not, such as rounding to integers.
 
         Results are compared to a thousandth: single precision passes, a number cut off does not.
         """
         rng = random.Random(5)
-        sizes = dict(zip(self.letters, cycle((2, 3, 1, 2, 1, 2, 1))))
-        for _ in range(3):
-            found = self.point(sizes, lambda: Fraction(rng.randint(3, 40), rng.choice((7, 11))), rng, 7)
+        for rows, (low, high) in product(_SIZES_OF_FLOATS, _RANGES_OF_FLOATS):
+            sizes = dict(zip(self.letters, cycle(rows), strict=False))
+            found = self.point(sizes, lambda low=low, high=high: _seventh(rng, low, high), rng, 7)
             if found is None:
                 continue
             _, inputs, returned, dys = found
@@ -139,7 +143,8 @@ class Judge(Counterexamples):
                         f"the gradient of {name} on floats is not what exact arithmetic gives: the code rounds or cuts "
                         "off numbers, keeps a state between calls, or is random; nothing can be proved of that"
                     )
-            return
+            return True
+        return False
 
     # First proof
 
@@ -186,6 +191,9 @@ class Judge(Counterexamples):
         equal, where = self._guarded(self.examine, name)
         proved = symbolic.proved.get(name, False)
         if proved and equal:
+            if not self._defined:
+                reason = f"no real numbers were found at which {' and '.join(symbolic.conditions)}, as it demands"
+                return GradientVerdict(name, NOT_PROVED, reason=reason)
             return GradientVerdict(name, PROVED, conditions=symbolic.conditions)
         if equal is not True or not proved:
             if equal is not True and (example := self._guarded(self.counterexample, name, where)):
@@ -225,6 +233,15 @@ class Judge(Counterexamples):
             return named(self, name, example)
         except Exception:  # without a name for the mistake the refutation stands
             return ""
+
+
+# Where real numbers are looked for at which the code has a value; residues are no witness, since they have roots.
+_SIZES_OF_FLOATS = ((2, 3, 1, 2, 1, 2, 1), (3, 4, 2, 3, 2))
+_RANGES_OF_FLOATS = ((1, 13), (1, 13), (1, 6), (-6, -1), (-13, 13), (-40, -8), (8, 40))  # in sevenths, 7 being 1
+
+
+def _seventh(rng: random.Random, low: int, high: int) -> Fraction:
+    return Fraction(rng.choice([n for n in range(low, high + 1) if n]), 7) + Fraction(rng.randint(0, 9), 97)
 
 
 def _floats(array: Any) -> Any:

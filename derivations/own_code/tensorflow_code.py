@@ -15,7 +15,7 @@ from derivations.own_code.calling import Shape
 from derivations.own_code.exact_arrays import wrapped
 from derivations.own_code.graph_operations import Run
 from derivations.own_code.numbers_dual import Number
-from derivations.own_code.proof import GradientVerdict, Proof
+from derivations.own_code.proof import Counterexample, GradientVerdict, Proof
 from derivations.own_code.prove import Judge
 from derivations.own_code.refusal import NotUnderstood
 from derivations.own_code.shapes import lift
@@ -111,6 +111,18 @@ def _traced(tf: Any, function: Any, specs: list[list[int | None]]) -> tuple[Any,
     raise errors[-1]
 
 
+class GraphJudge(Judge):
+    """A function of tensors, judged."""
+
+    pair: GraphPair
+
+    def mistake(self, name: str, example: Counterexample) -> str:
+        """The mistake; a gradient that is None is one."""
+        if not self.pair.connected[self.names.index(name)]:
+            return "the tape finds no path to it, and returns None; the gradient is not 0"
+        return super().mistake(name, example)
+
+
 def prove_operation(function: Any, shapes: Mapping[str, Shape], order: int) -> Proof:
     """Prove the gradient that TensorFlow takes of a function of tensors."""
     if not callable(function):
@@ -118,40 +130,10 @@ def prove_operation(function: Any, shapes: Mapping[str, Shape], order: int) -> P
     if order not in (1, 2):
         raise NotUnderstood(f"order must be 1 or 2. Received: {order!r}")
     pair = GraphPair(function, shapes)
-    proof = Judge(pair, shapes).proof()
+    proof = GraphJudge(pair, shapes).proof()
     verdicts: dict[str, GradientVerdict] = dict(proof.gradients)
     if order == 2:
-        verdicts |= _second(function, shapes, pair)
+        from derivations.own_code.second_order import second_order
+
+        verdicts |= second_order(function, shapes, pair)
     return Proof(verdicts, proof.sizes, held=tuple(pair.held))
-
-
-def _second(function: Any, shapes: Mapping[str, Shape], pair: GraphPair) -> dict[str, GradientVerdict]:
-    """The gradients of the gradients, for one cotangent for each output."""
-    import tensorflow as tf
-
-    if pair.count != 1:
-        raise NotUnderstood("order=2 is understood for functions of one output")
-
-    def gradient(*given: Any) -> Any:
-        *inputs, dy = given
-        with tf.GradientTape() as tape:
-            tape.watch(inputs)
-            output = tf.nest.flatten(function(*inputs))
-        return [value for value in tape.gradient(output, inputs, output_gradients=[dy]) if value is not None]
-
-    shape = _shape_of_output(pair, shapes)
-    twice = dict(shapes) | {"cotangent": shape}
-    proof = Judge(GraphPair(gradient, twice), twice).proof()
-    return {f"{name} (second order)": verdict for name, verdict in proof.gradients.items()}
-
-
-def _shape_of_output(pair: GraphPair, shapes: Mapping[str, Shape]) -> Shape:
-    from derivations.own_code.decision import variable
-    from derivations.own_code.journal import SymbolicAlgebra
-
-    algebra = SymbolicAlgebra()
-    (output,), _ = pair.run_forward([variable(algebra, name, shape) for name, shape in shapes.items()])
-    lengths = [n if isinstance(n, int) else repr(n) for n in output.shape]
-    if any(isinstance(n, str) and not n.isidentifier() for n in lengths):
-        raise NotUnderstood("order=2 is understood where each axis of the output is one of the inputs'")
-    return tuple(lengths)

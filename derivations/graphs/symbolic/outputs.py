@@ -63,7 +63,12 @@ def interpret(graph: Graph, traced: Traced | None = None) -> Interpreted:
     interpretation = Interpretation(numbers, [mask_sum], graph.branch, added)
     variables = {variable.name: argument(graph, variable.name) for variable in layer.weights} if layer else {}
     inputs = [argument(graph, name) for name in graph.names]
-    results = dict(zip(graph.outputs, interpretation.run(function, inputs, variables), strict=True))
+    found = interpretation.run(function, inputs, variables)
+    if len(found) != len(graph.outputs):
+        raise UnknownGraph(
+            f"{len(found)} outputs, where there should be {len(graph.outputs)}: a gradient without a path"
+        )
+    results = dict(zip(graph.outputs, found, strict=True))
     if not graph.second:
         results |= {f"new_{name}": value for name, value in interpretation.assigned.items()}
     flat = Flattened(interpretation, graph.channels)
