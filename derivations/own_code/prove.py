@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from fractions import Fraction
+from functools import partial
 from itertools import cycle, product
 from typing import Any
 
@@ -121,7 +122,7 @@ class Judge(Counterexamples):
         rng = random.Random(5)
         for rows, (low, high) in product(_SIZES_OF_FLOATS, _RANGES_OF_FLOATS):
             sizes = dict(zip(self.letters, cycle(rows), strict=False))
-            found = self.point(sizes, lambda low=low, high=high: _seventh(rng, low, high), rng, 7)
+            found = self.point(sizes, partial(_seventh, rng, low, high), rng, 7)
             if found is None:
                 continue
             _, inputs, returned, dys = found
