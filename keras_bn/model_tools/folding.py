@@ -7,6 +7,7 @@ import keras
 from keras_bn import keras_internals
 from keras_bn.model_tools import copying_models, replacing_layers
 from keras_bn.model_tools.folding_plan import Plan, called_in_training, uses_in
+from keras_bn.model_tools.options import check_known
 
 
 class Fold(NamedTuple):
@@ -82,6 +83,9 @@ def fold(model: keras.Model, *, verbose: bool = False, return_report: bool = Fal
     1 of 1 batch normalizations folded
       norm  into dense
     """
+    if isinstance(model, keras.Layer):
+        for layer in copying_models.all_layers(model):
+            check_known(layer, "fold()")
     if not isinstance(model, keras.Model):
         raise TypeError(f"fold() takes a Keras model. Received: {type(model).__name__}.")
     if not model.built:

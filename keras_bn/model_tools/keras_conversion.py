@@ -9,6 +9,7 @@ import keras
 from keras_bn import moving_state, renorm_bounds
 from keras_bn.layer import BatchNormalization
 from keras_bn.model_tools import copying_models, inspection
+from keras_bn.model_tools.options import check_known
 from keras_bn.untracked import is_batch_normalization, is_built_in
 
 # Of the options that the built-in layer lacks, those that it does without: results do not depend on them.
@@ -129,6 +130,8 @@ def revert(model: keras.Layer, *, lossy: bool = False) -> keras.Layer:
     """
     _check(model, "revert")
     ours = [layer for layer in copying_models.all_layers(model) if isinstance(layer, BatchNormalization)]
+    for layer in ours:
+        check_known(layer, "revert()")
     lost = {layer.name: (inexpressible(layer), impossible(layer)) for layer in ours}
     listing = "\n".join(f"  {name}: {', '.join([*b, *a])}" for name, (a, b) in lost.items() if a or b)
     if any(hard for _, hard in lost.values()) or (listing and not lossy):

@@ -16,6 +16,7 @@ from keras_bn.formulas import merging
 from keras_bn.formulas.training import Fallback
 from keras_bn.layer import BatchNormalization
 from keras_bn.model_tools import copying_models, data_sets
+from keras_bn.model_tools.options import check_known
 from keras_bn.progress import task
 from keras_bn.untracked import is_batch_normalization
 
@@ -111,6 +112,7 @@ class _Accumulator:
     """Count, mean and variance of all that a layer has seen so far, and in how many batches something counted."""
 
     def __init__(self, layer: keras.layers.BatchNormalization) -> None:
+        check_known(layer, "recalibrate()")
         self._name = layer.name
         shape = tuple(layer.moving_mean.shape)
         # TensorFlow's variables: the layer would track Keras' own as weights.

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_bn import arguments, moving_state
 from keras_bn.layer import BatchNormalization
 from keras_bn.model_tools import torch_state
+from keras_bn.model_tools.options import check_known
 from keras_bn.model_tools.torch_state import ENTRIES
 from keras_bn.tensors import check_shape
 from keras_bn.untracked import UntrackedBatchNormalization
@@ -229,6 +230,7 @@ def _check_layer(layer: Any) -> None:
         raise ValueError(
             f"{layer.name} has no weights yet. Received: a layer that is not built. Call it on data first."
         )
+    check_known(layer, "to_torch()")
     activation = getattr(layer, "activation", None)
     if activation is not None:
         raise ValueError(
