@@ -167,7 +167,7 @@ def _compare(options: Options, network: str, digits: training.Digits) -> list[li
     verdict = agreement.summarize(_together(steps))
     say(
         f"    float64: losses differ by {verdict.loss:.0e} (allowed {agreement.LOSS_TOLERANCE:.0e}), "
-        f"gradients by {verdict.gradient:.0e} of the largest element (allowed {agreement.GRADIENT_TOLERANCE:.0e})"
+        f"gradients by {verdict.gradient:.0e} of the largest one (allowed {agreement.GRADIENT_TOLERANCE:.0e})"
     )
     say(
         f"    float32: distance to the float64 run {verdict.our_distance:.1e}, of the built-in layer "
