@@ -23,6 +23,8 @@ ORACLES = {
     "differences": checks.differences_oracle,
 }
 CASES = list(checks.make_cases(seed=0))
+# Columns of a terminal that the run's widest line may take.
+WIDTH = 110
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +204,16 @@ def test_table_shows_the_largest_error_and_what_exceeds():
     assert "EXCEEDED" in line
     assert [row.error for row in checks.largest([*rows, rows[0]._replace(error=float("nan"))])][1:] == [5e-10, 5e-10]
     assert not checks.largest([*rows, rows[0]._replace(error=float("nan"))])[0].held
+
+
+def test_the_whole_table_fits_a_screen():
+    rows = [
+        checks.Row(oracle, dtype, (2, 3), -1, gradient, 1e-15, checks.tolerance(oracle, dtype))
+        for oracle in ORACLES
+        for dtype in checks.DTYPES
+        for gradient in ("dx", "dγ", "dβ")
+    ]
+    assert max(map(len, checks.table(rows))) <= WIDTH - 4, "the run indents it by four"
 
 
 # Training
@@ -403,4 +415,4 @@ def test_the_command(tmp_path):
     # The length of the path is the user's choice, not the command's.
     lines = finished.stdout.replace(str(tmp_path), "").splitlines()
     assert len(lines) <= 48, "one screen"
-    assert max(map(len, lines)) <= 110
+    assert max(map(len, lines)) <= WIDTH

@@ -91,7 +91,7 @@ def test_pieces_of_what_is_printed_are_one_text():
     def printing(*pieces: str) -> Any:
         outputs = [nbformat.v4.new_output("stream", name="stdout", text=piece) for piece in pieces]
         outputs.append(nbformat.v4.new_output("display_data", data={"text/plain": "shown"}))
-        return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=outputs)] * 2)
+        return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=outputs) for _ in range(2)])
 
     assert list(texts(printing("a\n", "b\n"))) == list(texts(printing("a\nb\n"))) == ["a\nb\n", "shown"] * 2
 

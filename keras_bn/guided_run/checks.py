@@ -163,7 +163,7 @@ def tolerance(oracle: str, dtype: str) -> Tolerance:
     if dtype == "float32":
         return Tolerance(1e-6, "a chain of about 16 roundings of 6e-8")
     if oracle == "differences":
-        return Tolerance(1e-7, "step 6e-6: truncation 1e-10, rounding 2e-10")
+        return Tolerance(1e-7, "step 6e-6: truncation ~1e-10, rounding ~2e-10")
     return Tolerance(1e-12, "sums of up to 32 terms, rounded to 1e-16 each")
 
 
