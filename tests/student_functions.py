@@ -7,6 +7,8 @@ import functools
 
 import numpy as np
 
+from tests import student_helpers
+
 RIGHT = []  # name, forward, backward, shapes of the inputs
 WRONG = []
 REFUSED = []
@@ -1323,3 +1325,186 @@ WRONG.append(
 )
 WRONG.append(("ln gamma axis", f_ln, lambda d, c: (b_ln(d, c)[0], np.sum(d * c[0], axis=1), d.sum(0)), BN))
 WRONG.append(("std grads", f_std, lambda dy, x: (dy - dy.mean(0)) / x.std(0), {"x": ("N", "D")}))
+
+
+# ---- objects that keep what their backward pass needs, and take dy alone
+class RunningNorm:
+    """As in frameworks: running means in the object, which do not enter y."""
+
+    def __init__(self, features, eps: float = 1e-5):
+        self.eps, self.training = eps, True
+        self.running_mean, self.running_var = np.zeros(features), np.ones(features)
+
+    def forward(self, x: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> np.ndarray:
+        assert x.ndim == 2, "expected (N, D)"
+        if self.training:
+            mean, var = x.mean(axis=0), x.var(axis=0)
+            self.running_mean = 0.9 * self.running_mean + 0.1 * mean
+            self.running_var = 0.9 * self.running_var + 0.1 * var
+        else:
+            mean, var = self.running_mean, self.running_var
+        self.std = np.sqrt(var + self.eps)
+        self.cache = {"xhat": (x - mean) / self.std, "gamma": gamma}
+        return gamma * self.cache["xhat"] + beta
+
+    def input_gradient(self, dout):
+        xhat, gamma = self.cache["xhat"], self.cache["gamma"]
+        assert dout.shape == xhat.shape
+        self.dgamma, self.dbeta = (dout * xhat).sum(axis=0), dout.sum(axis=0)
+        return gamma / self.std * (dout - dout.mean(axis=0) - xhat * (dout * xhat).mean(axis=0))
+
+    def backward(self, dout, verbose=False):
+        return self.input_gradient(dout), self.dgamma, self.dbeta
+
+
+class HeldNorm(RunningNorm):
+    """The variance held fixed, in a class that inherits."""
+
+    def input_gradient(self, dout):
+        super().input_gradient(dout)
+        return self.cache["gamma"] / self.std * (dout - dout.mean(axis=0))
+
+
+BN3 = {"x": ("N", 3), "gamma": (3,), "beta": (3,)}
+kept, stored, held, only_dx = RunningNorm(3), RunningNorm(3), HeldNorm(3), RunningNorm(3)
+RIGHT.append(("object with running means", kept.forward, kept.backward, BN3))
+RIGHT.append(
+    (
+        "gradients stored in the object",
+        stored.forward,
+        lambda dy: (stored.input_gradient(dy), stored.dgamma, stored.dbeta),
+        BN3,
+    )
+)
+WRONG.append(("object, variance held", held.forward, held.backward, BN3))
+REFUSED.append(("gradients stored, dx returned", only_dx.forward, only_dx.input_gradient, BN3))
+
+
+class InPlace:
+    def __init__(self):
+        self.running_mean = np.zeros(3)
+
+    def forward(self, x):
+        self.running_mean *= 0.9
+        self.running_mean += 0.1 * x.mean(axis=0)
+        return x - x.mean(axis=0)
+
+    def backward(self, dy):
+        return dy - dy.mean(axis=0)
+
+
+in_place = InPlace()
+REFUSED.append(("running mean in place", in_place.forward, in_place.backward, {"x": ("N", 3)}))
+
+
+# ---- caches that are dictionaries, taken apart by the call
+def f_words(x, gamma, beta):
+    mu, std = x.mean(0), np.sqrt(x.var(0) + 1e-5)
+    return gamma * (x - mu) / std + beta, {"xhat": (x - mu) / std, "std": std, "gamma": gamma}
+
+
+def b_words(dout, xhat, std, gamma):
+    d = dout * gamma
+    return (d - d.mean(0) - xhat * (d * xhat).mean(0)) / std, (dout * xhat).sum(0), dout.sum(0)
+
+
+RIGHT.append(("cache by keywords", f_words, b_words, BN))
+RIGHT.append(("cache as **cache", f_words, lambda dout, **cache: b_words(dout, **cache), BN))
+WRONG.append(
+    ("cache by keywords, wrong", f_words, lambda d, xhat, std, gamma: (d / std, (d * xhat).sum(0), d.sum(0)), BN)
+)
+REFUSED.append(
+    (
+        "names in another order",
+        lambda x, gamma, beta: x * gamma + beta,
+        lambda d, x, gamma, beta: (d * gamma, (d * x).sum(0), d.sum(0)),
+        {"x": ("N", "D"), "beta": ("D",), "gamma": ("D",)},
+    )
+)
+REFUSED.append(("dy last", lambda x: x * x, lambda x, dy: 2 * x * dy, {"x": ("N",)}))
+
+
+# ---- imports of all kinds
+def f_imports(x):
+    import numpy as np
+
+    return x - np.ones((x.shape[0], 1)) * np.mean(x, axis=0)
+
+
+def b_imports(dy, x):
+    from numpy import zeros
+
+    from tests import student_helpers as own
+
+    dx = zeros(dy.shape)
+    dx += own.centred(dy)
+    return dx
+
+
+RIGHT.append(("imports in the function", f_imports, b_imports, {"x": ("N", "D")}))
+RIGHT.append(
+    (
+        "functions of a module",
+        lambda x: student_helpers.centred(x),
+        lambda dy, x: student_helpers.centred(dy),
+        {"x": ("N", "D")},
+    )
+)
+WRONG.append(("imports in the function, no mean", f_imports, lambda dy, x: dy, {"x": ("N", "D")}))
+
+
+# ---- several outputs
+RIGHT.append(
+    (
+        "moments",
+        lambda x: ((x.mean(0), x.var(0)), x),
+        lambda dys, x: np.ones(x.shape) * dys[0] / len(x) + 2 * (x - x.mean(0)) * dys[1] / len(x),
+        {"x": ("N", "D")},
+    )
+)
+WRONG.append(
+    (
+        "moments, no 2",
+        lambda x: ((x.mean(0), x.var(0)), x),
+        lambda dys, x: np.ones(x.shape) * dys[0] / len(x) + (x - x.mean(0)) * dys[1] / len(x),
+        {"x": ("N", "D")},
+    )
+)
+
+
+# ---- an element and the sum that it is part of, in one divisor; logarithms of softmax
+def b_share(dy, x):
+    t = x + x.sum()
+    return dy / t - dy * x / t**2 - np.sum(dy * x / t**2)
+
+
+RIGHT.append(("x/(x + sum)", lambda x: x / (x + x.sum()), b_share, {"x": ("N",)}))
+WRONG.append(
+    (
+        "x/(x + sum), sum held",
+        lambda x: x / (x + x.sum()),
+        lambda dy, x: dy / (x + x.sum()) - dy * x / (x + x.sum()) ** 2,
+        {"x": ("N",)},
+    )
+)
+
+
+def log_softmax(z):
+    z = z - np.max(z, axis=1, keepdims=True)
+    return z - np.log(np.sum(np.exp(z), axis=1, keepdims=True))
+
+
+def b_one_hot(dy, z, t):
+    n = len(z)
+    return dy * (student_helpers.softmax(z) * t.sum(1, keepdims=True) - t) / n, -dy * log_softmax(z) / n
+
+
+def b_entropy(dy, z):
+    p = student_helpers.softmax(z)
+    return -dy[:, None] * p * (np.log(p) - (p * np.log(p)).sum(1, keepdims=True))
+
+
+TWO = {"z": ("N", "C"), "t": ("N", "C")}
+RIGHT.append(("cross entropy of targets", lambda z, t: -np.sum(t * log_softmax(z)) / len(z), b_one_hot, TWO))
+RIGHT.append(("entropy", lambda z: -(f_stable(z) * np.log(f_stable(z))).sum(1), b_entropy, {"z": ("N", "C")}))
+RIGHT.append(("sinh", lambda x: np.sinh(x), lambda dy, x: dy * np.cosh(x), {"x": ("N",)}))

@@ -1,10 +1,13 @@
 """The mistakes that are named, and the command."""
 
+import re
+
 import numpy as np
 import pytest
 
-from derivations import prove_gradient
+from derivations import NotUnderstood, prove_gradient
 from derivations.__main__ import main
+from tests.student_functions import REFUSED
 
 SHAPES = {"x": ("N", "D"), "gamma": ("D",), "beta": ("D",)}
 FORWARD = """
@@ -111,7 +114,35 @@ def test_a_variance_divided_by_another_number_of_degrees_of_freedom(ddof, diviso
 def test_right_values_in_another_shape_are_neither_proved_nor_refuted():
     proof = prove_gradient(forward, changed(2, lambda db, dy, c: db[None, :]), inputs=SHAPES)
     assert proof.gradients["beta"].verdict == "not proved"
-    assert "the values are right" in proof.gradients["beta"].reason
+    assert proof.gradients["beta"].reason == "the values are right, but the shape is (1, D) instead of (D,)"
+
+
+def test_none_is_named_as_what_was_returned():
+    proof = prove_gradient(forward, changed(2, lambda db, dy, c: None), inputs=SHAPES)
+    assert [gradient.verdict for gradient in proof.gradients.values()] == ["proved", "proved", "not proved"]
+    assert proof.gradients["beta"].reason.startswith("None was returned")
+
+
+@pytest.mark.parametrize(
+    ("case", "remedy"),
+    [
+        ("gradients stored, dx returned", "backward=lambda dy: (layer.backward(dy), layer.dgamma, layer.dbeta)"),
+        ("running mean in place", "assign the result to its name"),
+        ("names in another order", "Give the inputs in the order of the parameters"),
+        ("dy last", "would be called as backward(dy, x)"),
+    ],
+)
+def test_refusals_of_ordinary_code_name_the_remedy(case, remedy):
+    (found,) = [one for one in REFUSED if one[0] == case]
+    with pytest.raises(NotUnderstood, match=re.escape(remedy)):
+        prove_gradient(found[1], found[2], inputs=found[3])
+
+
+def test_an_object_with_arrays_of_a_fixed_size_is_told_of_the_sizes():
+    gamma = np.ones(3)
+    with pytest.raises(ValueError, match="broadcast") as raised:
+        prove_gradient(lambda x: x * gamma, lambda dy, x: dy * gamma, inputs={"x": ("N", "D")})
+    assert "x of shape (3, 4)" in raised.value.__notes__[0]
 
 
 def test_a_loss_of_the_sum_hides_this():

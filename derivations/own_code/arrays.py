@@ -12,6 +12,10 @@ from derivations.own_code.sizes import Size, as_size
 
 # An axis is a tuple of lengths: one, several where axes were merged, none where its length is 1.
 Axis = tuple[Any, ...]
+_NO_NUMBERS = (
+    "keep the operation to NumPy's functions; an array made before the call, such as a running mean, cannot hold what "
+    "depends on the inputs: assign to its name, as in self.mean = …"
+)
 PLACES = 8  # names of indices kept for one axis, counted from the last, so that arrays agree on them when broadcast
 
 
@@ -140,7 +144,7 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
         return self.__copy__()
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
-        raise refusal("turning an array of unknown size into one of numbers", "keep the operation to NumPy's functions")
+        raise refusal("turning an array of unknown size into one of numbers", _NO_NUMBERS)
 
     def item(self, *_: Any) -> Any:
         return self if not self.axes else self._refuse()

@@ -3,11 +3,16 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any
 
 from derivations.own_code.refusal import NotUnderstood
 
 Shape = tuple[str | int, ...]
+_STORED = (
+    ". What a method keeps in its object, such as self.dgamma, is not looked at; give it as in "
+    "backward=lambda dy: (layer.backward(dy), layer.dgamma, layer.dbeta)"
+)
 
 
 def shapes_of(inputs: Any) -> dict[str, Shape]:
@@ -51,45 +56,77 @@ class Pair:
     names: tuple[str, ...]
     pass_inputs: bool | None
 
+    def __post_init__(self) -> None:
+        self._same_order("forward", _parameters(self.forward)[0], 0)
+
     def run_forward(self, inputs: Sequence[Any]) -> tuple[list[Any], tuple[Any, ...]]:
-        """The outputs, of which this kind of code has one, and what else was returned."""
+        """The outputs, and what else was returned; several outputs come as ((y1, y2), cache)."""
         result = self.forward(*inputs)
         if isinstance(result, tuple):
             if not result:
                 raise NotUnderstood("forward returned an empty tuple; it returns y, or (y, cache)")
-            return [result[0]], tuple(result[1:])
+            several = isinstance(result[0], tuple | list) and len(result[0]) > 1
+            return (list(result[0]) if several else [result[0]]), tuple(result[1:])
         return [result], ()
 
     def run_backward(self, dys: Sequence[Any], cache: tuple[Any, ...], inputs: Sequence[Any]) -> dict[str, Any]:
         """The gradients by name."""
-        (dy,) = dys
-        return self._named(self.backward(*self._arguments(dy, cache, inputs)))
+        positional, keywords = self._arguments(dys[0] if len(dys) == 1 else tuple(dys), cache, inputs)
+        return self._named(self.backward(*positional, **keywords))
 
-    def _arguments(self, dy: Any, cache: tuple[Any, ...], inputs: Sequence[Any]) -> tuple[Any, ...]:
+    def _arguments(self, dy: Any, cache: tuple[Any, ...], inputs: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
         names, required, variable = _parameters(self.backward)
-        by_inputs = (dy, *inputs)
-        if self.pass_inputs or (not cache and self.pass_inputs is None):
-            return by_inputs
+        if self.pass_inputs:
+            return self._by_inputs(dy, inputs), {}
+        if len(cache) == 1 and isinstance(cache[0], Mapping) and (keywords := _keywords(self.backward, cache[0])):
+            return (dy,), keywords
+        alone = not variable and len(required) <= 1 <= len(names) and not set(names[1:]) & {*self.names, "cache"}
+        if alone and (len(names) == 1 or not cache):
+            return (dy,), {}  # what it needs it keeps in an object; other parameters are constants
+        if not cache and self.pass_inputs is None:
+            return self._by_inputs(dy, inputs), {}
         if not cache:
             raise NotUnderstood("forward returned y alone, so that there is no cache; leave out pass_inputs=False")
         whole = cache[0] if len(cache) == 1 else cache
         if variable:
-            return (dy, whole)
+            return (dy, whole), {}
         if self.pass_inputs is None and tuple(names[1:]) == self.names and (len(names) > 2 or len(self.names) > 1):
-            return by_inputs
+            return (dy, *inputs), {}
         if names and names[0] == "cache":
-            return (whole, dy)
+            return (whole, dy), {}
         if len(required) <= 2 <= len(names):
-            return (dy, whole)
+            return (dy, whole), {}
         spread = cache if len(cache) > 1 else cache[0] if isinstance(cache[0], tuple | list) else ()
         if spread and len(required) <= 1 + len(spread) <= len(names):
-            return (dy, *spread)
+            return (dy, *spread), {}
         if self.pass_inputs is None and len(required) <= 1 + len(inputs) <= len(names):
-            return by_inputs
-        raise NotUnderstood(
-            f"backward takes {len(names)} arguments ({', '.join(names)}); it is called as backward(dy, cache), or with "
-            "pass_inputs=True as backward(dy, *inputs)"
+            return self._by_inputs(dy, inputs), {}
+        raise self._cannot_call(names)
+
+    def _by_inputs(self, dy: Any, inputs: Sequence[Any]) -> tuple[Any, ...]:
+        names, required, variable = _parameters(self.backward)
+        if not len(required) <= 1 + len(inputs) <= (len(names) if not variable else 1 + len(inputs)):
+            raise self._cannot_call(names)
+        self._same_order("backward", names, 1)
+        return (dy, *inputs)
+
+    def _cannot_call(self, names: Sequence[str]) -> NotUnderstood:
+        return NotUnderstood(
+            f"backward takes {len(names)} arguments ({', '.join(names)}); it is called as backward(dy, cache), as "
+            f"backward(dy, {', '.join(self.names)}), or as backward(dy) of an object that keeps what it needs; several "
+            "outputs are returned as ((y1, y2), cache), and backward((dy1, dy2), cache) gets as many"
         )
+
+    def _same_order(self, function: str, parameters: Sequence[str], first: int) -> None:
+        """Refuse inputs that are passed to parameters of other inputs' names."""
+        for n, name in enumerate(self.names, first):
+            if name in parameters and parameters.index(name) != n:
+                order = ", ".join(["dy"] * first + list(self.names))
+                raise NotUnderstood(
+                    f"{function}({', '.join(parameters)}) would be called as {function}({order}), since inputs are "
+                    f"passed in the order in which they are given: {name} would not be {name}. Give the inputs in the "
+                    "order of the parameters, or wrap the function in a lambda"
+                )
 
     def _named(self, result: Any) -> dict[str, Any]:
         names = self.names
@@ -108,10 +145,22 @@ class Pair:
         gradients = list(result) if isinstance(result, tuple | list) else [result]
         if len(gradients) != len(names):
             raise NotUnderstood(
-                f"backward returned {len(gradients)} gradients; there are {len(names)} inputs ({', '.join(names)}): "
-                "return one for each, in this order, or a dictionary"
+                f"backward returned {len(gradients)} gradient{'s' * (len(gradients) != 1)}; there are {len(names)} "
+                f"inputs ({', '.join(names)}): return one for each, in this order, or a dictionary"
+                + (_STORED if isinstance(self.backward, MethodType) else "")
             )
         return dict(zip(names, gradients, strict=True))
+
+
+def _keywords(function: Callable[..., Any], cache: Mapping[Any, Any]) -> dict[Any, Any]:
+    """What a function such as ``backward(dy, xhat, std)`` or ``backward(dy, **cache)`` takes out of a dictionary."""
+    names, required, variable = _parameters(function)
+    taken = {name: cache[name] for name in names[1:] if name in cache}
+    if variable or not set(required[1:]) <= set(taken):
+        return {}
+    if any(p.kind == p.VAR_KEYWORD for p in inspect.signature(function).parameters.values()):
+        return dict(cache)
+    return taken if len(required) > 1 else {}
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[list[str], list[str], bool]:

@@ -45,7 +45,7 @@ def same_in_every_call(judge: Any) -> None:
             given = [value.copy() for value in inputs]
             ys, cache = judge.pair.run_forward(given)
             dys = dys or [rng.normal(size=np.shape(y)) for y in ys]
-            found = {"the output": ys[0]} | {
+            found = {"the output" if n == 0 else f"output {n + 1}": y for n, y in enumerate(ys)} | {
                 f"the gradient of {name}": value
                 for name, value in judge.pair.run_backward([dy.copy() for dy in dys], cache, given).items()
             }

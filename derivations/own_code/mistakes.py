@@ -62,7 +62,7 @@ def _named(judge: Any, name: str, ring: Any, inputs: Any, draw: Any, sizes: dict
         return "None was returned"
     true = _derivative(judge, name, ring, inputs, dys)
     if np.shape(returned) != true.shape:
-        return _of_shape(ring, returned, true)
+        return _of_shape(ring, returned, true, sizes)
     if _same(ring, returned, true):
         return ""  # right here, and wrong at other sizes
     for mistake, value in _multiples(true, sizes):
@@ -98,12 +98,18 @@ def _same(ring: Any, returned: Any, value: Any) -> bool:
     )
 
 
-def _of_shape(ring: Any, returned: Any, true: Any) -> str:
+def _shape_text(shape: tuple[int, ...], sizes: dict[str, int]) -> str:
+    names = {n: letter for letter, n in sizes.items() if n > 1}
+    return f"({', '.join(str(names.get(n, n)) for n in shape)}{',' * (len(shape) == 1)})"
+
+
+def _of_shape(ring: Any, returned: Any, true: Any, sizes: dict[str, int]) -> str:
     shape = np.shape(returned)
     array = wrapped(returned)
     long = [[n for n in lengths if n > 1] for lengths in (shape, true.shape)]
     if long[0] == long[1] and _same(ring, array.reshape(true.shape), true):
-        return f"{VALUES_ARE_RIGHT}, but the number of axes is {len(shape)} instead of {true.ndim}"
+        found, right = _shape_text(shape, sizes), _shape_text(true.shape, sizes)
+        return f"{VALUES_ARE_RIGHT}, but the shape is {found} instead of {right}"
     extra = len(shape) - true.ndim
     if extra >= 0:
         axes = tuple(n for n in range(len(shape)) if n < extra or true.shape[n - extra] == 1 != shape[n])

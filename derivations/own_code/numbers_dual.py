@@ -156,6 +156,12 @@ class Number:
     def expm1(self) -> "Number":
         return self.exp() - 1
 
+    def cosh(self) -> "Number":
+        return (self.exp() + (-self).exp()) / 2
+
+    def sinh(self) -> "Number":
+        return (self.exp() - (-self).exp()) / 2
+
     def tanh(self) -> "Number":
         return self._function("tanh")
 

@@ -56,6 +56,12 @@ def _tanh(a: SymbolicArray) -> SymbolicArray:
     return function_of("tanh", a)
 
 
+def _exponentials(a: SymbolicArray, sign: int) -> SymbolicArray:
+    """(exp a ± exp −a)/2."""
+    two = function_of("exp", a), function_of("exp", _negative(a))
+    return divide(add(*two) if sign > 0 else subtract(*two), lift(a.algebra, 2))
+
+
 UFUNCS: dict[Any, Callable[..., SymbolicArray]] = {
     np.add: add,
     np.subtract: subtract,
@@ -77,6 +83,8 @@ UFUNCS: dict[Any, Callable[..., SymbolicArray]] = {
     np.log1p: lambda a: function_of("log", add(a, lift(a.algebra, 1))),
     np.expm1: lambda a: subtract(function_of("exp", a), lift(a.algebra, 1)),
     np.tanh: _tanh,
+    np.cosh: lambda a: _exponentials(a, 1),
+    np.sinh: lambda a: _exponentials(a, -1),
     np.sin: lambda a: function_of("sin", a),
     np.cos: lambda a: function_of("cos", a),
 }

@@ -46,6 +46,8 @@ def ufunc_result(algebra: Any, ufunc: Any, method: str, inputs: Sequence[Any], o
         options.pop(name, None)
     if options.pop("where", True) is not True:
         raise refusal(f"numpy.{ufunc.__name__} with where=", "a choice by values has no one derivative")
+    if ufunc in (np.isnan, np.isfinite, np.isinf):
+        raise refusal(f"numpy.{ufunc.__name__}", "leave tests of values out of the function")
     if ufunc in _VALUES:
         raise refusal(f"numpy.{ufunc.__name__}", "a comparison or a choice by values; write the function by arithmetic")
     if ufunc is np.matmul and method == "__call__":
@@ -65,7 +67,8 @@ def ufunc_result(algebra: Any, ufunc: Any, method: str, inputs: Sequence[Any], o
         if not isinstance(target, SymbolicArray):
             raise refusal(
                 "writing a result into an array of numbers",
-                "make the array by np.zeros_like(x), or import NumPy at the head of the module",
+                "it cannot hold what depends on the inputs: assign the result to its name, as in self.mean = …, or "
+                "make it by np.zeros_like(x)",
             )
         return target.set(result)
     return result
@@ -115,6 +118,9 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
 }
 
 
+_CHOICES = (np.where, np.clip, np.argmax, np.argmin, np.sort, np.argsort, np.median, np.select, np.nan_to_num)
+
+
 def _compares() -> Any:
     raise refusal("comparing arrays", "leave tests of values out of the function")
 
@@ -123,6 +129,8 @@ def function_result(algebra: Any, function: Any, args: Any, kwargs: Any) -> Any:
     """What a function of NumPy gives."""
     if function not in FUNCTIONS:
         name = f"{function.__module__}.{function.__name__}"
+        if function in _CHOICES:
+            raise refusal(name, "a comparison or a choice by values; write the function by arithmetic")
         raise refusal(name, f"{_UNDERSTOOD} understood")
     try:
         return FUNCTIONS[function](*args, **kwargs)

@@ -105,6 +105,23 @@ class Powers(Rules):
         self._add_rule(atom, inside)
         return atom
 
+    def _logarithm(self, a: Polynomial) -> Polynomial:
+        """log a; exponentials that stand in all terms, and the positive factors of one term, are drawn out."""
+        drawn: dict[int, Any] = {}
+        for atom in {atom for monomial in a for atom, _ in monomial}:
+            powers = [dict(monomial).get(atom, 0) for monomial in a]
+            exponential = self.atoms[atom][:2] == ("f", "exp")
+            if exponential or (len(a) == 1 and atom in self.positive):
+                drawn[atom] = min(powers)
+        result: Polynomial = {}
+        for atom, power in sorted(drawn.items()):
+            if power:
+                a = self.multiply(a, single(atom, plain(-power)))
+                exponent = dict(self.atoms[atom][2]) if self.atoms[atom][:2] == ("f", "exp") else None
+                inner = exponent or single(self.atom("f", "log", frozen(single(atom))))
+                result = self.add(result, self.scale(inner, power))
+        return result if a == ONE else self.add(result, single(self.atom("f", "log", frozen(a))))
+
     def function(self, name: str, a: Polynomial) -> Polynomial:
         """exp, log, tanh, sin or cos."""
         self.functions = True
@@ -116,6 +133,8 @@ class Powers(Rules):
                 self.positive.add(atom)
                 result = self.multiply(result, {((atom, plain(coefficient)),): Fraction(1)})
             return result
+        if name == "log":
+            return self._logarithm(a)
         if name in ("tanh", "sin") and a and self._leads_negative(a):
             return self.scale(self.function(name, self.scale(a, -1)), -1)
         if name == "cos" and a and self._leads_negative(a):

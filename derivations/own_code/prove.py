@@ -36,8 +36,9 @@ def prove_gradient(
     """Prove, or refute, that code computes the gradient of other code, for every size.
 
     With ``backward``, both are NumPy functions: ``forward(*inputs)`` returns y or (y, cache), and
-    ``backward(dy, cache)`` or ``backward(dy, *inputs)`` the gradients of Σ dy·y, in the order of the inputs, or as a
-    dictionary. Without it, ``forward`` is a function of TensorFlow tensors, and what is proved is the gradient that
+    ``backward(dy, cache)``, ``backward(dy, *inputs)``, or ``backward(dy)`` of an object that keeps what it needs, the
+    gradients of Σ dy·y, in the order of the inputs, or as a dictionary. Several outputs are ((y1, y2), cache), and dy
+    a tuple. Without it, ``forward`` is a function of TensorFlow tensors, and what is proved is the gradient that
     TensorFlow takes, any ``tf.custom_gradient`` included.
 
     Args:
@@ -75,6 +76,11 @@ def prove_gradient(
 class Judge(Counterexamples):
     """One pair of functions, judged by both proofs."""
 
+    def __init__(self, pair: Any, shapes: Mapping[str, Any]) -> None:
+        super().__init__(pair, shapes)
+        self.absent: set[str] = set()  # the inputs for which None is returned
+        self.way: Way | None = None  # through the whole code, on arrays of unknown sizes
+
     # Real code: the user's own errors pass through
 
     def try_out(self) -> None:
@@ -83,7 +89,17 @@ class Judge(Counterexamples):
         rng = np.random.default_rng(0)
         inputs = [rng.uniform(0.5, 1.5, concrete(shape, sizes)) for shape in self.shapes.values()]
         with seen_through([self.pair.forward, self.pair.backward], {}), np.errstate(all="ignore"):
-            self._try_out(inputs, rng)
+            try:
+                self._try_out(inputs, rng)
+            except NotUnderstood:
+                raise
+            except Exception as error:
+                shapes = ", ".join(f"{name} of shape {np.shape(a)}" for name, a in zip(self.names, inputs, strict=True))
+                error.add_note(
+                    f"prove_gradient called the code with {shapes}. If it holds arrays of a fixed size, such as the "
+                    "parameters of a layer, give that size as a number in inputs."
+                )
+                raise
 
     def _try_out(self, inputs: Sequence[Any], rng: Any) -> None:
         ys, cache = self.pair.run_forward(inputs)
@@ -92,7 +108,9 @@ class Judge(Counterexamples):
                 raise NotUnderstood(f"forward returned {type(y).__name__}; it returns an array y, or (y, cache)")
         dys = [rng.uniform(0.5, 1.5, np.shape(y)) for y in ys]
         for name, gradient in self.pair.run_backward(dys, cache, inputs).items():
-            if gradient is not None and np.asarray(gradient).dtype.kind not in "fiub":
+            if gradient is None:
+                self.absent.add(name)
+            elif np.asarray(gradient).dtype.kind not in "fiub":
                 raise NotUnderstood(
                     f"the gradient of {name} is {type(gradient).__name__}; it must be an array of numbers"
                 )
@@ -106,7 +124,7 @@ class Judge(Counterexamples):
             symbolic = self.symbolic()
             self._defined = self._guarded(self.compare_with_floats) or not symbolic.conditions
             gradients = {name: self._verdict(name, symbolic) for name in self.names}
-            if self.pair.forward is not None:
+            if self.way is not None:
                 same_at_every_size(self, self.way, [name for name, found in gradients.items() if found])
         return Proof(gradients, tuple(self.letters), held=symbolic.held)
 
@@ -162,8 +180,9 @@ class Judge(Counterexamples):
         inputs = [variable(algebra, name, shape) for name, shape in self.shapes.items()]
         before = [a._memory.version for a in inputs]
         try:
-            self.way = Way()
-            follow = self.way.followed() if self.pair.forward is not None else nullcontext()
+            self.way = None
+            way = Way()
+            follow = way.followed() if self.pair.forward is not None else nullcontext()
             with seen_through(functions, symbolic_names(algebra), builtin), follow:
                 outputs, cache = self.pair.run_forward(inputs)
                 ys = [lift(algebra, y) for y in outputs]
@@ -171,6 +190,7 @@ class Judge(Counterexamples):
                     raise NotUnderstood("forward changes its inputs in place; nothing is claimed of such a function")
                 dys, given = (cotangents(algebra, ys) for _ in range(2))
                 returned = self.pair.run_backward(given, cache, inputs)
+            self.way = way if self.pair.forward is not None else None
         except NotUnderstood:
             raise
         except TooComplex as error:
@@ -189,6 +209,9 @@ class Judge(Counterexamples):
     # Verdicts
 
     def _verdict(self, name: str, symbolic: Symbolic) -> GradientVerdict:
+        if name in self.absent:
+            reason = "None was returned: return its gradient, zeros of its shape where y does not depend on it"
+            return GradientVerdict(name, NOT_PROVED, reason=reason)
         equal, where = self._guarded(self.examine, name)
         proved = symbolic.proved.get(name, False)
         if proved and equal:

@@ -16,6 +16,10 @@ class Rules(Sums, ABC):
     def function(self, name: str, a: Polynomial) -> Polynomial:
         """exp, log, tanh, sin or cos."""
 
+    @abstractmethod
+    def power(self, a: Polynomial, power: Any) -> Polynomial:
+        """a to a power."""
+
     def _add_rule(self, quotient: int, inside: Polynomial) -> None:
         """q = P, solved for one term of P."""
         free = self.free[quotient]
@@ -90,8 +94,25 @@ class Rules(Sums, ABC):
     def _reduced_atom(self, atom: int) -> Polynomial:
         if atom not in self._reduced:
             self._reduced[atom] = single(atom)  # for what refers to itself
-            self._reduced[atom] = self._reduce_atom(atom)
+            self._reduced[atom] = self._solved(atom, self._reduce_atom(atom))
         return self._reduced[atom]
+
+    def _solved(self, atom: int, value: Polynomial) -> Polynomial:
+        """S = A + B·S solved for S, where 1 − B is positive for all sizes; so it is for Σx where x + Σx divides."""
+        factor: Polynomial = {}
+        rest: Polynomial = {}
+        for monomial, coefficient in value.items():
+            if (atom, 1) in monomial:
+                factor[tuple(pair for pair in monomial if pair[0] != atom)] = coefficient
+            else:
+                rest[monomial] = coefficient
+        if not factor or any(self._occurs(atom, monomial) for monomial in rest):
+            return value
+        divisor = self.add({(): Fraction(1)}, factor, -1)
+        whole = all(self.atoms[a][0] == "n" for monomial in divisor for a, _ in monomial)
+        if not rest or not whole or not divisor or any(coefficient < 0 for coefficient in divisor.values()):
+            return value
+        return self.multiply(rest, self.power(divisor, -1))
 
     def _reduce_atom(self, atom: int) -> Polynomial:
         parts = self.atoms[atom]

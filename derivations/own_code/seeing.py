@@ -3,6 +3,7 @@
 import builtins
 import functools
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -158,8 +159,12 @@ def seen_through(functions: list[Any], names: Mapping[str, Any], builtin: bool =
     replaced |= {id(np): module, id(math): mathematics, id(math.sqrt): mathematics.sqrt} if names else {}
     before: list[tuple[dict[str, Any], str, Any]] = []
     state = _state(functions)
+    spaces = _namespaces(functions)
     try:
-        for space in _namespaces(functions):
+        if names:
+            before.append((vars(builtins), "__import__", builtins.__import__))
+            builtins.__import__ = _importing(builtins.__import__, replaced, {id(space) for space in spaces})
+        for space in spaces:
             before.append((space, "print", space.get("print", _ABSENT)))
             space["print"] = _quiet
             for name, value in list(space.items()):
@@ -183,6 +188,16 @@ def seen_through(functions: list[Any], names: Mapping[str, Any], builtin: bool =
 
 
 _ABSENT = object()
+
+
+def _importing(original: Any, replaced: Mapping[int, Any], spaces: set[int]) -> Any:
+    """``__import__`` for functions that import NumPy themselves."""
+
+    def imported(name: str, globals: Any = None, *rest: Any, **options: Any) -> Any:
+        value = original(name, globals, *rest, **options)
+        return replaced.get(id(value), value) if id(globals) in spaces else value
+
+    return imported
 
 
 def _refill(value: dict[str, Any], contents: dict[str, Any]) -> None:
@@ -239,9 +254,7 @@ def _state(functions: list[Any]) -> list[Callable[[], None]]:
             keep([*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()])
             for name in _names(function.__code__):
                 value = function.__globals__.get(name)
-                if isinstance(value, dict | list | np.ndarray) or (
-                    value is not None and type(value).__module__ == function.__module__
-                ):
+                if isinstance(value, dict | list | np.ndarray) or not _foreign(type(value)):
                     keep(value)
         elif function is not None and not isinstance(function, type):
             keep(function)
@@ -249,21 +262,24 @@ def _state(functions: list[Any]) -> list[Callable[[], None]]:
 
 
 def _namespaces(functions: list[Any]) -> list[dict[str, Any]]:
-    """The globals of the functions, and of those that they call by a global name."""
+    """The globals of the functions, and of those that they call: by name, as ``module.f``, or as methods."""
     found: dict[int, dict[str, Any]] = {}
-    visited: set[int] = set()
+    visited: dict[int, Any] = {}  # and kept, so that no address is used again
     waiting = list(functions)
     while waiting:
         value = waiting.pop()
         if id(value) in visited:
             continue
-        visited.add(id(value))
+        visited[id(value)] = value
         if isinstance(value, functools.partial):
             waiting.append(value.func)
         elif isinstance(value, MethodType):
-            waiting += [value.__func__, type(value.__self__)]
+            waiting += [value.__func__, value.__self__]
         elif isinstance(value, type):
-            waiting += [v for v in vars(value).values() if isinstance(v, FunctionType | staticmethod | classmethod)]
+            if not _foreign(value):
+                waiting += [v for v in vars(value).values() if isinstance(v, FunctionType | staticmethod | classmethod)]
+                waiting += [v.fget for v in vars(value).values() if isinstance(v, property)]
+                waiting += value.__bases__
         elif isinstance(value, staticmethod | classmethod):
             waiting.append(value.__func__)
         elif isinstance(value, FunctionType):
@@ -271,16 +287,47 @@ def _namespaces(functions: list[Any]) -> list[dict[str, Any]]:
                 continue
             space = value.__globals__
             found[id(space)] = space
-            for name in _names(value.__code__):
-                if name in space and not isinstance(space[name], ModuleType):
-                    waiting.append(space[name])
+            names = _names(value.__code__)
+            for name in names:
+                used = space[name] if name in space else sys.modules.get(name)
+                waiting += _used_of(used, names) if isinstance(used, ModuleType) else [used]
             waiting += [cell.cell_contents for cell in value.__closure__ or () if _filled(cell)]
             waiting += [value.__wrapped__] if hasattr(value, "__wrapped__") else []
-        elif isinstance(value, ModuleType | int | float | str | tuple | list | dict | np.ndarray):
-            continue
-        elif isinstance(vars(type(value)).get("__call__"), FunctionType):
-            waiting.append(type(value))
+        elif isinstance(value, dict):
+            waiting += list(value.values())[:_MANY]
+        elif isinstance(value, list | tuple):
+            waiting += value[:_MANY]
+        elif hasattr(value, "__dict__") and not isinstance(value, ModuleType) and not _foreign(type(value)):
+            waiting += [type(value), vars(value)]
     return list(found.values())
+
+
+_MANY = 100  # of what a container holds, to look for functions
+
+
+def _foreign(kind: type) -> bool:
+    """Whether this is a class of a library, or of Python's own."""
+    root = (kind.__module__ or "").split(".")[0]
+    return root in _FOREIGN or (root in sys.stdlib_module_names and root != "__main__")
+
+
+def _used_of(module: ModuleType, names: set[str]) -> list[Any]:
+    """What these names are in a module of the user's, and in its modules."""
+    found: list[Any] = []
+    waiting, seen = [module], {id(module)}
+    while waiting:
+        one = waiting.pop()
+        root = one.__name__.split(".")[0]
+        if root in _FOREIGN or (root in sys.stdlib_module_names and root != "__main__"):
+            continue
+        for name in names & vars(one).keys():
+            value = vars(one)[name]
+            if not isinstance(value, ModuleType):
+                found.append(value)
+            elif id(value) not in seen:
+                seen.add(id(value))
+                waiting.append(value)
+    return found
 
 
 def _filled(cell: Any) -> bool:
