@@ -301,8 +301,9 @@ def _settled(
     whole = [family for family in families if not any(name.startswith(f"{family}.") for name in names)]
     apart = [name for name in APART if name in whole]
     apart = [CLOSED_FORM] if "graphs" in whole else apart if len(families) > len(apart) else []
+    by_parts = {*apart, "graphs"} & {*whole}
     with second_process(apart) as settled:
-        chosen = dict(_chosen(parser, [name for name in names if name not in (*apart, *({"graphs"} & {*whole}))]))
+        chosen = dict(_chosen(parser, [name for name in names if name not in by_parts]))
         for family in families:
             if family in chosen:
                 yield family, chosen[family], map(_settle, chosen[family])
