@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -93,4 +94,10 @@ def main(task: int, ports: list[str], role: str, path: str, timeout: float) -> N
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:4], sys.argv[4], sys.argv[5], float(sys.argv[6]))
+    try:
+        main(int(sys.argv[1]), sys.argv[2:4], sys.argv[4], sys.argv[5], float(sys.argv[6]))
+    except tf.errors.OpError:
+        # At once: threads of TensorFlow that still wait in the collective may crash while Python takes it down.
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
