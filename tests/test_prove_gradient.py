@@ -45,7 +45,7 @@ def test_there_are_enough_functions():
 
 def test_the_refusal_names_the_line():
     with pytest.raises(NotUnderstood, match=r"test_prove_gradient\.py:\d+"):
-        prove_gradient(lambda x: np.maximum(x, 0), lambda dy, x: dy, inputs={"x": ("N",)})
+        prove_gradient(lambda x: np.sort(x), lambda dy, x: dy, inputs={"x": ("N",)})
 
 
 def test_errors_of_the_user_pass_through():

@@ -93,10 +93,8 @@ def test_what_is_held_is_named():
     assert proof.held == ("StopGradient",)
 
 
-@pytest.mark.parametrize(
-    "function", [tf.nn.relu, lambda x: tf.nn.l2_normalize(x, 0), lambda x: tf.where(x > 0, x, -x), tf.sort]
-)
-def test_choices_by_values_are_refused(function):
+@pytest.mark.parametrize("function", [tf.sort, tf.reduce_max, lambda x: tf.concat([x, x], 0), lambda x: x[:2]])
+def test_what_is_not_understood_is_refused(function):
     with pytest.raises(NotUnderstood):
         prove_gradient(function, inputs={"x": ("N",)})
 

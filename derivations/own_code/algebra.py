@@ -3,10 +3,13 @@
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import combinations, product
 from typing import Any
 
 from derivations.own_code.polynomials import ONE, Polynomial, TooComplex, flat, plain, single
 from derivations.own_code.powers import Powers
+
+SIGNS = 8  # in one expression, each of which doubles the cases
 
 
 class Algebra(Powers):
@@ -62,6 +65,8 @@ class Algebra(Powers):
                 return self.add(ONE, self._raised(itself, 2), -1)
             case "sin":
                 return self.function("cos", argument)
+            case "sign":
+                return {}
         return self.scale(self.function("sin", argument), -1)
 
     def gradient(
@@ -151,7 +156,33 @@ class Algebra(Powers):
     def vanishes(self, a: Polynomial) -> bool:
         """Whether a is proved to be 0 wherever it is defined."""
         a = self.reduce(a)
-        return not a or not self._over_common_denominator(a)
+        return not a or not (rest := self._over_common_denominator(a)) or self._vanishes_by_cases(rest)
+
+    def _vanishes_by_cases(self, a: Polynomial) -> bool:
+        """Whether it is 0 for all signs that what is compared can have together."""
+        signs = sorted({atom for monomial in a for atom, _ in monomial if atom in self.signs})
+        if not 1 < len(signs) <= SIGNS:
+            return False
+        compared = [dict(self.atoms[sign][2]) for sign in signs]
+        for values in product((1, -1), repeat=len(signs)):
+            positive = [self.scale(p, value) for p, value in zip(compared, values, strict=True)]
+            sums = (self.add(one, other) for one, other in combinations(positive, 2))
+            if any(set(total) <= {()} and total.get((), 0) <= 0 for total in sums):
+                continue  # two numbers > 0 whose sum is not: this cannot be
+            case = a
+            for sign, value in zip(signs, values, strict=True):
+                case = self.with_sign(case, sign, value)
+            if self._over_common_denominator(case):
+                return False
+        return True
+
+    def with_sign(self, a: Polynomial, sign: int, value: int) -> Polynomial:
+        """The polynomial where this sign is 1 or −1."""
+        result: Polynomial = {}
+        for monomial, coefficient in a.items():
+            rest = tuple(pair for pair in monomial if pair[0] != sign)
+            result = self.add(result, {rest: coefficient * (value if rest != monomial else 1)})
+        return result
 
     def _over_common_denominator(self, a: Polynomial) -> Polynomial:
         """A numerator of a: each q outside of sums multiplied out."""

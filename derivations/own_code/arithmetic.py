@@ -37,7 +37,7 @@ class Arithmetic(ABC):
         self._fresh = count(_TEMPORARY)
         self.positive: set[int] = set()  # atoms known to be > 0
         self.nonnegative: set[int] = set()
-        self.functions = False  # whether exp, log, … occur
+        self.signs: set[int] = set()  # atoms that are 1 or −1
 
     @abstractmethod
     def power(self, a: Polynomial, power: Fraction | int) -> Polynomial:
@@ -56,6 +56,8 @@ class Arithmetic(ABC):
             free, depth = self._indices_of(parts)
             self.free.append(free)
             self.depth.append(depth)
+            if parts[:2] == ("f", "sign"):
+                self.signs.add(self._known[parts])
         return self._known[parts]
 
     def _indices_of(self, parts: tuple[Any, ...]) -> tuple[frozenset[int], int]:
@@ -135,6 +137,8 @@ class Arithmetic(ABC):
 
     def _monomial(self, powers: dict[int, Any]) -> tuple[Monomial, Fraction]:
         factor = Fraction(1)
+        for atom in self.signs.intersection(powers):
+            powers[atom] %= 2
         for atom in [atom for atom, power in powers.items() if self.atoms[atom][0] in "cd"]:
             kind, value = self.atoms[atom][0], self.atoms[atom][1]
             if kind == "c":  # √2·√2 = 2
@@ -165,6 +169,9 @@ class Arithmetic(ABC):
             ((monomial, coefficient),) = a.items()
             if coefficient == 1 or power == int(power):
                 factor = Fraction(1) if coefficient == 1 else Fraction(coefficient) ** int(power)
+                if self.signs:
+                    monomial, one = self._monomial({atom: e * power for atom, e in monomial})
+                    return {monomial: factor * one}
                 return {tuple((atom, plain(e * power)) for atom, e in monomial): factor}
             return self.power(a, power)
         if power == int(power) and power >= 0:

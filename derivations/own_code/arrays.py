@@ -37,6 +37,7 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
     def __init__(self, algebra: Any, axes: Sequence[Axis], polynomial: Polynomial, positive: str | None = None) -> None:
         self.algebra, self.axes, self.positive = algebra, tuple(axes), positive
         self._polynomial = polynomial
+        self.is_truth = False  # of truth values, each 1 or 0
         self._memory, self._version = _Memory(), 0
 
     @property
@@ -51,6 +52,7 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def _view(self, axes: Sequence[Axis], polynomial: Polynomial) -> "SymbolicArray":
         view = SymbolicArray(self.algebra, axes, polynomial, self.positive)
+        view.is_truth = self.is_truth
         view._memory, view._version = self._memory, self._version
         return view
 
@@ -95,7 +97,7 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def dtype(self) -> Any:
-        return np.dtype(float)
+        return np.dtype(bool if self.is_truth else float)
 
     @property
     def itemsize(self) -> int:
@@ -190,6 +192,14 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
         keys = key if isinstance(key, tuple) else (key,)
         if all(k is Ellipsis or (isinstance(k, slice) and k == slice(None)) for k in keys):
             self.set(value)
+            return
+        if isinstance(key, SymbolicArray) and key.is_truth:
+            from derivations.own_code.choices import choose
+            from derivations.own_code.shapes import lift
+
+            if np.ndim(value) or key.ndim != self.ndim:
+                raise refusal("assigning an array where a condition is true", "assign one number, or use np.where")
+            self.set(choose(key, lift(self.algebra, value), self))
             return
         raise refusal("assigning to a part of an array", "assign to the whole of it, or add up arrays")
 

@@ -1,7 +1,7 @@
 """Small numbers at which a gradient is wrong."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -42,7 +42,24 @@ class Counterexamples(ExactRuns):
                 irrational = irrational or example
             if irrational is not None:
                 return irrational
-        return irrational
+        return self._elsewhere(name, [*tried, dict(where)], rng) if where else None
+
+    def _elsewhere(self, name: str, table: Sequence[Mapping[str, int]], rng: random.Random) -> Counterexample | None:
+        """Odd quarters and large numbers, for what is wrong between −1 and 1, or beyond a limit, only."""
+        for sizes in table:
+            for attempt in range(9):
+                count, divisor = ((4, 4), (6, 1), (100, 1))[attempt % 3]
+                found = self.point(sizes, partial(_odd, rng, count, divisor), rng)
+                if found is None:
+                    continue
+                ring, inputs, returned, dys = found
+                try:
+                    example = self._example(ring, inputs, name, returned[name], dys, sizes)
+                except (*NO_VALUE, OverflowError):
+                    continue
+                if example is not None:
+                    return example
+        return None
 
     def _example(
         self, ring: Any, inputs: Any, name: str, returned: Any, dys: Any, sizes: Mapping[str, int]
@@ -64,6 +81,10 @@ class Counterexamples(ExactRuns):
             correct.tolist(),
             dict(sizes),
         )
+
+
+def _odd(rng: random.Random, count: int, divisor: int) -> Fraction:
+    return Fraction(2 * rng.randrange(-count, count) + 1, divisor)
 
 
 def _small(rng: random.Random, low: int, high: int) -> Fraction:

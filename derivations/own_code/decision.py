@@ -165,25 +165,35 @@ def free_of_maxima(algebra: SymbolicAlgebra, arrays: Sequence[SymbolicArray]) ->
 def conditions(algebra: SymbolicAlgebra) -> tuple[str, ...]:
     """What must hold, in words, for everything to be defined."""
     found: dict[Any, tuple[Requirement, str]] = {}
-    for requirement in algebra.journal.requirements:
-        key = _what_matters(algebra, requirement.polynomial)
-        if key != ():
-            known = found.get(key)
-            relation = "> 0" if known and known[1] != requirement.relation else requirement.relation
-            found[key] = (known[0] if known else requirement, relation)
+    roots_first = sorted(algebra.journal.requirements, key=lambda requirement: requirement.relation == "≠ 0")
+    for requirement in roots_first:
+        above, below = (_what_matters(algebra, requirement, sign) for sign in (1, -1))
+        if above == ():
+            continue
+        if requirement.relation != "≠ 0":
+            relation = "> 0" if found.get(above, (0, "≥ 0"))[1] == "> 0" else requirement.relation
+            found[above] = requirement, relation
+        elif above in found or below in found:  # what is ≥ 0 and ≠ 0 is > 0
+            key = above if above in found else below
+            relation = "≠ 0" if found[key][1] == "≠ 0" else "> 0"
+            found[key] = found[key][0], relation
+        else:
+            found[max(above, below)] = requirement, "≠ 0"
     return (
         *dict.fromkeys(algebra.journal.notes),
         *dict.fromkeys(_condition(algebra, requirement, relation) for requirement, relation in found.values()),
     )
 
 
-def _what_matters(algebra: SymbolicAlgebra, polynomial: Polynomial) -> Any:
-    """The factors of what is required not to be 0 that are not known to be positive."""
-    polynomial = algebra.reduce(polynomial)
+def _what_matters(algebra: SymbolicAlgebra, requirement: Requirement, sign: int) -> Any:
+    """± what must be positive, or not 0, without the factors known to be positive; () where it always holds."""
+    polynomial = algebra.scale(algebra.reduce(requirement.polynomial), sign)
     if len(polynomial) != 1:
         return tuple(sorted(polynomial.items()))
     ((monomial, coefficient),) = polynomial.items()
-    return () if not monomial and coefficient else tuple(sorted(a for a, _ in monomial if a not in algebra.positive))
+    known = algebra.positive | (algebra.signs if requirement.relation == "≠ 0" else set())
+    rest = tuple(sorted(atom for atom, _ in monomial if atom not in known))
+    return () if not rest and (coefficient > 0 or requirement.relation == "≠ 0") else (coefficient > 0, *rest)
 
 
 def _condition(algebra: SymbolicAlgebra, requirement: Requirement, relation: str) -> str:
@@ -191,7 +201,9 @@ def _condition(algebra: SymbolicAlgebra, requirement: Requirement, relation: str
     pure = all(algebra.atoms[atom][0] == "n" for monomial in polynomial for atom, _ in monomial)
     if pure:
         return f"{as_size(algebra, polynomial)!r} {relation}"
-    what = "the divisor" if requirement.relation == "≠ 0" else "the radicand"
+    what = requirement.of or ("the divisor" if requirement.relation == "≠ 0" else "the radicand")
+    if relation == "≠ 0" and sum(c if monomial else 0 for monomial, c in polynomial.items()) < 0:
+        polynomial = algebra.scale(polynomial, -1)
     text = algebra.text(polynomial, _letters(algebra, polynomial))
     if len(text) <= _LONGEST:
         return f"{text} {relation} ({what} in {requirement.place})"

@@ -46,7 +46,7 @@ def powered(a: SymbolicArray, power: Fraction) -> SymbolicArray:
     return SymbolicArray(a.algebra, a.axes, result, positive)
 
 
-def _require(a: SymbolicArray, relation: str) -> None:
+def _require(a: SymbolicArray, relation: str, of: str = "") -> None:
     holds = a.positive == "pos" or (a.positive == "nonneg" and relation == "≥ 0")
     polynomial = a.algebra.reduce(a.polynomial)
     known = sign(polynomial) if all(a.algebra.atoms[n][0] == "n" for m in polynomial for n, _ in m) else None
@@ -54,13 +54,13 @@ def _require(a: SymbolicArray, relation: str) -> None:
         return
     if relation != "≠ 0" and polynomial and known in (-1, -2):
         raise refusal("the root of what is never positive", "a root is taken of what is ≥ 0")
-    a.algebra.journal.requirements.append(Requirement(polynomial, relation, line_of_user()))
+    a.algebra.journal.requirements.append(Requirement(polynomial, relation, line_of_user(), of))
 
 
 def function_of(name: str, a: SymbolicArray) -> SymbolicArray:
     """exp, log, tanh, sin, cos of every element."""
     if name == "log":
-        _require(a, "> 0")
+        _require(a, "> 0", "the argument of a logarithm")
     result = a.algebra.function(name, a.polynomial)
     return SymbolicArray(a.algebra, a.axes, result, "pos" if name == "exp" else None)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from derivations.own_code.exact_choices import CHOICES
 from derivations.own_code.numbers_dual import Number
 from derivations.own_code.refusal import asked_by_user, line_of_user
 
@@ -53,15 +54,20 @@ class ExactArray(np.ndarray):
         if out is not None:
             options["out"] = tuple(o.view(np.ndarray) if isinstance(o, ExactArray) else o for o in out)
         plain = [value.view(np.ndarray) if isinstance(value, ExactArray) else value for value in inputs]
-        if ufunc is np.sign and method == "__call__":
-            return self / abs(self)
+        if ufunc in CHOICES and method == "__call__":
+            result = CHOICES[ufunc](*plain)
+            if out is not None:
+                options["out"][0][...] = result
+                return out[0]
+            return self._of(result)
         if ufunc is np.float_power:
             ufunc = np.power
         if ufunc is np.reciprocal:
             return 1 / self
         if ufunc in (np.maximum, np.minimum) and method == "reduce":
             # Any number: what depends on it was refused.
-            return np.add.reduce(np.vectorize(Number.held, otypes=[object])(plain[0]), *plain[1:], **options) * 0 + 2
+            kept = np.vectorize(Number.held, otypes=[object])(plain[0])
+            return self._of(np.add.reduce(kept, *plain[1:], **options) * 0 + 2)
         result = getattr(ufunc, method)(*plain, **options)
         noticed = next((v.forgetting for v in inputs if isinstance(v, ExactArray) and v.forgetting), None)
         if noticed and ((ufunc is np.add and method == "reduce") or ufunc in (np.matmul, np.sqrt)):
@@ -76,6 +82,32 @@ class ExactArray(np.ndarray):
         if out is not None:
             return out[0]
         return wrapped(result, noticed) if isinstance(result, np.ndarray) else result
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function is np.where and len(args) == 3:
+            return self._of(CHOICES[np.where](*args))
+        if function is np.clip:
+            return self.clip(*args[1:], **kwargs)
+        return super().__array_function__(function, types, args, kwargs)
+
+    def clip(  # type: ignore[override]
+        self, a_min: Any = None, a_max: Any = None, out: Any = None, **options: Any
+    ) -> Any:
+        limits = options.get("min", a_min), options.get("max", a_max)
+        result = self._of(CHOICES[np.clip](self.view(np.ndarray), *limits))
+        if out is None:
+            return result
+        out[...] = result
+        return out
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(key, ExactArray) and key.shape == self.shape:
+            value = CHOICES[np.where](key, value, self.view(np.ndarray))
+            key = Ellipsis
+        super().__setitem__(key, value)
+
+    def _of(self, result: Any) -> Any:
+        return wrapped(result, self.forgetting) if isinstance(result, np.ndarray) else result
 
 
 def wrapped(array: Any, forgetting: Forgetting | None = None) -> ExactArray:

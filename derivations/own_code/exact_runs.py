@@ -133,16 +133,22 @@ class ExactRuns:
         return not ring.differ(claimed.a, true)
 
     def _at_reals(self, sizes: Mapping[str, int], rng: random.Random) -> dict[str, bool] | None:
-        for _ in range(4):
-            found = self.point(sizes, lambda: Fraction(rng.randint(1, 19), rng.choice((4, 5, 7))), rng)
-            if found is not None:
+        """At numbers around 1, and at large ones, beyond the limits of what is clipped."""
+        outcome: dict[str, bool] | None = None
+        for scale in (Fraction(1, 8), Fraction(5, 2)):
+            for lowest in (-19, -19, 1, 1):  # of positive numbers there are roots and logarithms
+                found = self.point(sizes, partial(_ratio, rng, lowest, scale), rng)
+                if found is None:
+                    continue
                 ring, inputs, returned, dys = found
-                return {
+                equal = {
                     name: np.shape(returned[name]) == inputs[name].shape
                     and not self._different(ring, inputs, name, returned[name], dys)
                     for name in self.names
                 }
-        return None
+                outcome = {name: known and (outcome or equal)[name] for name, known in equal.items()}
+                break
+        return outcome
 
     # On rational numbers
 
@@ -173,6 +179,10 @@ class ExactRuns:
         return any(
             ring.differ(as_number(ring, returned, place).a, value) for place, value in zip(places, true, strict=True)
         )
+
+
+def _ratio(rng: random.Random, lowest: int, scale: Fraction) -> Fraction:
+    return scale * rng.choice([n for n in range(lowest, 20) if n]) + Fraction(1, rng.choice((41, 43, 47)))
 
 
 def as_number(ring: Any, value: Any, place: tuple[int, ...]) -> Number:

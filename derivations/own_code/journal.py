@@ -14,6 +14,7 @@ class Requirement:
     polynomial: Polynomial
     relation: str  # "≠ 0", "> 0" or "≥ 0"
     place: str
+    of: str = ""  # what must be so; by default the divisor or the radicand
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from derivations.own_code.numbers_exact import exact, radicand
-from derivations.own_code.numbers_rings import product_of, sum_of
+from derivations.own_code.numbers_rings import Undefined, product_of, sum_of
 from derivations.own_code.refusal import asked_by_user, refusal
 
 _RULE = "control flow on values has no one derivative; use arithmetic only"
@@ -20,10 +20,11 @@ _OF_ARRAYS = ("shape", "ndim", "size", "T", "reshape", "sum", "mean", "item", "c
 class Number:
     """a + b·τ; ``b`` is None where nothing is differentiated."""
 
-    __slots__ = ("a", "b", "ring")
+    __slots__ = ("a", "b", "constant", "ring")
 
     def __init__(self, ring: Any, a: Any, b: Any = None) -> None:
         self.ring, self.a, self.b = ring, a, b
+        self.constant = False  # True of what stands in the code, and does not depend on the inputs
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -33,8 +34,8 @@ class Number:
     def _lift(self, other: Any) -> "Number | None":
         if type(other) is Number:
             return other
-        if isinstance(other, np.ndarray) and other.ndim:
-            return None
+        if isinstance(other, np.ndarray):
+            return self._lift(other.item()) if other.ndim == 0 else None
         try:
             if (square := radicand(other)) is not None:
                 return Number(self.ring, self.ring.root(self.ring.of(square)))
@@ -110,6 +111,44 @@ class Number:
             result = result * base
         return result
 
+    def sign(self) -> int:
+        """1, 0 or −1."""
+        return self.ring.sign(self.a)
+
+    def exceeds(self, other: Any, ties: bool = False) -> Any:
+        """self > other as 1 or 0; where they agree, ``ties`` for constants, and no value for others."""
+        o = self._lift(other)
+        if o is None:
+            return NotImplemented
+        sign = (self - o).sign()
+        if sign == 0 and not (self.constant and (o.constant or o is not other)):
+            raise Undefined
+        return self.constant_of(int(ties if sign == 0 else sign > 0))
+
+    def agrees(self, other: Any) -> Any:
+        """self == other as 1 or 0, of constants; two others that agree do so by chance."""
+        return self.exceeds(other, ties=True) - self.exceeds(other)
+
+    def constant_of(self, value: Any) -> "Number":
+        """What stands in the code, as a number of the same ring."""
+        result = Number(self.ring, self.ring.of(Fraction(0))) + value
+        result.constant = True
+        return result
+
+    def __gt__(self, other: Any) -> Any:
+        return self.exceeds(other)
+
+    def __ge__(self, other: Any) -> Any:
+        return self.exceeds(other, ties=True)
+
+    def __lt__(self, other: Any) -> Any:
+        o = self._lift(other)
+        return NotImplemented if o is None else 1 - self.exceeds(other, ties=True)
+
+    def __le__(self, other: Any) -> Any:
+        o = self._lift(other)
+        return NotImplemented if o is None else 1 - self.exceeds(other)
+
     def sqrt(self) -> "Number":
         root = self.ring.root(self.a)
         if self.b is None:
@@ -171,6 +210,14 @@ class Number:
     def cos(self) -> "Number":
         return self._function("cos")
 
+    # NumPy's functions take it for an array without axes.
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        return getattr(ufunc, method)(*map(_as_array, inputs), **options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return function(*map(_as_array, args), **kwargs)
+
     def __getattr__(self, name: str) -> Any:
         """What a number of NumPy's has as well, such as ``shape`` and ``reshape``."""
         if name not in _OF_ARRAYS:
@@ -188,8 +235,14 @@ class Number:
     def _refuse(self, *_: Any) -> NoReturn:
         raise refusal("a value of the data used as a number or as a condition", _RULE)
 
-    __bool__ = __float__ = __int__ = __index__ = __lt__ = __le__ = __gt__ = __ge__ = __round__ = _refuse
+    __bool__ = __float__ = __int__ = __index__ = __round__ = _refuse
     __eq__ = __ne__ = __hash__ = _refuse
 
     def __repr__(self) -> str:
         return str(self.a)
+
+
+def _as_array(value: Any) -> Any:
+    from derivations.own_code.exact_arrays import wrapped
+
+    return wrapped(np.array(value, dtype=object)) if isinstance(value, Number) else value

@@ -46,12 +46,16 @@ class Residues:
         """A field has no exponential."""
         raise Transcendental(name)
 
+    def sign(self, a: int) -> NoReturn:
+        """Nor has it an order."""
+        raise Transcendental("sign")
+
     def differ(self, a: int, b: int) -> bool:
         return (a - b) % self.p != 0
 
 
 class Transcendental(ArithmeticError):
-    """exp and its like have no counterpart in a prime field."""
+    """exp and its like, and comparisons, have no counterpart in a prime field."""
 
 
 class Reals:
@@ -100,6 +104,13 @@ class Reals:
             doubled = iv.exp(2 * x)
             return 1 - 2 / (doubled + 1)
         return getattr(iv, name)(x)
+
+    def sign(self, a: Any) -> int:
+        if isinstance(a, Fraction):
+            return (a > 0) - (a < 0)
+        if a.a <= 0 <= a.b:
+            raise Undefined
+        return 1 if a.a > 0 else -1
 
     def differ(self, a: Any, b: Any) -> bool:
         """Whether the numbers are certainly different, by more than floats in the user's constants could explain."""

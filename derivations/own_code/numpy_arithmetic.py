@@ -7,18 +7,34 @@ from typing import Any
 import numpy as np
 
 from derivations.own_code.arrays import SymbolicArray
+from derivations.own_code.choices import (
+    absolute,
+    conjunction,
+    difference,
+    disjunction,
+    equal,
+    greater,
+    maximum,
+    minimum,
+    negation,
+    sign_of,
+)
 from derivations.own_code.elementwise import both, elementwise, function_of, powered
 from derivations.own_code.refusal import refusal
 from derivations.own_code.shapes import lift
 
 
 def add(a: SymbolicArray, b: SymbolicArray) -> SymbolicArray:
-    """a + b."""
+    """a + b; of truth values, as NumPy has it, a or b."""
+    if a.is_truth and b.is_truth:
+        return disjunction(a, b)
     return elementwise(a.algebra.add, [a, b], both(a, b, sum_=True))
 
 
 def subtract(a: SymbolicArray, b: SymbolicArray) -> SymbolicArray:
     """a − b."""
+    if a.is_truth and b.is_truth:
+        raise refusal("a difference of truth values", "make them numbers by .astype(float)")
     return elementwise(lambda x, y: a.algebra.add(x, y, -1), [a, b], None)
 
 
@@ -42,14 +58,6 @@ def power(a: SymbolicArray, exponent: SymbolicArray) -> SymbolicArray:
 
 def _negative(a: SymbolicArray) -> SymbolicArray:
     return SymbolicArray(a.algebra, a.axes, a.algebra.scale(a.polynomial, -1))
-
-
-def absolute(a: SymbolicArray) -> SymbolicArray:
-    return a if a.positive else powered(multiply(a, a), Fraction(1, 2))
-
-
-def _sign(a: SymbolicArray) -> SymbolicArray:
-    return divide(a, powered(multiply(a, a), Fraction(1, 2)))
 
 
 def _tanh(a: SymbolicArray) -> SymbolicArray:
@@ -76,7 +84,25 @@ UFUNCS: dict[Any, Callable[..., SymbolicArray]] = {
     np.reciprocal: lambda a: powered(a, Fraction(-1)),
     np.absolute: absolute,
     np.fabs: absolute,
-    np.sign: _sign,
+    np.sign: sign_of,
+    np.greater: greater,
+    np.greater_equal: lambda a, b: greater(a, b, ties=True),
+    np.less: lambda a, b: greater(b, a),
+    np.less_equal: lambda a, b: greater(b, a, ties=True),
+    np.equal: equal,
+    np.not_equal: lambda a, b: negation(equal(a, b)),
+    np.maximum: maximum,
+    np.fmax: maximum,
+    np.minimum: minimum,
+    np.fmin: minimum,
+    np.logical_not: negation,
+    np.invert: negation,
+    np.logical_and: conjunction,
+    np.bitwise_and: conjunction,
+    np.logical_or: disjunction,
+    np.bitwise_or: disjunction,
+    np.logical_xor: difference,
+    np.bitwise_xor: difference,
     np.conjugate: lambda a: a,
     np.exp: lambda a: function_of("exp", a),
     np.log: lambda a: function_of("log", a),

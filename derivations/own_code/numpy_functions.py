@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from derivations.own_code.arrays import SymbolicArray
+from derivations.own_code.choices import choose, clip
 from derivations.own_code.numpy_arithmetic import UFUNCS, multiply
 from derivations.own_code.numpy_products import dot, einsum, matmul, outer, tensordot
-from derivations.own_code.numpy_reductions import average, maximum_of, mean, norm, std, sum_, var
+from derivations.own_code.numpy_reductions import average, maximum_of, mean, norm, only_out, std, sum_, var
 from derivations.own_code.numpy_shapes import (
     broadcast,
     copied,
@@ -33,9 +34,7 @@ _UNDERSTOOD = "+ − · ÷, whole and half powers, sqrt, exp, log, tanh, sums, m
 
 
 _VALUES = (
-    np.maximum, np.minimum, np.fmax, np.fmin, np.greater, np.greater_equal, np.less, np.less_equal, np.equal,
-    np.not_equal, np.isnan, np.isfinite, np.isinf, np.logical_and, np.logical_or, np.logical_not, np.floor, np.ceil,
-    np.rint, np.mod, np.floor_divide,
+    np.isnan, np.isfinite, np.isinf, np.floor, np.ceil, np.rint, np.mod, np.floor_divide,
 )  # fmt: skip
 
 
@@ -49,7 +48,7 @@ def ufunc_result(algebra: Any, ufunc: Any, method: str, inputs: Sequence[Any], o
     if ufunc in (np.isnan, np.isfinite, np.isinf):
         raise refusal(f"numpy.{ufunc.__name__}", "leave tests of values out of the function")
     if ufunc in _VALUES:
-        raise refusal(f"numpy.{ufunc.__name__}", "a comparison or a choice by values; write the function by arithmetic")
+        raise refusal(f"numpy.{ufunc.__name__}", "it rounds, or tests for values that are no numbers")
     if ufunc is np.matmul and method == "__call__":
         result = matmul(*(lift(algebra, value) for value in inputs))
     elif ufunc is np.add and method == "reduce":
@@ -72,6 +71,21 @@ def ufunc_result(algebra: Any, ufunc: Any, method: str, inputs: Sequence[Any], o
             )
         return target.set(result)
     return result
+
+
+def _where(condition: Any, *given: Any) -> SymbolicArray:
+    """np.where."""
+    if len(given) != 2 or not isinstance(condition, SymbolicArray):
+        raise refusal("this use of numpy.where", "give a condition on the data and two values")
+    return choose(condition, *(lift(condition.algebra, value) for value in given))
+
+
+def _clip(a: SymbolicArray, a_min: Any = None, a_max: Any = None, out: Any = None, **options: Any) -> SymbolicArray:
+    """np.clip."""
+    low, high = options.pop("min", a_min), options.pop("max", a_max)
+    only_out("clip", options)
+    result = clip(a, *(None if value is None else lift(a.algebra, value) for value in (low, high)))
+    return out.set(result) if isinstance(out, SymbolicArray) else result
 
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
@@ -98,6 +112,8 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.expand_dims: expand_dims,
     np.broadcast_to: broadcast,
     np.tile: tile,
+    np.where: _where,
+    np.clip: _clip,
     np.repeat: repeat,
     np.copy: copied,
     np.zeros_like: made_like(0),
@@ -118,7 +134,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
 }
 
 
-_CHOICES = (np.where, np.clip, np.argmax, np.argmin, np.sort, np.argsort, np.median, np.select, np.nan_to_num)
+_CHOICES = (np.argmax, np.argmin, np.sort, np.argsort, np.median, np.select, np.nan_to_num)
 
 
 def _compares() -> Any:
@@ -130,7 +146,7 @@ def function_result(algebra: Any, function: Any, args: Any, kwargs: Any) -> Any:
     if function not in FUNCTIONS:
         name = f"{function.__module__}.{function.__name__}"
         if function in _CHOICES:
-            raise refusal(name, "a comparison or a choice by values; write the function by arithmetic")
+            raise refusal(name, "of choices by values, np.where, np.maximum, np.minimum and np.clip are understood")
         raise refusal(name, f"{_UNDERSTOOD} understood")
     try:
         return FUNCTIONS[function](*args, **kwargs)
@@ -141,6 +157,7 @@ def function_result(algebra: Any, function: Any, args: Any, kwargs: Any) -> Any:
 METHODS: dict[str, Callable[..., Any]] = {
     "max": maximum_of,
     "min": maximum_of,
+    "clip": _clip,
     "sum": sum_,
     "mean": mean,
     "var": var,

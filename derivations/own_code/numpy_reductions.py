@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from derivations.own_code.arrays import SymbolicArray, length
+from derivations.own_code.choices import absolute
 from derivations.own_code.elementwise import largest, powered, total
-from derivations.own_code.numpy_arithmetic import absolute, divide, subtract
+from derivations.own_code.numpy_arithmetic import divide, subtract
 from derivations.own_code.polynomials import ONE
 from derivations.own_code.refusal import refusal
 from derivations.own_code.shapes import lift

@@ -4,7 +4,16 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from derivations.own_code.polynomials import ONE, DividesByZero, Polynomial, frozen, plain, prime_factors, single
+from derivations.own_code.polynomials import (
+    ONE,
+    DividesByZero,
+    Monomial,
+    Polynomial,
+    frozen,
+    plain,
+    prime_factors,
+    single,
+)
 from derivations.own_code.rules import Rules
 from derivations.own_code.sums import CANONICAL
 
@@ -32,13 +41,28 @@ class Powers(Rules):
         result = self._power_of_positive(outside, power)
         if inside == ONE:
             return result
+        if len(inside) == 1 and not isinstance(power, int):
+            drawn, inside = self._even_factors(inside, power)
+            result = self.multiply(result, drawn)
+            if inside == ONE:
+                return result
         if len(inside) == 1 and (isinstance(power, int) or self._is_single(inside)):
             ((monomial, coefficient),) = inside.items()
-            rest = {tuple((atom, plain(e * power)) for atom, e in monomial): Fraction(1)}
+            rest = self._raised({monomial: Fraction(1)}, power)
             if coefficient != 1:
                 rest = self.scale(rest, coefficient ** int(power))
             return self.multiply(result, rest)
         return self.multiply(result, single(self._quotient(inside), power))
+
+    def _even_factors(self, a: Polynomial, power: Any) -> tuple[Polynomial, Polynomial]:
+        """√(x²·y) = |x|·√y: the even powers in one term, and the rest."""
+        ((monomial, coefficient),) = a.items()
+        even = [(atom, e) for atom, e in monomial if e % 2 == 0]
+        result = ONE
+        for atom, e in even:
+            size = self.multiply(single(atom), self._sign(single(atom)))
+            result = self.multiply(result, self._raised(size, plain(e * power)))
+        return result, {tuple(pair for pair in monomial if pair not in even): coefficient}
 
     def _is_single(self, a: Polynomial) -> bool:
         """One atom to an odd power with coefficient 1: it is ≥ 0 wherever its root is real."""
@@ -122,13 +146,59 @@ class Powers(Rules):
                 result = self.add(result, self.scale(inner, power))
         return result if a == ONE else self.add(result, single(self.atom("f", "log", frozen(a))))
 
+    def _sign(self, a: Polynomial) -> Polynomial:
+        """1 or −1, where a is not 0; of a product the product of the signs."""
+        _, a = self._content(a, whole=False)
+        if self._leads_negative(a):
+            return self.scale(self._sign(self.scale(a, -1)), -1)
+        if all(c > 0 and all(self._is_nonnegative(*pair) for pair in monomial) for monomial, c in a.items()):
+            return ONE
+        if len(a) > 1:
+            exponent = self._over_one(a)
+            return self._sign(exponent) if exponent else single(self.atom("f", "sign", frozen(a)))
+        result = ONE
+        for atom, power in next(iter(a)):
+            parts = self.atoms[atom]
+            if self._is_nonnegative(atom, power):
+                continue
+            if parts[0] == "q":
+                factor = self._sign(dict(parts[1]))
+            else:
+                factor = single(atom if atom in self.signs else self.atom("f", "sign", frozen(single(atom))))
+            result = self.multiply(result, factor)
+        return result
+
+    def _of_logarithm(self, monomial: Monomial) -> Polynomial:
+        """x of log x."""
+        if len(monomial) != 1 or monomial[0][1] != 1 or self.atoms[monomial[0][0]][:2] != ("f", "log"):
+            return {}
+        return dict(self.atoms[monomial[0][0]][2])
+
+    def _is_nonnegative(self, atom: int, power: Any) -> bool:
+        return power % 2 != 1 or self._atom_is_positive(atom)
+
+    def _over_one(self, a: Polynomial) -> Polynomial:
+        """x of e^x − 1, which has its sign."""
+        exponent: Polynomial = {}
+        if len(a) == 2 and () in a and sum(a.values()) == 0:
+            (monomial,) = set(a) - {()}
+            for atom, power in monomial:
+                if self.atoms[atom][:2] != ("f", "exp"):
+                    return {}
+                exponent = self.add(exponent, dict(self.atoms[atom][2]), power * a[monomial])
+        return exponent
+
     def function(self, name: str, a: Polynomial) -> Polynomial:
-        """exp, log, tanh, sin or cos."""
-        self.functions = True
+        """exp, log, tanh, sin, cos or sign."""
         a = self.reduce(a)
+        if name == "sign":
+            return self._sign(a)
         if name == "exp":
             result = ONE
             for monomial, coefficient in a.items():
+                if (inside := self._of_logarithm(monomial)) and (2 * coefficient).denominator == 1:
+                    result = self.multiply(result, self.power(inside, coefficient))
+                    continue
                 atom = self.atom("f", "exp", ((monomial, Fraction(1)),))
                 self.positive.add(atom)
                 result = self.multiply(result, {((atom, plain(coefficient)),): Fraction(1)})

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 _HERE = str(Path(__file__).parent)
 
@@ -72,3 +73,10 @@ def line_of_user(full: bool = False) -> str:
             return f"{name}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
+
+
+def refused_operation(operation: Any, rule: str) -> NotUnderstood:
+    """The refusal of an operation of a graph, at the line of the user's code that made it."""
+    frames = [f for f in operation.traceback if "site-packages" not in f.filename and "own_code" not in f.filename]
+    line = f"{short(frames[-1].filename)}:{frames[-1].lineno}" if frames else "the function"
+    return NotUnderstood(f"{line}: TensorFlow's {operation.type} ({operation.name}) is not understood: {rule}")

@@ -40,6 +40,9 @@ class _OfNumbers:
     def inverse(self, a: Number) -> Any:
         return 1 / a
 
+    def sign(self, a: Number) -> int:
+        return a.sign()
+
     def root(self, a: Number) -> Number:
         return a.sqrt()
 

@@ -13,7 +13,7 @@ import numpy as np
 from derivations.own_code.arrays import SymbolicArray
 from derivations.own_code.calling import Shape
 from derivations.own_code.exact_arrays import wrapped
-from derivations.own_code.graph_operations import Run
+from derivations.own_code.graph_run import Run
 from derivations.own_code.numbers_dual import Number
 from derivations.own_code.proof import Counterexample, GradientVerdict, Proof
 from derivations.own_code.prove import Judge
@@ -78,14 +78,20 @@ class GraphPair:
 
 
 def _exact(ring: Any, value: Any) -> Any:
-    zero = Number(ring, ring.of(Fraction(0)))
+    """A constant as a number, or as an array of them."""
+
+    def number(entry: Any) -> Number:
+        result = Number(ring, ring.of(Fraction(0))) + entry
+        result.constant = True
+        return result
+
     if isinstance(value, Fraction):
-        return zero + value
+        return number(value)
     if np.ndim(value) == 0:
-        return zero + (
+        return number(
             value.item() if isinstance(value, np.ndarray) and value.dtype == np.float64 else np.asarray(value)[()]
         )
-    return wrapped(np.vectorize(lambda entry: zero + entry, otypes=[object])(value))
+    return wrapped(np.vectorize(number, otypes=[object])(value))
 
 
 def _traced(tf: Any, function: Any, specs: list[list[int | None]]) -> tuple[Any, Any]:

@@ -1,0 +1,216 @@
+"""Choices by values: ReLU and its like, maxima of two, masks; where the two numbers that are compared differ."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from derivations import NotUnderstood, prove_gradient
+
+X = {"x": ("N", "D")}
+
+
+def relu_of_course(x):
+    return np.maximum(0, x), x
+
+
+def relu_backward(dout, cache):
+    dx = np.array(dout, copy=True)
+    dx[cache <= 0] = 0
+    return dx
+
+
+def affine_relu(x, w, b):
+    a = x @ w + b
+    return np.maximum(a, 0), (x, w, a)
+
+
+def affine_relu_backward(dout, cache):
+    x, w, a = cache
+    da = dout * (a > 0)
+    return da @ w.T, x.T @ da, da.sum(axis=0)
+
+
+def two_layers(x, w, v):
+    h = x @ w
+    r = np.where(h > 0, h, 0)
+    return r @ v, (x, w, v, r)
+
+
+def two_layers_backward(dout, cache):
+    x, w, v, r = cache
+    dh = np.where(r > 0, dout @ v.T, 0)
+    return dh @ w.T, x.T @ dh, r.T @ dout
+
+
+def huber(x):
+    size = np.abs(x)
+    return np.sum(np.where(size <= 1, 0.5 * x * x, size - 0.5))
+
+
+def l2(x):
+    return x / np.maximum(np.sqrt(np.sum(x * x, axis=1, keepdims=True)), 1e-12)
+
+
+def l2_backward(dy, x):
+    norm = np.sqrt(np.sum(x * x, axis=1, keepdims=True))
+    held = np.maximum(norm, 1e-12)
+    return dy / held - (norm > 1e-12) * x * np.sum(dy * x, axis=1, keepdims=True) / held**3
+
+
+def hinge(scores, y):
+    return np.mean(np.maximum(0, 1 - y * scores))
+
+
+def hinge_backward(dy, scores, y):
+    inside = (1 - y * scores > 0) / y.size
+    return -dy * y * inside, -dy * scores * inside
+
+
+RIGHT = {
+    "relu": (relu_of_course, relu_backward, X),
+    "relu by a product": (lambda x: x * (x > 0), lambda dy, x: dy * (x > 0), X),
+    "relu as a half": (lambda x: (x + np.abs(x)) / 2, lambda dy, x: np.where(x < 0, 0, dy), X),
+    "leaky": (lambda x: np.where(x > 0, x, 0.01 * x), lambda dy, x: np.where(x > 0, dy, 0.01 * dy), X),
+    "elu": (lambda x: np.where(x > 0, x, np.exp(x) - 1), lambda dy, x: dy * np.where(x > 0, 1, np.exp(x)), X),
+    "clip": (lambda x: np.clip(x, -1, 1), lambda dy, x: dy * ((x > -1) & (x < 1)), X),
+    "clip, by its opposite": (lambda x: x.clip(-1, 1), lambda dy, x: dy * ~((x < -1) | (x > 1)), X),
+    "relu6": (lambda x: np.minimum(np.maximum(x, 0), 6), lambda dy, x: dy * ((x > 0) * (x < 6)), X),
+    "hard swish": (
+        lambda x: x * np.clip(x + 3, 0, 6) / 6,
+        lambda dy, x: dy * np.where(x <= -3, 0, np.where(x >= 3, 1, (2 * x + 3) / 6)),
+        X,
+    ),
+    "soft threshold": (
+        lambda x: np.sign(x) * np.maximum(np.abs(x) - 0.5, 0),
+        lambda dy, x: dy * (np.abs(x) > 0.5),
+        X,
+    ),
+    "maximum": (np.maximum, lambda dy, a, b: (dy * (a > b), dy * (a <= b)), {"a": ("N",), "b": ("N",)}),
+    "affine relu": (affine_relu, affine_relu_backward, {"x": ("N", "D"), "w": ("D", "M"), "b": ("M",)}),
+    "two layers": (two_layers, two_layers_backward, {"x": ("N", "D"), "w": ("D", "M"), "v": ("M", "K")}),
+    "huber": (huber, lambda dy, x: dy * np.clip(x, -1, 1), X),
+    "l2 with a maximum": (l2, l2_backward, X),
+    "hinge": (hinge, hinge_backward, {"scores": ("N",), "y": ("N",)}),
+    "norm of a maximum": (
+        lambda x: np.sqrt(np.sum(np.maximum(x, 0) ** 2)),
+        lambda dy, x: dy * np.maximum(x, 0) / np.sqrt(np.sum(np.maximum(x, 0) ** 2)),
+        X,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_ones_are_proved(name):
+    forward, backward, inputs = RIGHT[name]
+    proof = prove_gradient(forward, backward, inputs=inputs)
+    assert proof
+    assert "≠ 0" in str(proof)  # what is compared may not agree
+
+
+WRONG = {
+    "the other side": (relu_of_course, lambda dy, x: dy * (x < 0), X),
+    "the whole": (relu_of_course, lambda dy, x: dy, X),
+    "another slope": (RIGHT["leaky"][0], lambda dy, x: np.where(x > 0, dy, 0.02 * dy), X),
+    "wrong between −1 and 1": (huber, lambda dy, x: dy * np.sign(x), X),
+    "the mask forgotten": (l2, lambda dy, x: dy / np.maximum(np.sqrt(np.sum(x * x, axis=1, keepdims=True)), 1e-12), X),
+    "the output's sign, before the shift": (
+        lambda x: np.maximum(x - 1, 0),
+        lambda dy, x: dy * (x > 0),
+        X,
+    ),
+    "one of two": (np.maximum, lambda dy, a, b: (dy * (a > b), dy * (a > b)), {"a": ("N",), "b": ("N",)}),
+    "the margin's sign": (
+        hinge,
+        lambda dy, s, y: (dy * y * (1 - y * s > 0) / y.size, -dy * s * (1 - y * s > 0) / y.size),
+        {"scores": ("N",), "y": ("N",)},
+    ),
+    "beyond 6": (RIGHT["relu6"][0], lambda dy, x: dy * (x > 0), X),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_ones_are_refuted(name):
+    forward, backward, inputs = WRONG[name]
+    proof = prove_gradient(forward, backward, inputs=inputs)
+    assert proof.verdict == "refuted"
+    assert proof.counterexample is not None
+
+
+@pytest.mark.parametrize(
+    ("forward", "backward"),
+    [
+        (lambda x: x * (x >= x.max()), lambda dy, x: dy * (x >= x.max())),  # the largest element equals the maximum
+        (lambda x: x[x > 0], lambda dy, x: dy),
+        (lambda x: x if (x > 0).all() else -x, lambda dy, x: dy),
+        (lambda x: x * np.minimum(x.shape[0], 4), lambda dy, x: dy * np.minimum(x.shape[0], 4)),
+        (lambda x: np.where(x, x, 0), lambda dy, x: dy),
+    ],
+)
+def test_what_is_no_choice_of_an_element_is_refused(forward, backward):
+    with pytest.raises(NotUnderstood):
+        prove_gradient(forward, backward, inputs=X)
+
+
+def test_what_is_defined_nowhere_is_not_proved():
+    for never in (lambda x: np.sqrt(-np.exp(x)), lambda x: np.sqrt(np.minimum(x, 0) - 1)):
+        proof = prove_gradient(
+            lambda x: x * x, lambda dy, x, never=never: 2 * x * dy + 0 * never(x), inputs=X, pass_inputs=True
+        )
+        assert proof.verdict == "not proved"
+
+
+# TensorFlow
+
+
+@tf.custom_gradient
+def straight_through(x):
+    return tf.sign(x), lambda dy: dy
+
+
+@tf.custom_gradient
+def relu_above_one(x):
+    return tf.nn.relu(x), lambda dy: tf.where(x > 1, dy, tf.zeros_like(dy))
+
+
+@tf.custom_gradient
+def relu_by_hand(x):
+    return tf.nn.relu(x), lambda dy: tf.where(x > 0, dy, tf.zeros_like(dy))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        tf.nn.relu, tf.nn.relu6, tf.nn.leaky_relu, tf.nn.elu, tf.nn.selu, tf.nn.softsign, tf.abs, relu_by_hand,
+        tf.math.reduce_logsumexp, tf.norm,
+        lambda x: tf.nn.l2_normalize(x, 1),
+        lambda x: tf.clip_by_value(x, -1.0, 1.0),
+        lambda x: tf.clip_by_norm(x, 1.0),
+        lambda x: tf.maximum(x, 0.1 * x),
+        lambda x: x * tf.nn.relu(1 - tf.reduce_sum(x)),
+        lambda x: tf.math.divide_no_nan(x, tf.reduce_sum(x * x)),
+        lambda x: x / tf.where(tf.norm(x) == 0, tf.ones_like(x), tf.norm(x)),
+    ],
+)  # fmt: skip
+def test_operations_of_tensorflow(function):
+    assert prove_gradient(function, inputs=X)
+
+
+def test_second_order():
+    assert prove_gradient(lambda x: tf.nn.relu(x) * x * x, inputs=X, order=2)
+
+
+@pytest.mark.parametrize("function", [straight_through, relu_above_one])
+def test_wrong_gradients_of_tensorflow_are_refuted(function):
+    assert prove_gradient(function, inputs=X).verdict == "refuted"
+
+
+def test_cross_entropy_is_right_for_labels_that_add_up_to_one():
+    """TensorFlow's gradient of the logits, softmax − labels, is that of labels whose sum is 1 only."""
+
+    def loss(logits, weights):
+        return tf.nn.softmax_cross_entropy_with_logits(tf.nn.softmax(tf.stop_gradient(weights)), logits)
+
+    shapes = {"logits": ("N", "C"), "weights": ("N", "C")}
+    assert prove_gradient(loss, inputs=shapes).gradients["logits"].verdict == "proved"
+    free = prove_gradient(tf.nn.softmax_cross_entropy_with_logits, inputs={"labels": ("N", "C"), "logits": ("N", "C")})
+    assert free.gradients["logits"].verdict == "refuted"
