@@ -249,7 +249,7 @@ def test_costs_on_paper():
     six = [first(lambda c: [4 * c] * 6, channels) for channels in (64, 256, 2048)]
     flowing = " ".join(text.split())
     assert "from {} replicas at C = 64, {} at C = 256 and {} at C = 2048".format(*two) in flowing
-    assert "six sums from {}, {} and {}.".format(*six) in flowing
+    assert "six sums from {}, {} and {} replicas.".format(*six) in flowing
 
 
 def test_collectives_of_the_built_in_layer(monkeypatch):

@@ -50,7 +50,7 @@ def choose(engine: str, request: Request) -> Choice:
     """The engine for a request.
 
     Raises:
-        ValueError: an engine was asked for by name which cannot serve the request.
+        ValueError: the engine named does not support the request.
     """
     if engine == "closed_form":
         return Choice("closed_form", "it was asked for")
