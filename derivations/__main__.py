@@ -63,13 +63,15 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m derivations",
         description="Derive the gradients of batch normalization for every batch size m, prove that keras_bn computes "
         "them, and judge formulas of your own. Each claim is settled twice, by a normal form of finite sums and by "
-        "exact evaluation over prime fields. Without a subcommand: prove.",
+        "exact evaluation over prime fields. Without a subcommand, it runs prove.",
         epilog=f"{STATUS} Families: {', '.join(FAMILIES)}. `COMMAND --help` tells more.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
-    prove = commands.add_parser("prove", help="run claims: a table by family, counterexamples in full", epilog=STATUS)
-    names = f"families ({', '.join(FAMILIES)}) or identifiers of claims; by default everything"
+    prove = commands.add_parser(
+        "prove", help="settle claims, and print them by family, with every counterexample", epilog=STATUS
+    )
+    names = f"families ({', '.join(FAMILIES)}) or identifiers of claims; by default all claims"
     prove.add_argument("names", nargs="*", metavar="NAME", help=names)
     prove.add_argument("--steps", action="store_true", help="show the justification and the steps of each proof")
     prove.add_argument("--latex", action="store_true", help="print the equations in LaTeX")
@@ -79,8 +81,8 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = commands.add_parser(
         "list",
-        help="identifiers and statements of claims",
-        description="Identifiers and statements of claims, without settling any.",
+        help="print the identifiers and statements of claims",
+        description="Print the identifiers and statements of claims, without settling them.",
     )
     listing.add_argument("names", nargs="*", metavar="NAME", help=names)
     listing.set_defaults(run=_list, no_graphs=False)
@@ -88,25 +90,25 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check",
         help="judge a formula of your own",
-        epilog="Grammar: numbers; x, delta (or dy, dout), x_hat, gamma, beta, mu, var, s (or inv_std, ivar), epsilon, "
-        "m (or N), combined by + - * / ** and parentheses; sum( ) and mean( ) over the batch; sqrt( ), square( ), "
-        "var( ), std( ). NumPy's spelling is understood, np.sum(dout*xhat, axis=0) and x.mean(axis=0), and so are the "
-        "symbols in which results are printed: δₖ, x̂, γ, μ, v, ε, Σⱼ, ·, −. Lines such as mu = mean(x); xmu = x - mu "
-        "separated by ; or newlines, are read as code is: what counts is the last of them, or the one named like the "
-        "target. With --weighted also w, and W for the sum of all w; mean( ) is then the weighted mean. With --forward "
-        "the names are x, delta, y and those of the forward pass. A formula that is not defined everywhere is proved "
-        "where what it takes roots of is ≥ 0 and what it divides by ≠ 0; one that is defined nowhere is refused. "
-        + STATUS,
+        epilog="A formula consists of numbers, of x, delta (or dy, dout), x_hat, gamma, beta, mu, var, s (or inv_std, "
+        "ivar), epsilon, m (or N), of + - * / ** and parentheses, of sum( ) and mean( ) over the batch, and of "
+        "sqrt( ), square( ), var( ), std( ). NumPy's spelling is understood, such as np.sum(dout*xhat, axis=0) and "
+        "x.mean(axis=0), and so are the symbols in which results are printed: δₖ, x̂, γ, μ, v, ε, Σⱼ, ·, −. Lines such "
+        "as mu = mean(x); xmu = x - mu, separated by ; or newlines, are read as code. The line that is named like the "
+        "target is judged, or else the last line. With --weighted there are also w, and W for the sum of all w, and "
+        "mean( ) is the weighted mean. With --forward the names are x, delta, y and those of the forward pass. If a "
+        "formula is not defined everywhere, it is proved where it takes roots of values ≥ 0 and divides by values ≠ 0. "
+        "A formula that is defined nowhere is refused. " + STATUS,
     )
     check.add_argument("formula", metavar="FORMULA", help='such as "gamma*s*(delta - mean(delta))", or lines of code')
     check.add_argument(
         "--target",
         default="dx",
-        help=f"the gradient that the formula is to be: {', '.join(TARGETS)} (default: %(default)s); dmean and "
-        "dvariance are those of the statistics on the paper's route, dx_hat that of the normalised input; with "
-        "--forward, d and a letter of it",
+        help=f"the gradient that the formula should be: {', '.join(TARGETS)} (default: %(default)s); dmean and "
+        "dvariance are the gradients of the statistics as the paper derives them, and dx_hat is that of the normalized "
+        "input; with --forward, a target is d and a letter of the forward pass",
     )
-    check.add_argument("--weighted", action="store_true", help="mean and variance are weighted by w")
+    check.add_argument("--weighted", action="store_true", help="weight the mean and the variance by w")
     check.add_argument(
         "--forward",
         metavar="FORMULA",
@@ -116,38 +118,42 @@ def _parser() -> argparse.ArgumentParser:
         "--elements",
         metavar="NAMES",
         default="",
-        help="names in the forward pass, separated by commas, that have a value for each element, as x has; all others "
-        "are numbers",
+        help="the names in the forward pass, separated by commas, that have a value for each element, as x has; all "
+        "other names are numbers",
     )
     check.add_argument(
         "--inputs",
         metavar="SHAPES",
         default="",
-        help='for FILE.py::FUNCTION in the place of a formula: its inputs, such as "x: N D, gamma: D, beta: D"; '
-        "--forward names the forward function in the same file, and without it the function is one of TensorFlow",
+        help='the inputs of a function that FILE.py::FUNCTION names instead of a formula, such as "x: N D, gamma: D, '
+        'beta: D"; --forward then names the forward function in the same file, and without --forward the function is '
+        "one of TensorFlow",
     )
     check.set_defaults(run=_check)
 
     bound = commands.add_parser(
         "bound",
-        help="how large rounding errors can be: proved, and measured",
-        description="The proved bounds on the rounding errors of mean, variance, output and gradients in training, and "
-        "beside them what random data gave. The depth of the sums is read from the traced graph.",
-        epilog="Exit status: 0, or 2 for bad input.",
+        help="print proved bounds on rounding errors, and measured errors",
+        description="Print the proved bounds on the rounding errors of mean, variance, output and gradients in "
+        "training, beside the errors that were measured on random data. The depth of the sums is read from the traced "
+        "graph.",
+        epilog="Exit status: 0 if the table was printed, 2 for bad input.",
     )
     bound.add_argument("--elements", type=_whole, default=100352, help="elements that share statistics (%(default)s)")
     bound.add_argument("--ratio", type=float, default=0.0, help="mean/std of the data (%(default)g)")
     bound.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(%(default)s)")
     bound.add_argument("--engine", choices=("closed_form", "fused"), default="closed_form", help="(%(default)s)")
-    bound.add_argument("--mask", action="store_true", help="half of the elements count")
-    bound.add_argument("--jit-compile", action="store_true", help="XLA compiles")
+    bound.add_argument("--mask", action="store_true", help="use a mask by which half of the elements count")
+    bound.add_argument("--jit-compile", action="store_true", help="compile with XLA")
     bound.set_defaults(run=_bound)
 
     writing = commands.add_parser("report", help="write the whole derivation as a document", epilog=STATUS)
-    writing.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page")
-    writing.add_argument("--markdown", type=Path, metavar="FILE", help="Markdown; without any option to the terminal")
+    writing.add_argument("--html", type=Path, metavar="FILE", help="write one self-contained page to FILE")
+    writing.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write Markdown to FILE, or print it if you name no file"
+    )
     writing.add_argument("--no-graphs", action="store_true", help="leave out the graphs that TensorFlow traces")
-    writing.add_argument("--no-mutants", action="store_true", help="leave out what becomes of mutants of the formulas")
+    writing.add_argument("--no-mutants", action="store_true", help="leave out the verdicts on mutants of the formulas")
     writing.set_defaults(run=_report, names=[])
     return parser
 

@@ -9,11 +9,11 @@ _BACKEND_HINT = (
 )
 
 if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
-    # Before Keras is imported: it would fail first where that backend is not installed.
+    # This comes before the import of Keras, which would fail first if that backend is not installed.
     raise ImportError(_BACKEND_HINT.format(os.environ["KERAS_BACKEND"]))
 
-# Eager, since Keras finds a registered layer only once it is imported. But Python imports this package also to find the
-# command ``python -m keras_bn``, which is to keep TensorFlow quiet, and therefore imports it itself.
+# Everything is imported at once, since Keras finds a registered layer only after its import. ``python -m keras_bn`` is
+# an exception: Python imports this package to find the command, which then imports TensorFlow itself to keep it quiet.
 if not (sys.argv[0] == "-m" and "keras_bn" in sys.orig_argv):
     import keras
 

@@ -37,8 +37,8 @@ def batch_norm(
 
     y = gamma · (x − mean) / √(variance + epsilon) + beta, with mean and variance over all axes but ``axis``. Gradients
     of any order follow the closed form (equations 1, 2 and 4) instead of the graph of the forward pass; between the
-    passes only x and a few vectors of the size of gamma are kept. Works eagerly, in ``tf.function`` and with
-    ``jit_compile=True``.
+    passes only x and a few vectors of the size of gamma are kept. The function works eagerly, in ``tf.function`` and
+    with ``jit_compile=True``.
 
     Args:
         x: Floating-point tensor of rank 2 or more. Its sizes may be unknown; the shape of ``gamma`` must be known.
@@ -51,12 +51,12 @@ def batch_norm(
             boolean or holds finite weights; a weight that is negative or NaN counts as 0. It has the shape of x without
             ``axis``, or with size 1 along ``axis``. If its rank is lower, it broadcasts over the last axes. It has no
             gradient.
-        engine: "closed_form" is exact to rounding. "fused" is TensorFlow's kernel, where that supports the call.
+        engine: "closed_form" is exact to rounding. "fused" is TensorFlow's kernel, which does not support every call.
             "auto" chooses between them.
 
     Returns:
-        ``(y, mean, variance)``. y has the shape and dtype of x; mean and variance those of gamma, at least float32.
-        Where no element counts, mean and variance are 0.
+        ``(y, mean, variance)``. y has the shape and dtype of x. mean and variance have the shape of gamma, and are at
+        least float32. If no element of a channel counts, its mean and variance are 0.
 
     Raises:
         TypeError: x is not floating-point; x, gamma or beta is None or sparse; axis is no int.
@@ -114,7 +114,7 @@ def normalize_batch(
     differentiable.
     """
     if xla.differentiates_forward(x, gamma, beta):
-        engine = "closed_form"  # all of whose operations can be: the kernels take mean and variance for constants
+        engine = "closed_form"  # the kernels would hold mean and variance constant
     moments: list[tf.Tensor] = []
     options: dict[str, Any] = {"epsilon": epsilon, "fallback": fallback, "reference": reference}
     if engine != "fused":

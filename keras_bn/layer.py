@@ -40,7 +40,8 @@ class BatchNormalization(SavedLayer):
     In training, y = gamma · (x − mean) / √(variance + epsilon) + beta with the mean and variance of the batch over all
     axes but ``axis`` (equations 1 and 4), and the moving statistics follow them (equation 11). In inference, and
     wherever the layer is frozen by ``trainable = False``, the moving statistics take their place (equation 5). A batch
-    in which no element counts is normalized with the moving statistics. These never take in a value that is not finite.
+    in which no element counts is normalized with the moving statistics. The moving statistics never take in a value
+    that is not finite.
 
     Statistics and weights are float32 or wider under every dtype policy; a float32 input of a 16-bit layer is
     normalized as it is, and only the output is rounded.
@@ -78,12 +79,12 @@ class BatchNormalization(SavedLayer):
     Call arguments:
         inputs: Tensor of rank 2 or more, or a ragged tensor, whose ``flat_values`` are normalized.
         training: Whether to normalize with the statistics of the batch; in a graph it may be a tensor.
-        mask: Which elements count in the statistics. Every element is normalized; one that does not count influences
-            no other output, even if it is NaN. The mask is boolean or holds finite weights; a weight that is negative
-            or NaN counts as 0. It has the shape of the inputs without ``axis``, or with size 1 along ``axis``. If its
-            rank is lower, it broadcasts over the last axes. A mask that Keras propagates with the inputs covers their
-            leading axes instead. A mask of yours with the same shape as a propagated one is taken for that one, so
-            give yours size 1 along ``axis``.
+        mask: Which elements count in the statistics. Every element is normalized. An element that does not count
+            influences no other output, even if it is NaN. The mask is boolean or holds finite weights; a weight that
+            is negative or NaN counts as 0. A mask that you pass has the shape of the inputs without ``axis``, or with
+            size 1 along ``axis``. If its rank is lower, it broadcasts over the last axes. A mask that Keras propagates
+            with the inputs covers their leading axes instead. If you pass a mask of the same shape as a propagated one,
+            the layer takes yours for the propagated one; to prevent this, give yours size 1 along ``axis``.
 
     Raises:
         ValueError, TypeError: an argument is out of range, or two options exclude each other.
@@ -239,7 +240,7 @@ class BatchNormalization(SavedLayer):
         return gamma, beta
 
     def _infer(self, x: tf.Tensor, state: State) -> tf.Tensor:
-        """y by the moving statistics (equation 5)."""
+        """y, normalized with the moving statistics (equation 5)."""
         point = (x, *self._moving(state), *self._gamma_and_beta(state))
         if self._choice(x.shape, x.dtype, training=False, jit_compile=xla.compiles()).engine == "fused":
             y = fused.inference(*point, epsilon=self.epsilon)
@@ -251,7 +252,7 @@ class BatchNormalization(SavedLayer):
     def _train(
         self, x: tf.Tensor, state: State, weights: tf.Tensor | None, is_propagated: bool
     ) -> tuple[tf.Tensor, TensorBatch, Moments]:
-        """y by the statistics of the batch (equations 1 and 8), the batch that these are of, and these."""
+        """y, the batch whose statistics normalize (equations 1 and 8), and these statistics."""
         batch = TensorBatch(x, self._axes, self._channels, weights)
         gamma, beta = self._gamma_and_beta(state)
         by_channel = weights is not None and any(weights.shape[a] != 1 for a in self._axes)
@@ -302,11 +303,11 @@ class BatchNormalization(SavedLayer):
 
         Args:
             input_shape: Shape of the inputs; None where a size is unknown.
-            dtype: Of the inputs as they are normalized; by default the layer's compute dtype.
+            dtype: Dtype in which the inputs are normalized; by default the layer's compute dtype.
             training, mask, jit_compile: Whether the call is in training, has a mask, and is compiled by XLA.
 
         Raises:
-            ValueError: the layer's ``engine`` does not support the call, or the shape has no such axis.
+            ValueError: the layer's ``engine`` does not support the call, or the shape lacks a channel axis.
 
         >>> BatchNormalization().engine_for((32, 56, 56, 64)).engine
         'fused'
@@ -324,13 +325,13 @@ class BatchNormalization(SavedLayer):
         return input_shape
 
     def rematerialized_call(self, layer_call: Callable, *args: Any, **kwargs: Any) -> Callable:
-        """The call itself: only its input is kept for backward, and running it twice would update the state twice."""
+        """The call, unchanged: it keeps only its input for backward, and a second run would update the state twice."""
         return layer_call
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config() | {"renorm_clipping": renorm_bounds.config(self.renorm_clipping)}
         if isinstance(self.axis, tuple):
-            # Once more, for Keras' loader of .h5 files, which drops the list under the name "axis".
+            # The same again, because Keras' loader of .h5 files drops the list under the name "axis".
             config["axes"] = self.axis
         # What has its default is left out, so that the built-in layer reads the configs that it can express.
         own = {"statistics": "auto", "zero_debias": False, "unbiased_variance": False, "engine": "auto"}

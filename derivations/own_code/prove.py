@@ -35,27 +35,29 @@ def prove_gradient(
 ) -> Proof:
     """Prove, or refute, that code computes the gradient of other code, for every size.
 
-    With ``backward``, both are NumPy functions: ``forward(*inputs)`` returns y or (y, cache), and
-    ``backward(dy, cache)``, ``backward(dy, *inputs)``, or ``backward(dy)`` of an object that keeps what it needs, the
-    gradients of Σ dy·y, in the order of the inputs, or as a dictionary. Several outputs are ((y1, y2), cache), and dy
-    a tuple. Without it, ``forward`` is a function of TensorFlow tensors, and what is proved is the gradient that
-    TensorFlow takes, any ``tf.custom_gradient`` included.
+    With ``backward``, both are NumPy functions. ``forward(*inputs)`` returns y or (y, cache); with several outputs it
+    returns ((y1, y2), cache), and dy is a tuple. ``backward`` is called as ``backward(dy, cache)`` or as
+    ``backward(dy, *inputs)``. A method of an object that keeps what it needs may take dy alone. ``backward`` returns
+    the gradients of Σ dy·y, in the order of the inputs or as a dictionary.
+
+    Without ``backward``, ``forward`` is a function of TensorFlow tensors, and the gradient that TensorFlow takes is
+    proved, including any ``tf.custom_gradient``.
 
     Args:
-        forward: The function. Constants come by closure, by default arguments, or by ``functools.partial``.
+        forward: The function. Pass constants by closure, by default arguments, or by ``functools.partial``.
         backward: Its gradient; None for a function of TensorFlow.
-        inputs: A name and a shape for each input, in the order in which they are passed. A name or None is an unknown
-            size, a number a known one; equal names are equal sizes.
-        pass_inputs: Whether backward gets the inputs instead of the cache; by default its signature tells.
+        inputs: A name and a shape for each input, in the order in which they are passed. In a shape, a name or None
+            stands for an unknown size, and a number for a known size. Equal names are equal sizes.
+        pass_inputs: Whether backward gets the inputs instead of the cache; by default its signature decides.
         order: 2 also compares the gradients that TensorFlow takes of its first gradient with the second derivatives of
-            the forward pass. What the forward pass itself holds by ``tf.stop_gradient`` is a constant.
+            the forward pass. What the forward pass wraps in ``tf.stop_gradient`` is a constant.
 
     Returns:
-        The verdict on each gradient. It is true if all are proved; printed, it shows a counterexample for each that is
-        refuted.
+        The verdict on each gradient. It is true if all gradients are proved. Its text shows a counterexample for each
+        gradient that is refuted.
 
     Raises:
-        NotUnderstood: the code does something of which nothing can be proved; the message names the line.
+        NotUnderstood: the code does something about which nothing can be proved; the message names the line.
 
     >>> proof = prove_gradient(lambda x: x * x, lambda dy, x: 2 * x * dy, inputs={"x": ("N",)})
     >>> print(proof)
@@ -84,7 +86,7 @@ class Judge(Counterexamples):
     # Real code: the user's own errors pass through
 
     def try_out(self) -> None:
-        """Run the code on floats, once: what it raises there is the user's to see."""
+        """Run the code once on floats. The user sees the errors that it raises."""
         sizes = dict(zip(self.letters, cycle((3, 4, 5, 2, 6, 7, 8))))
         rng = np.random.default_rng(0)
         inputs = [rng.uniform(0.5, 1.5, concrete(shape, sizes)) for shape in self.shapes.values()]
@@ -133,9 +135,8 @@ class Judge(Counterexamples):
     def compare_with_floats(self) -> bool:
         """Whether real numbers were found at which the code has a value.
 
-        Code is refused that does on floats what exact arithmetic does not, such as rounding to integers.
-
-        Results are compared to a thousandth: single precision passes, a number cut off does not.
+        Code is refused if it does on floats what exact arithmetic does not, such as rounding to integers. Results are
+        compared to a thousandth, so that single precision passes and a number that is cut off does not.
         """
         rng = random.Random(5)
         for rows, (low, high) in product(_SIZES_OF_FLOATS, _RANGES_OF_FLOATS):
@@ -239,7 +240,7 @@ class Judge(Counterexamples):
 
     @staticmethod
     def _guarded(run: Callable[..., Any], *given: Any) -> Any:
-        """Code that fails on exact numbers, though it runs on floats, is refused."""
+        """Refuse code that runs on floats but fails on exact numbers."""
         try:
             return run(*given)
         except NotUnderstood:
@@ -250,7 +251,7 @@ class Judge(Counterexamples):
             ) from error
 
     def mistake(self, name: str, example: Counterexample) -> str:
-        """The mistake, where it is one that is known."""
+        """The name of the mistake if it is a known one, otherwise an empty text."""
         from derivations.own_code.mistakes import named
 
         try:
@@ -259,7 +260,7 @@ class Judge(Counterexamples):
             return ""
 
 
-# Where real numbers are looked for at which the code has a value; residues are no witness, since they have roots.
+# Sizes and ranges of real numbers at which the code may have a value. Residues are no evidence, since they have roots.
 _SIZES_OF_FLOATS = ((2, 3, 1, 2, 1, 2, 1), (3, 4, 2, 3, 2))
 _RANGES_OF_FLOATS = ((1, 13), (1, 13), (1, 6), (-6, -1), (-13, 13), (-40, -8), (8, 40))  # in sevenths, 7 being 1
 
