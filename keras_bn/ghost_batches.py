@@ -52,7 +52,8 @@ def normalize_groups(
     y, count, *moments = (tf.concat(values, axis=0) for values in zip(*outputs, strict=True))
     groups = TensorBatch(count, tuple(range(1, count.shape.rank)), tuple(gamma.shape), weights=count)
     merged = merging.merge_moments(groups, Moments(*(groups.elements(value) for value in moments)))
-    return tf.ensure_shape(y, x.shape), Moments(*(groups.vector(value) for value in merged))
+    y.set_shape(x.shape)  # ensure_shape, an operation, has no derivative in forward mode
+    return y, Moments(*(groups.vector(value) for value in merged))
 
 
 def _equal_groups(

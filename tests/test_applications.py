@@ -1,4 +1,4 @@
-"""Models of ``keras.applications`` with our class in place of the built-in one: one training step."""
+"""Models of ``keras.applications``, or their first half, with our class in place of the built-in one, trained a step."""
 
 import contextlib
 from collections.abc import Callable
@@ -20,11 +20,25 @@ MODELS = {
     "Xception": {"input_shape": (71, 71, 3)},
     "InceptionV3": {"input_shape": (75, 75, 3)},
 }
+# Where large networks are cut off: what follows repeats the kinds of blocks that stand before.
+LAST = {
+    "ResNet50": "conv3_block4_out",
+    "ResNet50V2": "conv3_block4_out",
+    "EfficientNetB0": "block4c_add",
+    "DenseNet121": "pool3_pool",
+    "Xception": "block6_sepconv3_bn",
+    "InceptionV3": "mixed4",
+}
 BATCHES = 9
 
 
 def application(name: str) -> keras.Model:
-    return getattr(keras.applications, name)(weights=None, classes=5, **MODELS[name])
+    build = getattr(keras.applications, name)
+    if name not in LAST:
+        return build(weights=None, classes=5, **MODELS[name])
+    whole = build(weights=None, include_top=False, **MODELS[name])
+    features = keras.layers.GlobalAveragePooling2D()(whole.get_layer(LAST[name]).output)
+    return keras.Model(whole.inputs, keras.layers.Dense(5, activation="softmax")(features))
 
 
 @contextlib.contextmanager

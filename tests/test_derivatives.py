@@ -100,6 +100,58 @@ def test_forward_over_forward(engine):
     assert oracles.output_error(found, true) < 1e-4  # the second difference in float64: 1e-16/1e-10
 
 
+# What the layer can do besides: its options, and the arguments of its call. Bounds that are equal hold r and d, which
+# are constants in the derivative, where they are.
+MASK = np.arange(30).reshape(6, 5) % 4 > 0
+LAYERS = {
+    "inference": ({}, {"training": False}),
+    "frozen": ({"statistics": "moving"}, {"training": True}),
+    "masked": ({}, {"training": True, "mask": MASK}),
+    "renormalized": ({"renorm": True, "renorm_clipping": {"rmin": 1.5, "rmax": 1.5, "dmax": 0.0}}, {"training": True}),
+    "ghost batches": ({"virtual_batch_size": 3}, {"training": True}),
+    "several axes": ({"axis": (1, 2)}, {"training": True}),
+    "another axis": ({"axis": 1}, {"training": True}),
+    "with an activation": ({"activation": "leaky_relu"}, {"training": True}),
+}
+
+
+def layer(name: str, dtype: str, engine: str):
+    """A layer as a function of x; the same weights whatever its dtype."""
+    options, call = LAYERS[name]
+    norm = keras_bn.BatchNormalization(dtype=dtype, engine=engine, epsilon=EPSILON, **options)
+    norm.build(X.shape)
+    rng = np.random.default_rng(3)
+    norm.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in norm.weights])
+    return lambda x: norm(x, **call)
+
+
+# The kernels serve the channels that come last, of one batch, without renormalization.
+SERVED = ("inference", "frozen", "masked", "with an activation")
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("kind", [forward, forward_over_reverse, reverse_over_forward])
+@pytest.mark.parametrize(("name", "engine"), [(name, "auto") for name in LAYERS] + [(name, "fused") for name in SERVED])
+def test_forward_mode_of_layers(name, kind, mode, engine):
+    """Against central differences of the same layer in float64."""
+    function = layer(name, "float32", engine)
+    of_tensors = lambda x, tangent: kind(function, x, tangent)  # noqa: E731
+    if mode == "graph":
+        of_tensors = tf.function(of_tensors, autograph=False)
+    found = of_tensors(single(X), single(TANGENT)).numpy()
+    exact = layer(name, "float64", "closed_form")
+
+    def gradient64(x):
+        point = tf.constant(x)
+        with tf.GradientTape() as tape:
+            tape.watch(point)
+            loss = tf.reduce_sum(WEIGHTS * exact(point) ** 2)
+        return tape.gradient(loss, point).numpy()
+
+    true = along((lambda x: exact(tf.constant(x)).numpy()) if kind is forward else gradient64, X, TANGENT)
+    assert oracles.output_error(found, true) < tolerances.AUTO
+
+
 @pytest.mark.parametrize("engine", ["closed_form", "fused"])
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 @pytest.mark.parametrize("kind", ["jacobian", "batch_jacobian"])
