@@ -58,8 +58,7 @@ def float64(fresh_keras: None) -> None:
 def forgotten_graphs() -> Iterator[None]:
     """What a module traced is freed before the next one: memory would grow by gigabytes otherwise."""
     yield
-    keras.backend.clear_session()
-    gc.collect()
+    keras.backend.clear_session()  # which collects garbage
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,4 +1,4 @@
-"""Models of ``keras.applications``, or their first half, with our class in place of the built-in one, trained a step."""
+"""Models of ``keras.applications``, or their first half, with our class instead of the built-in one, trained a step."""
 
 import contextlib
 from collections.abc import Callable

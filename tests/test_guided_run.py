@@ -334,8 +334,12 @@ def proof(proved=True):
     return run.Proof("steps.mean", "∂μ/∂xₖ = 1/m", verdict, proved, 0.1, f"{verdict}  the mean")
 
 
-def small_run(monkeypatch, directory, proofs, expressions):
+def small_run(monkeypatch, directory, proofs, expressions, images=None):
     monkeypatch.setattr(training, "NETWORKS", {"dense": training.dense_network})
+    if images is not None:
+        few = training.Digits(*(part[:images] for part in training.load_digits()))
+        monkeypatch.setattr(training, "load_digits", lambda: few)
+        monkeypatch.setattr(checks, "make_cases", lambda seed: iter(CASES[:1]))
     chosen = run.Options(directory, epochs=1, seed=2, agreement_epochs=1, agreement_seeds=1)
     good = run.run(chosen, [run.Family("The family", len(proofs), proofs)], expressions)
     return good, json.loads((directory / run.RESULTS).read_text(encoding="utf-8"))
@@ -376,7 +380,7 @@ def test_results_are_complete(monkeypatch, tmp_path, capsys):
 
 @pytest.mark.parametrize("proofs", [[], [proof(), proof(proved=False)]], ids=["none", "one not proved"])
 def test_a_run_with_a_claim_not_proved_fails(monkeypatch, tmp_path, capsys, proofs):
-    good, results = small_run(monkeypatch, tmp_path, proofs, numeric_gradients())
+    good, results = small_run(monkeypatch, tmp_path, proofs, numeric_gradients(), images=128)
     assert not good
     assert results["held"]["proofs"] is False
     out = capsys.readouterr().out
@@ -389,7 +393,7 @@ def test_a_run_with_an_oracle_that_disagrees_fails(monkeypatch, tmp_path, capsys
         dx, d_gamma, d_beta = numeric_gradients()(*arguments)
         return dx, d_gamma * 1.001, d_beta
 
-    good, results = small_run(monkeypatch, tmp_path, [proof()], wrong)
+    good, results = small_run(monkeypatch, tmp_path, [proof()], wrong, images=128)
     assert not good
     assert results["held"]["checks"] is False
     assert "did NOT hold: checks" in capsys.readouterr().out
