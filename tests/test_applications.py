@@ -25,9 +25,9 @@ LAST = {
     "ResNet50": "conv3_block4_out",
     "ResNet50V2": "conv3_block4_out",
     "EfficientNetB0": "block4c_add",
-    "DenseNet121": "pool3_pool",
-    "Xception": "block6_sepconv3_bn",
-    "InceptionV3": "mixed4",
+    "DenseNet121": "pool2_pool",
+    "Xception": "block4_sepconv2_bn",
+    "InceptionV3": "mixed3",
 }
 BATCHES = 9
 

@@ -49,7 +49,11 @@ def with_marks(graph: Graph, *values: Any) -> Any:
     return pytest.param(graph, *values, id=name, marks=[pytest.mark.slow] if slow else [])
 
 
-RUNS = [with_marks(graph, sizes) for graph in GRAPHS for sizes in SIZES[graph.layout]]
+RUNS = [
+    with_marks(graph, sizes)
+    for graph in GRAPHS
+    for sizes in (SIZES[graph.layout][:: len(SIZES[graph.layout]) - 1] if graph.second else SIZES[graph.layout])
+]
 
 interpreted = cache(graph_outputs.interpret)
 
