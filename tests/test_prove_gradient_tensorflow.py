@@ -3,6 +3,7 @@
 import pytest
 import tensorflow as tf
 
+import keras_bn
 from derivations import NotUnderstood, prove_gradient
 
 LAYER = {"x": (None, 4), "gamma": (4,), "beta": (4,)}
@@ -72,6 +73,17 @@ RIGHT = {
 def test_right_ones_are_proved(name):
     function, inputs = RIGHT[name]
     assert prove_gradient(function, inputs=inputs)
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (3, 2, 2, 4)])
+def test_our_own_operation_is_proved_as_any_other(shape):
+    """At known sizes; how it cuts unknown ones into blocks, by ``//``, is proved in ``claims.families.graphs``."""
+    inputs = {"x": shape, "gamma": (4,), "beta": (4,)}
+    assert prove_gradient(lambda x, gamma, beta: keras_bn.batch_norm(x, gamma, beta), inputs=inputs)
+    with pytest.raises(NotUnderstood, match="give the size as a number"):
+        prove_gradient(
+            lambda x: keras_bn.batch_norm(x, tf.ones(4, x.dtype), tf.zeros(4, x.dtype)).y, inputs={"x": (None, 4)}
+        )
 
 
 @pytest.mark.parametrize(
