@@ -9,10 +9,9 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
 
 from derivations import FAMILIES, WITHOUT_TENSORFLOW
-from derivations.check.problems import TARGETS
+from derivations.arguments import parser as parser_of_command
 from derivations.check.tree import FormulaError
 from derivations.check.verdict import judge
 from derivations.claims import mutants, steps
@@ -23,139 +22,27 @@ from derivations.processes import APART, CLOSED_FORM, FUSED, second_process
 from derivations.quiet import held_stderr
 from derivations.report import document, terminal
 
-COMMANDS = ("prove", "list", "check", "bound", "report")
 MOST_ELEMENTS = 20_000_000  # that fit into memory several times, in longer numbers
-STATUS = (
-    "Exit status: 0 if every verdict is as it should be, 1 if something is refuted or not proved, 2 for bad input, "
-    "3 if the two proofs contradict each other."
-)
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line; status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] not in (*COMMANDS, "-h", "--help"):
+    if not given or given[0] not in (*_RUN, "-h", "--help"):
         given = ["prove", *given]
     if given[0] == "check":
         # A formula may begin with a minus, which argparse would take for an option.
         given = [f" {word}" if word.startswith("-") and word[:2] != "--" and word != "-h" else word for word in given]
-    parser = _parser()
+    parser = parser_of_command()
     options = parser.parse_args(given)
     for name in ("json", "html", "markdown"):
         if (file := getattr(options, name, None)) is not None:
             _check_writable(parser, file)
     try:
-        return options.run(parser, options)
+        return _RUN[options.command](parser, options)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m derivations",
-        description="Derive the gradients of batch normalization for every batch size m, prove that keras_bn computes "
-        "them, and judge formulas of your own. Each claim is settled twice, by a normal form of finite sums and by "
-        "exact evaluation over prime fields. Without a subcommand, it runs prove.",
-        epilog=f"{STATUS} Families: {', '.join(FAMILIES)}. `COMMAND --help` tells more.",
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-
-    prove = commands.add_parser(
-        "prove", help="settle claims, and print them by family, with every counterexample", epilog=STATUS
-    )
-    names = f"families ({', '.join(FAMILIES)}) or identifiers of claims; by default all claims"
-    prove.add_argument("names", nargs="*", metavar="NAME", help=names)
-    prove.add_argument("--steps", action="store_true", help="show the justification and the steps of each proof")
-    prove.add_argument("--latex", action="store_true", help="print the equations in LaTeX")
-    prove.add_argument("--json", type=Path, metavar="FILE", help="write the verdicts to FILE")
-    prove.add_argument("--no-graphs", action="store_true", help="leave out the graphs that TensorFlow traces")
-    prove.set_defaults(run=_prove)
-
-    listing = commands.add_parser(
-        "list",
-        help="print the identifiers and statements of claims",
-        description="Print the identifiers and statements of claims, without settling them.",
-    )
-    listing.add_argument("names", nargs="*", metavar="NAME", help=names)
-    listing.set_defaults(run=_list, no_graphs=False)
-
-    check = commands.add_parser(
-        "check",
-        help="judge a formula of your own",
-        epilog="A formula consists of numbers, of x, delta (or dy, dout), x_hat, gamma, beta, mu, var, s (or inv_std, "
-        "ivar), epsilon, m (or N), of + - * / ** and parentheses, of sum( ) and mean( ) over the batch, and of "
-        "sqrt( ), square( ), var( ), std( ). NumPy's spelling is understood, such as np.sum(dout*xhat, axis=0) and "
-        "x.mean(axis=0), and so are the symbols in which results are printed: δₖ, x̂, γ, μ, v, ε, Σⱼ, ·, −. Lines such "
-        "as mu = mean(x); xmu = x - mu, separated by ; or newlines, are read as code. The line that is named like the "
-        "target is judged, or else the last line. With --weighted there are also w, and W for the sum of all w, and "
-        "mean( ) is the weighted mean. With --forward the names are x, delta, y and those of the forward pass. If a "
-        "formula is not defined everywhere, it is proved where it takes roots of values ≥ 0 and divides by values ≠ 0. "
-        "A formula that is defined nowhere is refused. " + STATUS,
-    )
-    check.add_argument("formula", metavar="FORMULA", help='such as "gamma*s*(delta - mean(delta))", or lines of code')
-    check.add_argument(
-        "--target",
-        default="dx",
-        help=f"the gradient that the formula should be: {', '.join(TARGETS)} (default: %(default)s); dmean and "
-        "dvariance are the gradients of the statistics as the paper derives them, and dx_hat is that of the normalized "
-        "input; with --forward, a target is d and a letter of the forward pass",
-    )
-    check.add_argument("--weighted", action="store_true", help="weight the mean and the variance by w")
-    check.add_argument(
-        "--forward",
-        metavar="FORMULA",
-        help='a forward pass of your own instead of batch normalization, such as "gamma*x/sqrt(mean(x**2) + epsilon)"',
-    )
-    check.add_argument(
-        "--elements",
-        metavar="NAMES",
-        default="",
-        help="the names in the forward pass, separated by commas, that have a value for each element, as x has; all "
-        "other names are numbers",
-    )
-    check.add_argument(
-        "--inputs",
-        metavar="SHAPES",
-        default="",
-        help='the inputs of a function that FILE.py::FUNCTION names instead of a formula, such as "x: N D, gamma: D, '
-        'beta: D"; --forward then names the forward function in the same file, and without --forward the function is '
-        "one of TensorFlow",
-    )
-    check.set_defaults(run=_check)
-
-    bound = commands.add_parser(
-        "bound",
-        help="print proved bounds on rounding errors, and measured errors",
-        description="Print the proved bounds on the rounding errors of mean, variance, output and gradients in "
-        "training, beside the errors that were measured on random data. The depth of the sums is read from the traced "
-        "graph.",
-        epilog="Exit status: 0 if the table was printed, 2 for bad input.",
-    )
-    bound.add_argument("--elements", type=_whole, default=100352, help="elements that share statistics (%(default)s)")
-    bound.add_argument("--ratio", type=float, default=0.0, help="mean/std of the data (%(default)g)")
-    bound.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(%(default)s)")
-    bound.add_argument("--engine", choices=("closed_form", "fused"), default="closed_form", help="(%(default)s)")
-    bound.add_argument("--mask", action="store_true", help="use a mask by which half of the elements count")
-    bound.add_argument("--jit-compile", action="store_true", help="compile with XLA")
-    bound.set_defaults(run=_bound)
-
-    writing = commands.add_parser("report", help="write the whole derivation as a document", epilog=STATUS)
-    writing.add_argument("--html", type=Path, metavar="FILE", help="write one self-contained page to FILE")
-    writing.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="write Markdown to FILE, or print it if you name no file"
-    )
-    writing.add_argument("--no-graphs", action="store_true", help="leave out the graphs that TensorFlow traces")
-    writing.add_argument("--no-mutants", action="store_true", help="leave out the verdicts on mutants of the formulas")
-    writing.set_defaults(run=_report, names=[])
-    return parser
 
 
 def _prove(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
@@ -220,21 +107,6 @@ def _check_function(parser: argparse.ArgumentParser, options: argparse.Namespace
         return 2
     _print(text)
     return status
-
-
-def _whole(text: str) -> int:
-    """A whole number, also as 1e5.
-
-    Raises:
-        argparse.ArgumentTypeError: it is no whole number.
-    """
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
-    if not number.is_integer():
-        raise argparse.ArgumentTypeError(f"must be a whole number, such as 100352 or 1e5. Received: {text}")
-    return int(text) if text.isdecimal() else int(number)
 
 
 def _bound(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
@@ -352,6 +224,9 @@ def _claims(family: str) -> list[Claim]:
     with held_stderr():
         claims: Iterable[Claim] = import_module(FAMILIES[family]).claims()
     return list(claims)
+
+
+_RUN = {"prove": _prove, "list": _list, "check": _check, "bound": _bound, "report": _report}
 
 
 def _progress(text: str) -> None:
