@@ -54,7 +54,43 @@ def group_normalization(x, gamma):
     return tf.reshape((groups - mean) / tf.sqrt(variance + 1e-5), shape) * gamma
 
 
+def squeeze_and_excitation(x, w1, w2):
+    s = tf.nn.relu(tf.reduce_mean(x, [1, 2]) @ w1)
+    return x * tf.sigmoid(s @ w2)[:, None, None, :]
+
+
+def evolved_normalization(x, v):
+    return x * tf.sigmoid(v * x) / tf.sqrt(tf.math.reduce_variance(x, -1, keepdims=True) + 1e-5)
+
+
+def rms_with_epsilon_outside(x, gamma):
+    return gamma * x / (tf.sqrt(tf.reduce_mean(tf.square(x), -1, keepdims=True)) + 1e-8)
+
+
+def attention(q, k, v):
+    scores = tf.matmul(q, k, transpose_b=True) / tf.sqrt(tf.cast(tf.shape(q)[-1], q.dtype))
+    return tf.matmul(tf.nn.softmax(scores), v)
+
+
+def global_response(x, gamma, beta):
+    norm = tf.sqrt(tf.reduce_sum(x * x, [1, 2], keepdims=True))
+    return gamma * x * norm / (tf.reduce_mean(norm, -1, keepdims=True) + 1e-6) + beta + x
+
+
+def weighted_mean(x, w):
+    return tf.reduce_sum(w[:, None] * x, 0) / tf.reduce_sum(w)
+
+
 RIGHT = {
+    "squeeze and excitation": (
+        squeeze_and_excitation,
+        {"x": ("N", "H", "W", "C"), "w1": ("C", "R"), "w2": ("R", "C")},
+    ),
+    "evolved": (evolved_normalization, {"x": ("N", "D"), "v": ("D",)}),
+    "rms, epsilon outside": (rms_with_epsilon_outside, {"x": ("N", "D"), "gamma": ("D",)}),
+    "attention": (attention, {"q": ("N", "T", "D"), "k": ("N", "T", "D"), "v": ("N", "T", "D")}),
+    "global response": (global_response, {"x": ("N", "H", "W", "C"), "gamma": ("C",), "beta": ("C",)}),
+    "weighted mean": (weighted_mean, {"x": ("N", "D"), "w": ("N",)}),
     "batch": (batch_normalization, LAYER),
     "already wrapped": (tf.function(batch_normalization), LAYER),
     "layer": (layer_normalization, LAYER),

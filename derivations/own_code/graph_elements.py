@@ -62,6 +62,16 @@ def _tiled(run: Any, operation: Any, value: Any, reps: Any) -> Any:
 
 
 def _strided(run: Any, operation: Any, value: Any, begin: Any, end: Any, strides: Any) -> Any:
+    return value[_whole_axes(operation, begin, strides)]
+
+
+def _strided_slope(run: Any, operation: Any, shape: Any, begin: Any, end: Any, strides: Any, dy: Any) -> Any:
+    _whole_axes(operation, begin, strides)
+    return _reshaped(run, operation, dy, shape)
+
+
+def _whole_axes(operation: Any, begin: Any, strides: Any) -> tuple[Any, ...]:
+    """The keys of a slice in brackets, of whole axes and new ones, or of the only element of an axis."""
     mask = strided_mask(operation)
     keys: list[Any] = []
     for n in range(len(begin)):
@@ -76,7 +86,7 @@ def _strided(run: Any, operation: Any, value: Any, begin: Any, end: Any, strides
             keys.append(slice(None))
         else:
             raise refused_operation(operation, "a part of an array; use whole axes")
-    return value[tuple(keys)]
+    return tuple(keys)
 
 
 def _squeezed(run: Any, operation: Any, value: Any) -> Any:
@@ -229,6 +239,7 @@ REALS: dict[str, Callable[..., Any]] = {
     "Sum": _reduction(np.sum),
     "Mean": _reduction(np.mean),
     "Max": _reduction(np.max),
+    "Min": _reduction(np.min),
     "MatMul": _matmul,
     "BatchMatMulV2": _matmul,
     "BatchMatMul": _matmul,
@@ -238,6 +249,7 @@ REALS: dict[str, Callable[..., Any]] = {
     "ExpandDims": _by(lambda a, axis: np.expand_dims(a, axis)),
     "Squeeze": _squeezed,
     "StridedSlice": _strided,
+    "StridedSliceGrad": _strided_slope,
     "BroadcastTo": _broadcast,
     "Fill": _filled,
     "Tile": _tiled,

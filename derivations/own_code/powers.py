@@ -84,8 +84,13 @@ class Powers(Rules):
                 if common is None
                 else {atom: min(power, powers[atom]) for atom, power in common.items() if atom in powers}
             )
-            # Sizes may stand in denominators of some terms only.
-        sizes = {atom for monomial in a for atom, _ in monomial if self.atoms[atom][0] == "n"}
+        # Sizes and exponentials may stand in denominators of some terms only.
+        sizes = {
+            atom
+            for monomial in a
+            for atom, _ in monomial
+            if self.atoms[atom][0] == "n" or self.atoms[atom][:2] == ("f", "exp")
+        }
         for atom in sizes:
             assert common is not None
             common[atom] = min(dict(monomial).get(atom, 0) for monomial in a)

@@ -33,7 +33,7 @@ class Rules(Sums, ABC):
             if self.atoms[atom][0] == "e" and not free:
                 continue
             elsewhere = [m for m in inside if m != monomial and self._occurs(atom, m)]
-            if elsewhere or (self.atoms[atom][0] == "f" and power != int(power)):
+            if elsewhere or power != int(power):
                 continue
             rank = (self.atoms[atom][0] != "S", power != 1, -len(str(self.atoms[atom])))
             candidates.append((rank, atom, power, monomial))
