@@ -91,6 +91,11 @@ RIGHT = {
     "huber": (huber, lambda dy, x: dy * np.clip(x, -1, 1), X),
     "l2 with a maximum": (l2, l2_backward, X),
     "hinge": (hinge, hinge_backward, {"scores": ("N",), "y": ("N",)}),
+    "softplus, stable": (
+        lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
+        lambda dy, x: dy / (1 + np.exp(-x)),
+        X,
+    ),
     "norm of a maximum": (
         lambda x: np.sqrt(np.sum(np.maximum(x, 0) ** 2)),
         lambda dy, x: dy * np.maximum(x, 0) / np.sqrt(np.sum(np.maximum(x, 0) ** 2)),
@@ -140,6 +145,7 @@ def test_wrong_ones_are_refuted(name):
     ("forward", "backward"),
     [
         (lambda x: x * (x >= x.max()), lambda dy, x: dy * (x >= x.max())),  # the largest element equals the maximum
+        (lambda x: x * (np.exp(x - x.max()) >= 1), lambda dy, x: dy * (np.exp(x - x.max()) >= 1)),
         (lambda x: x[x > 0], lambda dy, x: dy),
         (lambda x: x if (x > 0).all() else -x, lambda dy, x: dy),
         (lambda x: x * np.minimum(x.shape[0], 4), lambda dy, x: dy * np.minimum(x.shape[0], 4)),
@@ -149,6 +155,24 @@ def test_wrong_ones_are_refuted(name):
 def test_what_is_no_choice_of_an_element_is_refused(forward, backward):
     with pytest.raises(NotUnderstood):
         prove_gradient(forward, backward, inputs=X)
+
+
+def test_a_maximum_that_is_taken_away_and_added():
+    """np.max twice is one number; the result does not depend on it."""
+    proof = prove_gradient(
+        lambda x: np.log(np.sum(np.exp(x - np.max(x)))) + np.max(x),
+        lambda dy, x: dy * np.exp(x) / np.sum(np.exp(x)),
+        inputs={"x": ("N",)},
+    )
+    assert proof
+    for other in (np.min, lambda x: np.max(2 * x)):
+        with pytest.raises(NotUnderstood, match="the result does not depend on it"):
+            prove_gradient(
+                lambda x, other=other: np.log(np.sum(np.exp(x - np.max(x)))) + other(x),
+                lambda dy, x: dy * np.exp(x) / np.sum(np.exp(x)),
+                inputs={"x": ("N",)},
+                pass_inputs=True,
+            )
 
 
 def test_what_is_defined_nowhere_is_not_proved():

@@ -1,7 +1,7 @@
 """The algebra of the first proof for code: derivatives and gradients of polynomials, and whether a polynomial is 0."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from itertools import combinations, product
 from typing import Any
@@ -160,8 +160,8 @@ class Algebra(Powers):
 
     def _vanishes_by_cases(self, a: Polynomial) -> bool:
         """Whether it is 0 for all signs that what is compared can have together."""
-        signs = sorted({atom for monomial in a for atom, _ in monomial if atom in self.signs})
-        if not 1 < len(signs) <= SIGNS:
+        signs = sorted(self.signs_in(a))
+        if not 0 < len(signs) <= SIGNS:
             return False
         compared = [dict(self.atoms[sign][2]) for sign in signs]
         for values in product((1, -1), repeat=len(signs)):
@@ -169,20 +169,40 @@ class Algebra(Powers):
             sums = (self.add(one, other) for one, other in combinations(positive, 2))
             if any(set(total) <= {()} and total.get((), 0) <= 0 for total in sums):
                 continue  # two numbers > 0 whose sum is not: this cannot be
-            case = a
-            for sign, value in zip(signs, values, strict=True):
-                case = self.with_sign(case, sign, value)
+            case = self.reduce(self.with_signs(a, dict(zip(signs, values, strict=True))))
             if self._over_common_denominator(case):
                 return False
         return True
 
-    def with_sign(self, a: Polynomial, sign: int, value: int) -> Polynomial:
-        """The polynomial where this sign is 1 or −1."""
+    def signs_in(self, a: Polynomial) -> set[int]:
+        """The signs that stand in it, also within quotients and functions; not those of summed indices."""
+        found: set[int] = set()
+        for atom in {atom for monomial in a for atom, _ in monomial}:
+            if atom in self.signs:
+                found.add(atom)
+            elif self.atoms[atom][0] in "qf":
+                found |= self.signs_in(dict(self.atoms[atom][-1]))
+        return found
+
+    def with_signs(self, a: Polynomial, values: Mapping[int, int]) -> Polynomial:
+        """The polynomial where these signs are 1 or −1."""
         result: Polynomial = {}
         for monomial, coefficient in a.items():
-            rest = tuple(pair for pair in monomial if pair[0] != sign)
-            result = self.add(result, {rest: coefficient * (value if rest != monomial else 1)})
+            term: Polynomial = {(): coefficient}
+            for atom, power in monomial:
+                term = self.multiply(term, self._power_with_signs(atom, power, values))
+            result = self.add(result, term)
         return result
+
+    def _power_with_signs(self, atom: int, power: Any, values: Mapping[int, int]) -> Polynomial:
+        if atom in values:
+            return {(): Fraction(values[atom])}
+        parts = self.atoms[atom]
+        inside = dict(parts[-1]) if parts[0] in "qf" and atom not in self.signs else {}
+        if not inside or values.keys().isdisjoint(self.signs_in(inside)):
+            return single(atom, power)
+        value = self.with_signs(inside, values)
+        return self.power(value if parts[0] == "q" else self.function(parts[1], value), power)
 
     def _over_common_denominator(self, a: Polynomial) -> Polynomial:
         """A numerator of a: each q outside of sums multiplied out."""

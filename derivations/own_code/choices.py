@@ -18,6 +18,7 @@ from derivations.own_code.refusal import line_of_user, refusal
 from derivations.own_code.sizes import sign as size_sign
 
 _HALF = Fraction(1, 2)
+_PROBE = "\0probe"  # a direction; no input has this name
 
 
 def greater(a: SymbolicArray, b: SymbolicArray, ties: bool = False) -> SymbolicArray:
@@ -55,7 +56,7 @@ def equal(a: SymbolicArray, b: SymbolicArray) -> SymbolicArray:
 def _sign_of_difference(algebra: Any, a: Polynomial) -> Polynomial:
     """The sign of what is compared, and is noted not to be 0."""
     for name in algebra.journal.largest:
-        if algebra.places_of(a, name):  # the largest element is equal to it
+        if algebra.derivative(a, name, _PROBE):  # it depends on it; the largest element is equal to it
             raise refusal("a comparison with a maximum or minimum of values", "the largest element has no derivative")
     if all(algebra.atoms[atom][0] == "n" for monomial in a for atom, _ in monomial):
         if abs(known := size_sign(a) or 0) != 1:
@@ -71,7 +72,7 @@ def _sign_of_difference(algebra: Any, a: Polynomial) -> Polynomial:
 def _by_cases(algebra: Any, a: Polynomial, of: Callable[[Polynomial], Polynomial]) -> Polynomial:
     """A function of a, for each sign that stands in a in both cases."""
     a = algebra.reduce(a)
-    inside = sorted({atom for monomial in a for atom, _ in monomial if atom in algebra.signs})
+    inside = sorted(algebra.signs_in(a))
     if not inside:
         return of(a)
     if len(inside) > SIGNS:
@@ -79,7 +80,7 @@ def _by_cases(algebra: Any, a: Polynomial, of: Callable[[Polynomial], Polynomial
     sign, result = inside[0], dict[Any, Fraction]()
     for value in (1, -1):
         weight = {(): _HALF, ((sign, 1),): _HALF * value}
-        case = _by_cases(algebra, algebra.with_sign(a, sign, value), of)
+        case = _by_cases(algebra, algebra.with_signs(a, {sign: value}), of)
         result = algebra.add(result, algebra.multiply(weight, case))
     return result
 

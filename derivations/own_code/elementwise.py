@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from derivations.own_code.arrays import SymbolicArray, names_of_axis
 from derivations.own_code.journal import Requirement
-from derivations.own_code.polynomials import DividesByZero, Polynomial
+from derivations.own_code.polynomials import DividesByZero, Polynomial, frozen
 from derivations.own_code.refusal import line_of_user, refusal
 from derivations.own_code.shapes import aligned, rearranged
 from derivations.own_code.sizes import sign
@@ -65,11 +65,12 @@ def function_of(name: str, a: SymbolicArray) -> SymbolicArray:
     return SymbolicArray(a.algebra, a.axes, result, "pos" if name == "exp" else None)
 
 
-def largest(a: SymbolicArray, axes: Sequence[int], keepdims: bool = False) -> SymbolicArray:
+def largest(a: SymbolicArray, axes: Sequence[int], keepdims: bool = False, kind: str = "max") -> SymbolicArray:
     """A maximum, or minimum: any number, held constant. What is proved must not depend on it (``stable softmax``)."""
     algebra = a.algebra
-    name = f"max {len(algebra.journal.largest)}"
-    algebra.journal.largest[name] = line_of_user()
+    what = kind, frozen(a.polynomial), tuple(axes), a.axes
+    name = algebra.journal.extremes.setdefault(what, f"{kind} {len(algebra.journal.extremes)}")
+    algebra.journal.largest.setdefault(name, line_of_user())
     left = [() if n in axes else axis for n, axis in enumerate(a.axes)]
     places = tuple(p for n, axis in enumerate(left) for p in names_of_axis(a.ndim - 1 - n, axis))
     result = SymbolicArray(algebra, left, algebra.element(name, places))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 from derivations.own_code.algebra import Algebra
 from derivations.own_code.polynomials import Polynomial
@@ -24,6 +25,7 @@ class Journal:
     requirements: list[Requirement] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     largest: dict[str, str] = field(default_factory=dict)  # names put for maxima, with their places
+    extremes: dict[Any, str] = field(default_factory=dict)  # of what each name is the maximum or minimum
 
 
 class SymbolicAlgebra(Algebra):

@@ -9,7 +9,7 @@ from derivations.own_code.arrays import SymbolicArray
 from derivations.own_code.choices import choose, clip
 from derivations.own_code.numpy_arithmetic import UFUNCS, multiply
 from derivations.own_code.numpy_products import dot, einsum, matmul, outer, tensordot
-from derivations.own_code.numpy_reductions import average, maximum_of, mean, norm, only_out, std, sum_, var
+from derivations.own_code.numpy_reductions import average, maximum_of, mean, minimum_of, norm, only_out, std, sum_, var
 from derivations.own_code.numpy_shapes import (
     broadcast,
     copied,
@@ -95,7 +95,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.std: std,
     np.average: average,
     np.max: maximum_of,
-    np.min: maximum_of,
+    np.min: minimum_of,
     np.linalg.norm: norm,
     np.dot: dot,
     np.inner: lambda a, b: dot(a, b.T) if getattr(b, "ndim", 0) > 1 else dot(a, b),
@@ -156,7 +156,7 @@ def function_result(algebra: Any, function: Any, args: Any, kwargs: Any) -> Any:
 
 METHODS: dict[str, Callable[..., Any]] = {
     "max": maximum_of,
-    "min": maximum_of,
+    "min": minimum_of,
     "clip": _clip,
     "sum": sum_,
     "mean": mean,

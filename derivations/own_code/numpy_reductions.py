@@ -105,9 +105,18 @@ def norm(a: SymbolicArray, ord: Any = None, axis: Any = None, keepdims: Any = Fa
 
 
 def maximum_of(a: SymbolicArray, axis: Any = None, out: Any = None, keepdims: Any = False, **options: Any) -> Any:
-    """np.max and np.min, where the result does not depend on them."""
-    only_out("max", options)
-    return largest(a, axes_of(a, axis), bool(keepdims) if keepdims is not np._NoValue else False)
+    """np.max, where the result does not depend on it."""
+    return _extreme("max", a, axis, keepdims, options)
+
+
+def minimum_of(a: SymbolicArray, axis: Any = None, out: Any = None, keepdims: Any = False, **options: Any) -> Any:
+    """np.min, where the result does not depend on it."""
+    return _extreme("min", a, axis, keepdims, options)
+
+
+def _extreme(kind: str, a: SymbolicArray, axis: Any, keepdims: Any, options: dict[str, Any]) -> Any:
+    only_out(kind, options)
+    return largest(a, axes_of(a, axis), bool(keepdims) if keepdims is not np._NoValue else False, kind)
 
 
 def average(a: SymbolicArray, axis: Any = None, weights: Any = None, **options: Any) -> Any:
