@@ -30,6 +30,7 @@ def commands(part: str) -> Iterator[list[str]]:
             run = ["--to", "notebook", "--execute", "--inplace", "--ClearMetadataPreprocessor.enabled=True"]
             run.append("--ClearMetadataPreprocessor.clear_notebook_metadata=False")
             yield ["-m", "nbconvert", *run, str(notebook.relative_to(ROOT))]
+        yield ["-m", "tests.stamps"]
     else:
         yield [
             "-m",

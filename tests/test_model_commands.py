@@ -130,7 +130,11 @@ def test_options_act(file, capsys):
 
 def test_inspect(tmp_path, capsys):
     model = keras.Sequential(
-        [keras.Input((4,)), BatchNormalization(name="a"), keras.layers.BatchNormalization(name="b", trainable=False)]
+        [
+            keras.Input((4,)),
+            BatchNormalization(name="a", activation="relu"),
+            keras.layers.BatchNormalization(name="b", trainable=False),
+        ]
     )
     model.get_layer("a").gamma.assign([0, 1, 2, 3])
     model.get_layer("a").moving_mean.assign([-1, 2, 3, np.nan])
@@ -139,7 +143,7 @@ def test_inspect(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     [a] = [line for line in lines if line.startswith("a ")]
     [b] = [line for line in lines if line.startswith("b ")]
-    assert "ours" in a
+    assert "ours + relu" in a
     assert "0 … 3" in a
     assert a.endswith("not finite in channel 3, 1 dead")
     assert "built-in" in b

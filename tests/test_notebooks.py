@@ -15,6 +15,8 @@ import pytest
 nbformat = pytest.importorskip("nbformat", reason="the notebooks are an optional extra")
 nbclient = pytest.importorskip("nbclient", reason="the notebooks are an optional extra")
 
+from tests import stamps  # noqa: E402 - it needs nbformat
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # After so long without an answer a cell hangs. It is no bound on the speed: other work may share the machine.
@@ -138,6 +140,12 @@ def test_is_committed_as_it_ran(path):
     assert complaints(notebook) == []
     pictures = [o for o in outputs(notebook) if "image/png" in o.get("data", {})]
     assert pictures, "a notebook without a picture"
+
+
+@each_notebook
+def test_pictures_are_of_this_code(path):
+    notebook = nbformat.read(path, as_version=4)
+    assert notebook.metadata.get(stamps.KEY) == stamps.of(path), "run python -m tests.renew notebooks, and look at them"
 
 
 @each_notebook

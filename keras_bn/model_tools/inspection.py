@@ -19,7 +19,7 @@ class Health(NamedTuple):
 
     name: str
     kind: str
-    """"ours", "built-in", or the name of another class."""
+    """"ours", "built-in", or the name of another class; with the activation that is part of it, as in "ours + relu"."""
     channels: int
     trainable: bool
     statistics: str
@@ -53,9 +53,10 @@ def examine(layer: keras.layers.BatchNormalization, name: str | None = None) -> 
     beta = as_array(layer.beta) if layer.center else np.zeros_like(mean)
     kinds = {"keras_bn": "ours", "keras": "built-in"}
     kind = kinds.get(type(layer).__module__.split(".")[0]) if type(layer).__name__ == "BatchNormalization" else None
+    activation = getattr(layer, "activation", None)
     return Health(
         name=name or layer.name,
-        kind=kind or type(layer).__name__,
+        kind=(kind or type(layer).__name__) + (f" + {activation}" if activation else ""),
         channels=int(mean.size),
         trainable=layer.trainable,
         statistics=getattr(layer, "statistics", "auto"),
