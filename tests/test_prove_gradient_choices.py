@@ -157,6 +157,22 @@ def test_what_is_no_choice_of_an_element_is_refused(forward, backward):
         prove_gradient(forward, backward, inputs=X)
 
 
+def test_where_nothing_is_claimed_is_said():
+    squared = prove_gradient(lambda x: np.where(x * x > 0, x, 5), lambda dy, x: dy * (x * x > 0), inputs={"x": ("N",)})
+    assert str(squared).startswith("dx  proved for every N where x[i]^2 ≠ 0")
+    never = prove_gradient(
+        lambda x: np.where(x * x + 1 > 0, x, 5), lambda dy, x: dy, inputs={"x": ("N",)}, pass_inputs=True
+    )
+    assert str(never) == "dx  proved for every N"
+
+
+@pytest.mark.parametrize("dtype", [int, np.int32, float, "float32", bool])
+def test_truth_values_as_numbers(dtype):
+    assert prove_gradient(
+        lambda x: x * (x > 0).astype(dtype), lambda dy, x: dy * (x > 0).astype(dtype), inputs={"x": ("N",)}
+    )
+
+
 def test_a_maximum_that_is_taken_away_and_added():
     """np.max twice is one number; the result does not depend on it."""
     proof = prove_gradient(

@@ -63,8 +63,10 @@ def _sign_of_difference(algebra: Any, a: Polynomial) -> Polynomial:
             raise refusal("a comparison of sizes", "it must have the same answer for every size")
         return algebra.constant(known)
     sign = algebra.function("sign", a)
-    for atom, _ in next(iter(sign)):
-        difference = dict(algebra.atoms[atom][2])
+    compared = [dict(algebra.atoms[atom][2]) for atom, _ in next(iter(sign))]
+    if not compared and not algebra.is_never_zero(a):
+        compared = [a]
+    for difference in compared:
         algebra.journal.requirements.append(Requirement(difference, "≠ 0", line_of_user(), "the difference compared"))
     return sign
 

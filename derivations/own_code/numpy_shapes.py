@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from derivations.own_code.arrays import SymbolicArray, axis_of, names_of_axis
 from derivations.own_code.elementwise import total
 from derivations.own_code.numpy_arithmetic import multiply
@@ -124,8 +126,12 @@ def identity(algebra: Any, n: Any, columns: Any = None, **options: Any) -> Symbo
 
 
 def copied(a: Any, dtype: Any = None, *_: Any, **__: Any) -> Any:
-    floats_only(dtype if dtype not in ("C", "K", "A", "F") else None)
-    return SymbolicArray(a.algebra, a.axes, a.polynomial, a.positive)
+    dtype = None if isinstance(dtype, str) and dtype in ("C", "K", "A", "F") else dtype
+    if not a.is_truth:  # which every type of numbers holds
+        floats_only(dtype)
+    result = SymbolicArray(a.algebra, a.axes, a.polynomial, a.positive)
+    result.is_truth = a.is_truth and (dtype is None or np.dtype(dtype).kind == "b")
+    return result
 
 
 def made_like(value: Any) -> Callable[..., SymbolicArray]:

@@ -182,6 +182,10 @@ class Powers(Rules):
     def _is_nonnegative(self, atom: int, power: Any) -> bool:
         return power % 2 != 1 or self._atom_is_positive(atom)
 
+    def is_never_zero(self, a: Polynomial) -> bool:
+        """Whether one term of a, all of whose terms have the same sign, is known not to be 0."""
+        return any(all(atom in self.positive for atom, _ in monomial) for monomial in a)
+
     def _over_one(self, a: Polynomial) -> Polynomial:
         """x of e^x − 1, which has its sign."""
         exponent: Polynomial = {}
