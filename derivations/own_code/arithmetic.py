@@ -20,6 +20,7 @@ from derivations.own_code.polynomials import (
 )
 
 TERMS = 30_000  # of a polynomial; what is written by hand has some hundred
+PRODUCTS = 300_000  # of monomials in one proof, about a minute; an LSTM cell needs 11 000
 _TEMPORARY = 10**6  # names of indices that are bound next
 
 
@@ -35,6 +36,7 @@ class Arithmetic(ABC):
         self._rules: dict[int, tuple[Any, Polynomial]] = {}  # canonical atom -> power, what replaces it
         self._reduced: dict[int, Polynomial] = {}
         self._fresh = count(_TEMPORARY)
+        self._products = 0
         self.positive: set[int] = set()  # atoms known to be > 0
         self.nonnegative: set[int] = set()
         self.signs: set[int] = set()  # atoms that are 1 or −1
@@ -130,6 +132,9 @@ class Arithmetic(ABC):
     def _product(self, a: Monomial, b: Monomial) -> tuple[Monomial, Fraction]:
         if not a or not b:
             return a or b, Fraction(1)
+        self._products += 1
+        if self._products > PRODUCTS:
+            raise TooComplex("the expressions need too many products")
         powers = dict(a)
         for atom, power in b:
             powers[atom] = powers.get(atom, 0) + power
