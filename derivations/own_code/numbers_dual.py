@@ -22,9 +22,10 @@ class Number:
 
     __slots__ = ("a", "b", "constant", "ring")
 
-    def __init__(self, ring: Any, a: Any, b: Any = None) -> None:
+    def __init__(self, ring: Any, a: Any, b: Any = None, constant: bool = False) -> None:
         self.ring, self.a, self.b = ring, a, b
-        self.constant = False  # True of what stands in the code, and does not depend on the inputs
+        # Whether it is the same for all inputs nearby: what stands in the code, truth values, and what is made of them.
+        self.constant = constant
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -38,8 +39,8 @@ class Number:
             return self._lift(other.item()) if other.ndim == 0 else None
         try:
             if (square := radicand(other)) is not None:
-                return Number(self.ring, self.ring.root(self.ring.of(square)))
-            return Number(self.ring, self.ring.of(exact(other)))
+                return Number(self.ring, self.ring.root(self.ring.of(square)), constant=True)
+            return Number(self.ring, self.ring.of(exact(other)), constant=True)
         except (TypeError, ValueError):
             return None
 
@@ -49,13 +50,13 @@ class Number:
             return NotImplemented
         normal = self.ring.normal
         b = self.b if o.b is None else o.b if self.b is None else normal(sum_of(self.b, o.b))
-        return Number(self.ring, normal(sum_of(self.a, o.a)), b)
+        return Number(self.ring, normal(sum_of(self.a, o.a)), b, self.constant and o.constant)
 
     __radd__ = __add__
 
     def __neg__(self) -> "Number":
         normal = self.ring.normal
-        return Number(self.ring, normal(-self.a), None if self.b is None else normal(-self.b))
+        return Number(self.ring, normal(-self.a), None if self.b is None else normal(-self.b), self.constant)
 
     def __pos__(self) -> "Number":
         return self
@@ -79,7 +80,8 @@ class Number:
         if o.b is not None:
             second = normal(product_of(self.a, o.b))
             b = second if b is None else normal(sum_of(b, second))
-        return Number(self.ring, normal(product_of(self.a, o.a)), b)
+        constant = (self.constant and (o.constant or _is_zero(self.a))) or (o.constant and _is_zero(o.a))
+        return Number(self.ring, normal(product_of(self.a, o.a)), b, constant)
 
     __rmul__ = __mul__
 
@@ -87,7 +89,7 @@ class Number:
         inverse = self.ring.inverse(self.a)
         normal = self.ring.normal
         b = None if self.b is None else normal(product_of(-self.b, product_of(inverse, inverse)))
-        return Number(self.ring, inverse, b)
+        return Number(self.ring, inverse, b, self.constant)
 
     def __truediv__(self, other: Any) -> Any:
         o = self._lift(other)
@@ -106,7 +108,7 @@ class Number:
         if power.denominator != 1:
             raise refusal(f"the power {power}", "whole and half powers are understood")
         base = self if power >= 0 else self._inverse()
-        result = Number(self.ring, self.ring.of(Fraction(1)))
+        result = Number(self.ring, self.ring.of(Fraction(1)), constant=True)
         for _ in range(abs(int(power))):
             result = result * base
         return result
@@ -131,7 +133,7 @@ class Number:
 
     def constant_of(self, value: Any) -> "Number":
         """What stands in the code, as a number of the same ring."""
-        result = Number(self.ring, self.ring.of(Fraction(0))) + value
+        result = Number(self.ring, self.ring.of(Fraction(0)), constant=True) + value
         result.constant = True
         return result
 
@@ -152,11 +154,11 @@ class Number:
     def sqrt(self) -> "Number":
         root = self.ring.root(self.a)
         if self.b is None:
-            return Number(self.ring, root)
+            return Number(self.ring, root, constant=self.constant)
         return Number(self.ring, root, (Number(self.ring, self.b) / (Number(self.ring, root) * 2)).a)
 
     def __abs__(self) -> "Number":
-        return (self * self).sqrt()
+        return self if self.constant and _is_zero(self.a) else (self * self).sqrt()
 
     def conjugate(self) -> "Number":
         return self
@@ -166,7 +168,7 @@ class Number:
         return self
 
     def _function(self, name: str) -> "Number":
-        value = Number(self.ring, self.ring.function(name, self.a))
+        value = Number(self.ring, self.ring.function(name, self.a), constant=self.constant)
         if self.b is None:
             return value
         inner = Number(self.ring, self.a)
@@ -240,6 +242,10 @@ class Number:
 
     def __repr__(self) -> str:
         return str(self.a)
+
+
+def _is_zero(a: Any) -> bool:
+    return isinstance(a, int | Fraction) and not a
 
 
 def _as_array(value: Any) -> Any:
