@@ -1,0 +1,93 @@
+"""Random functions with choices by values, half of them with a planted error: no verdict contradicts differences."""
+
+import random
+
+import numpy as np
+import pytest
+
+from derivations import prove_gradient
+
+# Each: the value of a (and b), what backward returns for each, and the same with an error.
+UNARY = {
+    "relu": (lambda a: np.maximum(a, 0), lambda d, a: d * (a > 0), lambda d, a: d * (a > 1)),
+    "abs": (np.abs, lambda d, a: d * np.sign(a), lambda d, a: d * np.where(a > 1, 1, -1)),
+    "clip": (lambda a: np.clip(a, -1, 2), lambda d, a: d * ((a > -1) & (a < 2)), lambda d, a: d * (a > -1)),
+    "bell": (lambda a: np.exp(-a * a), lambda d, a: -2 * d * a * np.exp(-a * a), lambda d, a: -d * a * np.exp(-a * a)),
+    "tanh": (np.tanh, lambda d, a: d * (1 - np.tanh(a) ** 2), lambda d, a: d * (1 - np.tanh(a))),
+    "square": (lambda a: a**2, lambda d, a: 2 * a * d, lambda d, a: 2 * d),
+    "shifted": (lambda a: 3 * a + 1, lambda d, a: 3 * d, lambda d, a: 2 * d),
+    "centered": (lambda a: a - a.mean(0), lambda d, a: d - d.mean(0), lambda d, a: d),
+    "step": (lambda a: a * (a > 0.5), lambda d, a: d * (a > 0.5), lambda d, a: d * (a >= -1)),
+}
+BINARY = {
+    "product": (lambda a, b: a * b, lambda d, a, b: (d * b, d * a), lambda d, a, b: (d * b, 0 * d)),
+    "sum": (lambda a, b: a + b, lambda d, a, b: (d, d), lambda d, a, b: (d, 2 * d)),
+    "larger": (np.maximum, lambda d, a, b: (d * (a > b), d * (a <= b)), lambda d, a, b: (d * (a > b), d * (a > b))),
+    "choice": (
+        lambda a, b: np.where(a > 0, b, a),
+        lambda d, a, b: (np.where(a > 0, 0, d), np.where(a > 0, d, 0)),
+        lambda d, a, b: (np.where(a > 0, 0, d), d),
+    ),
+}
+
+
+def invented(rng, depth, errors):
+    """A function of x that returns y and what backward does with dy; ``errors`` holds how many are still to be made."""
+    if depth == 0:
+        factor = rng.choice((1, 2, -1, 0.5))
+        return lambda x: (factor * x, lambda d: factor * d)
+    table = BINARY if rng.random() < 0.4 else UNARY
+    value, right, wrong = table[rng.choice(sorted(table))]
+    slope = right
+    if errors and rng.random() < 0.5:
+        errors.pop()
+        slope = wrong
+    parts = [invented(rng, depth - 1, errors) for _ in range(2 if table is BINARY else 1)]
+
+    def function(x):
+        given, backs = zip(*(part(x) for part in parts), strict=True)
+
+        def back(d):
+            slopes = slope(d, *given)
+            return sum(one(own) for one, own in zip(backs, slopes if len(backs) > 1 else (slopes,), strict=True))
+
+        return value(*given), back
+
+    return function
+
+
+def error(function, seed, step=1e-6):
+    """How far backward is from differences, where those from either side agree: not at an edge."""
+    rng = np.random.default_rng(seed)
+    worst = 0.0
+    for scale in (0.3, 1, 3) * 15:
+        x, dy = scale * rng.normal(size=(3, 2)), rng.normal(size=(3, 2))
+        returned, found, smooth = function(x)[1](dy), np.zeros_like(x), True
+        for place in np.ndindex(x.shape):
+            moved = np.zeros_like(x)
+            moved[place] = step
+            above, here, below = ((function(x + sign * moved)[0] * dy).sum() for sign in (1, 0, -1))
+            smooth = smooth and abs(above - 2 * here + below) < 1e-3 * step * (1 + abs(above - here) / step)
+            found[place] = (above - below) / (2 * step)
+        if smooth:
+            worst = max(worst, np.max(np.abs(found - returned) / (1 + np.abs(found) + np.abs(returned))))
+    return worst
+
+
+@pytest.mark.slow
+def test_no_verdict_is_wrong():
+    tally = {}
+    for seed in range(120):
+        rng = random.Random(seed)
+        function = invented(rng, rng.choice((1, 2, 2, 3)), [True] if seed % 2 else [])
+        is_right = error(function, seed) < 2e-4  # the differences are good to 1e-9, and planted errors larger
+        verdict = prove_gradient(
+            lambda x, f=function: (f(x)[0], x),
+            lambda d, cache, f=function: f(cache)[1](d),
+            inputs={"x": ("N", "D")},
+            pass_inputs=False,
+        ).verdict
+        assert verdict != ("refuted" if is_right else "proved"), f"seed {seed}"
+        tally[is_right, verdict] = tally.get((is_right, verdict), 0) + 1
+    assert tally[True, "proved"] > 60  # it must not be right by proving nothing
+    assert tally[False, "refuted"] > 25
