@@ -269,8 +269,8 @@ class BatchNormalization(SavedLayer):
             y, moments = ghost_batches.normalize_groups(
                 self.virtual_batch_size, x, gamma, beta, axes=self._axes, weights=weights, **options
             )
-        from_output_alone = from_output.serves(engine, mask=weights is not None)
-        if self.activation == "leaky_relu" and from_output_alone and not xla.differentiates_forward(x, gamma, beta):
+        by_output = self.activation == "leaky_relu" and from_output.serves(engine, mask=weights is not None)
+        if by_output and not xla.differentiates_forward(x, gamma, beta):
             y = from_output.leaky_relu(x, y, moments, gamma, beta, epsilon=self.epsilon)
         else:
             y = from_output.activate(y, self.activation)

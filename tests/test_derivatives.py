@@ -25,14 +25,17 @@ def along(function, x: np.ndarray, tangent: np.ndarray) -> np.ndarray:
     return (function(x + STEP * tangent) - function(x - STEP * tangent)) / (2 * STEP)
 
 
-def gradient_of_loss(x: np.ndarray) -> np.ndarray:
-    """Of Σ w·y², by TensorFlow's differentiation of the textbook's formula."""
+def textbook(x: tf.Tensor) -> tf.Tensor:
+    mean, variance = tf.nn.moments(x, [0, 1])
+    return GAMMA * (x - mean) / tf.sqrt(variance + EPSILON) + BETA
+
+
+def gradient_of_loss(x: np.ndarray, function=textbook) -> np.ndarray:
+    """Of Σ w·y² in float64, by TensorFlow's differentiation of a function."""
     point = tf.constant(x)
     with tf.GradientTape() as tape:
         tape.watch(point)
-        mean, variance = tf.nn.moments(point, [0, 1])
-        y = GAMMA * (point - mean) / tf.sqrt(variance + EPSILON) + BETA
-        loss = tf.reduce_sum(WEIGHTS * y**2)
+        loss = tf.reduce_sum(WEIGHTS * function(point) ** 2)
     return tape.gradient(loss, point).numpy()
 
 
@@ -140,15 +143,9 @@ def test_forward_mode_of_layers(name, kind, mode, engine):
         of_tensors = tf.function(of_tensors, autograph=False)
     found = of_tensors(single(X), single(TANGENT)).numpy()
     exact = layer(name, "float64", "closed_form")
-
-    def gradient64(x):
-        point = tf.constant(x)
-        with tf.GradientTape() as tape:
-            tape.watch(point)
-            loss = tf.reduce_sum(WEIGHTS * exact(point) ** 2)
-        return tape.gradient(loss, point).numpy()
-
-    true = along((lambda x: exact(tf.constant(x)).numpy()) if kind is forward else gradient64, X, TANGENT)
+    of_output = lambda x: exact(tf.constant(x)).numpy()  # noqa: E731
+    of_gradient = lambda x: gradient_of_loss(x, exact)  # noqa: E731
+    true = along(of_output if kind is forward else of_gradient, X, TANGENT)
     assert oracles.output_error(found, true) < tolerances.AUTO
 
 

@@ -18,7 +18,7 @@ nbclient = pytest.importorskip("nbclient", reason="the notebooks are an optional
 from tests import stamps  # noqa: E402 - it needs nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = stamps.NOTEBOOKS
 # After so long without an answer a cell hangs. It is no bound on the speed: other work may share the machine.
 HANGS = 1800
 

@@ -44,7 +44,7 @@ QUICK = ("rows.masked.second", "channels_last.renormalized.second", "batch_norm.
 
 
 def with_marks(graph: Graph, *values: Any) -> Any:
-    slow = graph.name.endswith(".second") and graph.name not in QUICK
+    slow = graph.second and graph.name not in QUICK
     name = "-".join([graph.name, *map(str, values)])
     return pytest.param(graph, *values, id=name, marks=[pytest.mark.slow] if slow else [])
 

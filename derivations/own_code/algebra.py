@@ -126,13 +126,7 @@ class Algebra(Powers):
 
     def released(self, a: Polynomial) -> Polynomial:
         """The polynomial, its held values replaced by what they are."""
-        result: Polynomial = {}
-        for monomial, coefficient in a.items():
-            product: Polynomial = {(): coefficient}
-            for atom, power in monomial:
-                product = self.multiply(product, self._released_power(atom, power))
-            result = self.add(result, product)
-        return result
+        return self.mapped(a, self._released_power)
 
     def _released_power(self, atom: int, power: Any) -> Polynomial:
         parts = self.atoms[atom]
@@ -186,13 +180,7 @@ class Algebra(Powers):
 
     def with_signs(self, a: Polynomial, values: Mapping[int, int]) -> Polynomial:
         """The polynomial where these signs are 1 or −1."""
-        result: Polynomial = {}
-        for monomial, coefficient in a.items():
-            term: Polynomial = {(): coefficient}
-            for atom, power in monomial:
-                term = self.multiply(term, self._power_with_signs(atom, power, values))
-            result = self.add(result, term)
-        return result
+        return self.mapped(a, lambda atom, power: self._power_with_signs(atom, power, values))
 
     def _power_with_signs(self, atom: int, power: Any, values: Mapping[int, int]) -> Polynomial:
         if atom in values:

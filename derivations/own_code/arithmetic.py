@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from itertools import count
 from typing import Any
@@ -161,6 +161,20 @@ class Arithmetic(ABC):
                     ((monomial, coefficient),) = renamed.items()
                     return monomial, coefficient
         return tuple(sorted((atom, plain(power)) for atom, power in powers.items() if power)), factor
+
+    def mapped(self, a: Polynomial, factor: Callable[[int, Any], Polynomial]) -> Polynomial:
+        """The polynomial, each atom with its power replaced by what ``factor`` makes of them."""
+        result: Polynomial = {}
+        for monomial, coefficient in a.items():
+            product: Polynomial = {(): coefficient}
+            for atom, power in monomial:
+                product = self.multiply(product, factor(atom, power))
+            result = self.add(result, product)
+        return result
+
+    def of_sizes_alone(self, a: Polynomial) -> bool:
+        """Whether it holds nothing but sizes."""
+        return all(self.atoms[atom][0] == "n" for monomial in a for atom, _ in monomial)
 
     def scale(self, a: Polynomial, factor: Fraction | int) -> Polynomial:
         return {monomial: coefficient * factor for monomial, coefficient in a.items()} if factor else {}

@@ -55,10 +55,10 @@ def equal(a: SymbolicArray, b: SymbolicArray) -> SymbolicArray:
 
 def _sign_of_difference(algebra: Any, a: Polynomial) -> Polynomial:
     """The sign of what is compared, and is noted not to be 0."""
-    for name in algebra.journal.largest:
+    for name, _ in algebra.journal.largest.values():
         if algebra.derivative(a, name, _PROBE):  # it depends on it; the largest element is equal to it
             raise refusal("a comparison with a maximum or minimum of values", "the largest element has no derivative")
-    if all(algebra.atoms[atom][0] == "n" for monomial in a for atom, _ in monomial):
+    if algebra.of_sizes_alone(a):
         if abs(known := size_sign(a) or 0) != 1:
             raise refusal("a comparison of sizes", "it must have the same answer for every size")
         return algebra.constant(known)
@@ -122,8 +122,13 @@ def clip(a: SymbolicArray, low: SymbolicArray | None, high: SymbolicArray | None
 
 def sign_of(a: SymbolicArray) -> SymbolicArray:
     """np.sign, where the element is not 0."""
-    above, below = greater(a, _zero(a)), greater(_zero(a), a)
-    return elementwise(lambda x, y: a.algebra.add(x, y, -1), [above, below], None)
+    if a.positive == "pos":
+        return elementwise(lambda x: ONE, [a], "pos")
+
+    def of(case: Polynomial) -> Polynomial:
+        return _sign_of_difference(a.algebra, case) if case else {}
+
+    return elementwise(lambda x: _by_cases(a.algebra, x, of), [a], None)
 
 
 def absolute(a: SymbolicArray) -> SymbolicArray:
@@ -135,10 +140,6 @@ def absolute(a: SymbolicArray) -> SymbolicArray:
         return a.algebra.multiply(case, a.algebra.function("sign", case)) if case else {}
 
     return elementwise(lambda x: _by_cases(a.algebra, x, of), [a], "nonneg")
-
-
-def _zero(a: SymbolicArray) -> SymbolicArray:
-    return SymbolicArray(a.algebra, [() for _ in a.axes], {}, "nonneg")
 
 
 # Truth values

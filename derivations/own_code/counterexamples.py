@@ -1,7 +1,7 @@
 """Small numbers at which a gradient is wrong."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -25,13 +25,8 @@ class Counterexamples(ExactRuns):
             for attempt in range(12):
                 low, high = ((0, 3), (-2, 3), (1, 4))[attempt % 3]
                 entry = partial(_small, rng, low, high)
-                found = self.point(sizes, entry, rng)
-                if found is None:
-                    continue
-                ring, inputs, returned, dys = found
-                try:
-                    example = self._example(ring, inputs, name, returned[name], dys, sizes)
-                except (*NO_VALUE, OverflowError):
+                defined, example = self._tried(name, sizes, entry, rng)
+                if not defined:
                     continue
                 if example is None:
                     if attempt > 4 and irrational is None:
@@ -49,17 +44,23 @@ class Counterexamples(ExactRuns):
         for sizes in table:
             for attempt in range(9):
                 count, divisor = ((4, 4), (6, 1), (100, 1))[attempt % 3]
-                found = self.point(sizes, partial(_odd, rng, count, divisor), rng)
-                if found is None:
-                    continue
-                ring, inputs, returned, dys = found
-                try:
-                    example = self._example(ring, inputs, name, returned[name], dys, sizes)
-                except (*NO_VALUE, OverflowError):
-                    continue
+                _, example = self._tried(name, sizes, partial(_odd, rng, count, divisor), rng)
                 if example is not None:
                     return example
         return None
+
+    def _tried(
+        self, name: str, sizes: Mapping[str, int], entry: Callable[[], Fraction], rng: random.Random
+    ) -> tuple[bool, Counterexample | None]:
+        """Whether the code and its derivative have a value at a point, and the counterexample that it is."""
+        found = self.point(sizes, entry, rng)
+        if found is None:
+            return False, None
+        ring, inputs, returned, dys = found
+        try:
+            return True, self._example(ring, inputs, name, returned[name], dys, sizes)
+        except (*NO_VALUE, OverflowError):
+            return False, None
 
     def _example(
         self, ring: Any, inputs: Any, name: str, returned: Any, dys: Any, sizes: Mapping[str, int]

@@ -153,7 +153,7 @@ def _lengths(a: SymbolicArray) -> list[Any]:
 
 def free_of_maxima(algebra: SymbolicAlgebra, arrays: Sequence[SymbolicArray]) -> None:
     """Refuse what depends on a maximum of values; softmax, from whose input one is subtracted, does not."""
-    for name, place in algebra.journal.largest.items():
+    for name, place in algebra.journal.largest.values():
         for array in arrays:
             if not algebra.vanishes(algebra.derivative(array.polynomial, name, _DIRECTION)):
                 raise NotUnderstood(
@@ -198,8 +198,7 @@ def _what_matters(algebra: SymbolicAlgebra, requirement: Requirement, sign: int)
 
 def _condition(algebra: SymbolicAlgebra, requirement: Requirement, relation: str) -> str:
     polynomial = requirement.polynomial
-    pure = all(algebra.atoms[atom][0] == "n" for monomial in polynomial for atom, _ in monomial)
-    if pure:
+    if algebra.of_sizes_alone(polynomial):
         return f"{as_size(algebra, polynomial)!r} {relation}"
     what = requirement.of or ("the divisor" if requirement.relation == "≠ 0" else "the radicand")
     if relation == "≠ 0" and sum(c if monomial else 0 for monomial, c in polynomial.items()) < 0:

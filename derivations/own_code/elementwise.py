@@ -49,7 +49,7 @@ def powered(a: SymbolicArray, power: Fraction) -> SymbolicArray:
 def _require(a: SymbolicArray, relation: str, of: str = "") -> None:
     holds = a.positive == "pos" or (a.positive == "nonneg" and relation == "≥ 0")
     polynomial = a.algebra.reduce(a.polynomial)
-    known = sign(polynomial) if all(a.algebra.atoms[n][0] == "n" for m in polynomial for n, _ in m) else None
+    known = sign(polynomial) if a.algebra.of_sizes_alone(polynomial) else None
     if holds or known == 1 or (known == -1 and relation == "≠ 0"):
         return
     if relation != "≠ 0" and polynomial and known in (-1, -2):
@@ -69,8 +69,8 @@ def largest(a: SymbolicArray, axes: Sequence[int], keepdims: bool = False, kind:
     """A maximum, or minimum: any number, held constant. What is proved must not depend on it (``stable softmax``)."""
     algebra = a.algebra
     what = kind, frozen(a.polynomial), tuple(axes), a.axes
-    name = algebra.journal.extremes.setdefault(what, f"{kind} {len(algebra.journal.extremes)}")
-    algebra.journal.largest.setdefault(name, line_of_user())
+    known = algebra.journal.largest
+    name, _ = known.setdefault(what, (f"{kind} {len(known)}", line_of_user()))
     left = [() if n in axes else axis for n, axis in enumerate(a.axes)]
     places = tuple(p for n, axis in enumerate(left) for p in names_of_axis(a.ndim - 1 - n, axis))
     result = SymbolicArray(algebra, left, algebra.element(name, places))

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from derivations.own_code.numbers_dual import Number
+from derivations.own_code.numbers_dual import Number, constant
 
 
 def _chosen(condition: Any, a: Any, b: Any) -> Any:
     if isinstance(condition, Number):
         value = a if condition.sign() > 0 else b
-        return value if isinstance(value, Number) else condition.constant_of(value)
+        return value if isinstance(value, Number) else constant(condition.ring, value)
     return a if condition else b
 
 

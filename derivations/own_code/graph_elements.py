@@ -116,7 +116,7 @@ def _softmax(run: Any, operation: Any, a: Any) -> Any:
     return powers / np.sum(powers, axis=-1, keepdims=True)
 
 
-def _log_softmax(run: Any, operation: Any, a: Any) -> Any:
+def _log_softmax(a: Any) -> Any:
     return a - np.log(np.sum(np.exp(a), axis=-1, keepdims=True))
 
 
@@ -260,11 +260,11 @@ REALS: dict[str, Callable[..., Any]] = {
     "BiasAddGrad": _by(lambda dy: np.sum(dy, axis=tuple(range(dy.ndim - 1)))),
     "L2Loss": _by(lambda a: np.sum(a * a) / 2),
     "Softmax": _softmax,
-    "LogSoftmax": _log_softmax,
+    "LogSoftmax": _by(_log_softmax),
 }
 
 
 def cross_entropy(logits: Any, labels: Any) -> list[Any]:
     """SoftmaxCrossEntropyWithLogits: the losses, and what the kernel multiplies in their gradient."""
-    logarithms = logits - np.log(np.sum(np.exp(logits), axis=-1, keepdims=True))
+    logarithms = _log_softmax(logits)
     return [-np.sum(labels * logarithms, axis=-1), np.exp(logarithms) - labels]

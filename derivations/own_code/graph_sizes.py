@@ -19,7 +19,7 @@ def known(value: Any) -> bool:
     """Whether it does not depend on data."""
     if isinstance(value, list):
         return all(map(known, value))
-    return isinstance(value, bool | int | Fraction | Size)
+    return isinstance(value, int | Fraction | Size)
 
 
 def each(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -24,8 +24,8 @@ class Journal:
 
     requirements: list[Requirement] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    largest: dict[str, str] = field(default_factory=dict)  # names put for maxima, with their places
-    extremes: dict[Any, str] = field(default_factory=dict)  # of what each name is the maximum or minimum
+    # Names put for maxima and minima, with their places, by what they are the maximum or minimum of.
+    largest: dict[Any, tuple[str, str]] = field(default_factory=dict)
 
 
 class SymbolicAlgebra(Algebra):

@@ -123,19 +123,13 @@ class Number:
         if o is None:
             return NotImplemented
         sign = (self - o).sign()
-        if sign == 0 and not (self.constant and (o.constant or o is not other)):
+        if sign == 0 and not (self.constant and o.constant):
             raise Undefined
-        return self.constant_of(int(ties if sign == 0 else sign > 0))
+        return constant(self.ring, int(ties if sign == 0 else sign > 0))
 
     def agrees(self, other: Any) -> Any:
         """self == other as 1 or 0, of constants; two others that agree do so by chance."""
         return self.exceeds(other, ties=True) - self.exceeds(other)
-
-    def constant_of(self, value: Any) -> "Number":
-        """What stands in the code, as a number of the same ring."""
-        result = Number(self.ring, self.ring.of(Fraction(0)), constant=True) + value
-        result.constant = True
-        return result
 
     def __gt__(self, other: Any) -> Any:
         return self.exceeds(other)
@@ -144,12 +138,12 @@ class Number:
         return self.exceeds(other, ties=True)
 
     def __lt__(self, other: Any) -> Any:
-        o = self._lift(other)
-        return NotImplemented if o is None else 1 - self.exceeds(other, ties=True)
+        opposite = self.exceeds(other, ties=True)
+        return opposite if opposite is NotImplemented else 1 - opposite
 
     def __le__(self, other: Any) -> Any:
-        o = self._lift(other)
-        return NotImplemented if o is None else 1 - self.exceeds(other)
+        opposite = self.exceeds(other)
+        return opposite if opposite is NotImplemented else 1 - opposite
 
     def sqrt(self) -> "Number":
         root = self.ring.root(self.a)
@@ -242,6 +236,11 @@ class Number:
 
     def __repr__(self) -> str:
         return str(self.a)
+
+
+def constant(ring: Any, value: Any) -> Number:
+    """What stands in the code, as a number of a ring."""
+    return Number(ring, ring.of(Fraction(0)), constant=True) + value
 
 
 def _is_zero(a: Any) -> bool:

@@ -33,9 +33,7 @@ from derivations.own_code.shapes import lift, rearranged, reshape
 _UNDERSTOOD = "+ − · ÷, whole and half powers, sqrt, exp, log, tanh, sums, means, var, dot, einsum and reshapes are"
 
 
-_VALUES = (
-    np.isnan, np.isfinite, np.isinf, np.floor, np.ceil, np.rint, np.mod, np.floor_divide,
-)  # fmt: skip
+_ROUNDING = (np.floor, np.ceil, np.rint, np.mod, np.floor_divide)
 
 
 def ufunc_result(algebra: Any, ufunc: Any, method: str, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
@@ -47,8 +45,8 @@ def ufunc_result(algebra: Any, ufunc: Any, method: str, inputs: Sequence[Any], o
         raise refusal(f"numpy.{ufunc.__name__} with where=", "a choice by values has no one derivative")
     if ufunc in (np.isnan, np.isfinite, np.isinf):
         raise refusal(f"numpy.{ufunc.__name__}", "leave tests of values out of the function")
-    if ufunc in _VALUES:
-        raise refusal(f"numpy.{ufunc.__name__}", "it rounds, or tests for values that are no numbers")
+    if ufunc in _ROUNDING:
+        raise refusal(f"numpy.{ufunc.__name__}", "it rounds")
     if ufunc is np.matmul and method == "__call__":
         result = matmul(*(lift(algebra, value) for value in inputs))
     elif ufunc is np.add and method == "reduce":

@@ -64,12 +64,7 @@ class Rules(Sums, ABC):
     def reduce(self, a: Polynomial) -> Polynomial:
         """The normal form: the rules applied wherever they can be."""
         for _ in range(12):
-            result: Polynomial = {}
-            for monomial, coefficient in a.items():
-                product: Polynomial = {(): coefficient}
-                for atom, power in monomial:
-                    product = self.multiply(product, self._reduced_power(atom, power))
-                result = self.add(result, product)
+            result = self.mapped(a, self._reduced_power)
             if result == a:
                 return a
             a = result
@@ -109,8 +104,12 @@ class Rules(Sums, ABC):
         if not factor or any(self._occurs(atom, monomial) for monomial in rest):
             return value
         divisor = self.add({(): Fraction(1)}, factor, -1)
-        whole = all(self.atoms[a][0] == "n" for monomial in divisor for a, _ in monomial)
-        if not rest or not whole or not divisor or any(coefficient < 0 for coefficient in divisor.values()):
+        if (
+            not rest
+            or not self.of_sizes_alone(divisor)
+            or not divisor
+            or any(coefficient < 0 for coefficient in divisor.values())
+        ):
             return value
         return self.multiply(rest, self.power(divisor, -1))
 

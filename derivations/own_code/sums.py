@@ -126,13 +126,7 @@ class Sums(Arithmetic, ABC):
     def rename(self, a: Polynomial, names: Renaming) -> Polynomial:
         if not names or self.indices(a).isdisjoint(names):
             return a
-        result: Polynomial = {}
-        for monomial, coefficient in a.items():
-            product: Polynomial = {(): coefficient}
-            for atom, power in monomial:
-                product = self.multiply(product, self._raised(self.renamed_atom(atom, names), power))
-            result = self.add(result, product)
-        return result
+        return self.mapped(a, lambda atom, power: self._raised(self.renamed_atom(atom, names), power))
 
     def renamed_atom(self, atom: int, names: Renaming) -> Polynomial:
         key = atom, tuple(sorted((old, new) for old, new in names.items() if old in self.free[atom] and old != new))

@@ -14,7 +14,7 @@ from derivations.own_code.arrays import SymbolicArray
 from derivations.own_code.calling import Shape
 from derivations.own_code.exact_arrays import wrapped
 from derivations.own_code.graph_run import Run
-from derivations.own_code.numbers_dual import Number
+from derivations.own_code.numbers_dual import Number, constant
 from derivations.own_code.proof import Counterexample, GradientVerdict, Proof
 from derivations.own_code.prove import Judge
 from derivations.own_code.refusal import NotUnderstood
@@ -81,9 +81,7 @@ def _exact(ring: Any, value: Any) -> Any:
     """A constant as a number, or as an array of them."""
 
     def number(entry: Any) -> Number:
-        result = Number(ring, ring.of(Fraction(0))) + entry
-        result.constant = True
-        return result
+        return constant(ring, entry)
 
     if isinstance(value, Fraction):
         return number(value)
