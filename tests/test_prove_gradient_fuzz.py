@@ -1,4 +1,7 @@
-"""Random functions with choices by values, half of them with a planted error: no verdict contradicts differences."""
+"""Random functions with choices by values and parts of arrays, half of them with a planted error.
+
+No verdict contradicts differences.
+"""
 
 import random
 
@@ -6,6 +9,29 @@ import numpy as np
 import pytest
 
 from derivations import prove_gradient
+
+
+def one_column(d, a, n):
+    slope = d * a[:, 1:2]
+    slope[:, n] += (d * a).sum(1)
+    return slope
+
+
+def by_columns(a):
+    y = np.zeros_like(a)
+    for n in range(4):
+        y[:, n] = (n + 1) * a[:, n] ** 2
+    return y
+
+
+def softmax(a):
+    powers = [np.exp(a[:, n]) for n in range(4)]
+    return np.stack([power / sum(powers) for power in powers], 1)
+
+
+def softmax_slope(d, y):
+    return y * (d - (d * y).sum(1, keepdims=True))
+
 
 # Each: the value of a (and b), what backward returns for each, and the same with an error.
 UNARY = {
@@ -19,6 +45,24 @@ UNARY = {
     "centered": (lambda a: a - a.mean(0), lambda d, a: d - d.mean(0), lambda d, a: d),
     "step": (lambda a: a * (a > 0.5), lambda d, a: d * (a > 0.5), lambda d, a: d * (a >= -1)),
 }
+# The same of parts, for four columns.
+PARTS = {
+    "flipped": (lambda a: a[:, ::-1], lambda d, a: d[:, ::-1], lambda d, a: d),
+    "rolled": (lambda a: np.roll(a, 1, 1), lambda d, a: np.roll(d, -1, 1), lambda d, a: np.roll(d, 1, 1)),
+    "sums": (
+        lambda a: np.cumsum(a, 1),
+        lambda d, a: np.cumsum(d[:, ::-1], 1)[:, ::-1],
+        lambda d, a: np.cumsum(d, 1),
+    ),
+    "gated": (
+        lambda a: np.concatenate([a[:, :2] * a[:, 2:], a[:, 2:]], 1),
+        lambda d, a: np.concatenate([d[:, :2] * a[:, 2:], d[:, :2] * a[:, :2] + d[:, 2:]], 1),
+        lambda d, a: np.concatenate([d[:, :2] * a[:, 2:], d[:, 2:]], 1),
+    ),
+    "one column": (lambda a: a * a[:, 1:2], lambda d, a: one_column(d, a, 1), lambda d, a: one_column(d, a, 2)),
+    "by columns": (by_columns, lambda d, a: 2 * d * a * np.arange(1, 5), lambda d, a: 2 * d * a * np.arange(4)),
+    "softmax": (softmax, lambda d, a: softmax_slope(d, softmax(a)), lambda d, a: softmax(a) * d),
+}
 BINARY = {
     "product": (lambda a, b: a * b, lambda d, a, b: (d * b, d * a), lambda d, a, b: (d * b, 0 * d)),
     "sum": (lambda a, b: a + b, lambda d, a, b: (d, d), lambda d, a, b: (d, 2 * d)),
@@ -31,18 +75,18 @@ BINARY = {
 }
 
 
-def invented(rng, depth, errors):
+def invented(rng, depth, errors, unary=UNARY):
     """A function of x that returns y and what backward does with dy; ``errors`` holds how many are still to be made."""
     if depth == 0:
         factor = rng.choice((1, 2, -1, 0.5))
         return lambda x: (factor * x, lambda d: factor * d)
-    table = BINARY if rng.random() < 0.4 else UNARY
+    table = BINARY if rng.random() < 0.4 else unary
     value, right, wrong = table[rng.choice(sorted(table))]
     slope = right
     if errors and rng.random() < 0.5:
         errors.pop()
         slope = wrong
-    parts = [invented(rng, depth - 1, errors) for _ in range(2 if table is BINARY else 1)]
+    parts = [invented(rng, depth - 1, errors, unary) for _ in range(2 if table is BINARY else 1)]
 
     def function(x):
         given, backs = zip(*(part(x) for part in parts), strict=True)
@@ -56,12 +100,12 @@ def invented(rng, depth, errors):
     return function
 
 
-def error(function, seed, step=1e-6):
+def error(function, seed, columns=2, step=1e-6):
     """How far backward is from differences, where those from either side agree: not at an edge."""
     rng = np.random.default_rng(seed)
     worst = 0.0
     for scale in (0.3, 1, 3) * 15:
-        x, dy = scale * rng.normal(size=(3, 2)), rng.normal(size=(3, 2))
+        x, dy = scale * rng.normal(size=(3, columns)), rng.normal(size=(3, columns))
         returned, found, smooth = function(x)[1](dy), np.zeros_like(x), True
         for place in np.ndindex(x.shape):
             moved = np.zeros_like(x)
@@ -74,20 +118,35 @@ def error(function, seed, step=1e-6):
     return worst
 
 
-@pytest.mark.slow
-def test_no_verdict_is_wrong():
-    tally = {}
-    for seed in range(120):
+def tally(seeds, unary, columns):
+    """How often each verdict was given on right and on wrong functions; none contradicts the differences."""
+    found = {}
+    for seed in seeds:
         rng = random.Random(seed)
-        function = invented(rng, rng.choice((1, 2, 2, 3)), [True] if seed % 2 else [])
-        is_right = error(function, seed) < 2e-4  # the differences are good to 1e-9, and planted errors larger
+        function = invented(rng, rng.choice((1, 2, 2, 3)), [True] if seed % 2 else [], unary)
+        # The differences are good to 1e-9, and planted errors are larger.
+        is_right = error(function, seed, columns if isinstance(columns, int) else 2) < 2e-4
         verdict = prove_gradient(
             lambda x, f=function: (f(x)[0], x),
             lambda d, cache, f=function: f(cache)[1](d),
-            inputs={"x": ("N", "D")},
+            inputs={"x": ("N", columns)},
             pass_inputs=False,
         ).verdict
         assert verdict != ("refuted" if is_right else "proved"), f"seed {seed}"
-        tally[is_right, verdict] = tally.get((is_right, verdict), 0) + 1
-    assert tally[True, "proved"] > 60  # it must not be right by proving nothing
-    assert tally[False, "refuted"] > 25
+        found[is_right, verdict] = found.get((is_right, verdict), 0) + 1
+    return found
+
+
+@pytest.mark.slow
+def test_no_verdict_on_choices_is_wrong():
+    found = tally(range(120), UNARY, "D")
+    assert found[True, "proved"] > 60  # it must not be right by proving nothing
+    assert found[False, "refuted"] > 25
+
+
+@pytest.mark.slow
+def test_no_verdict_on_parts_is_wrong():
+    smooth = {name: UNARY[name] for name in ("relu", "tanh", "square", "shifted", "centered")}
+    found = tally(range(60), PARTS | smooth, 4)
+    assert found[True, "proved"] > 27
+    assert found[False, "refuted"] > 15

@@ -1,12 +1,21 @@
 """The algebra of the first proof for code: derivatives and gradients of polynomials, and whether a polynomial is 0."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from itertools import combinations, product
 from typing import Any
 
-from derivations.own_code.polynomials import ONE, Polynomial, TooComplex, flat, plain, single
+from derivations.own_code.polynomials import (
+    ONE,
+    Polynomial,
+    TooComplex,
+    place_name,
+    place_of,
+    plain,
+    single,
+)
 from derivations.own_code.powers import Powers
 
 SIGNS = 8  # in one expression, each of which doubles the cases
@@ -98,7 +107,9 @@ class Algebra(Powers):
                 bound = [*inside_bound, *outer]
             names: dict[int, Any] = {}
             for place, index in matched(self.atoms[one][2], target):
-                if place not in names:
+                if place_of(place):
+                    product = self.multiply(product, self.equal_indices(place, index))
+                elif place not in names:
                     names[place] = index
                 elif isinstance(index, int) and isinstance(names[place], int):
                     product = self.multiply(product, self.equal_indices(names[place], index))
@@ -150,6 +161,9 @@ class Algebra(Powers):
     def vanishes(self, a: Polynomial) -> bool:
         """Whether a is proved to be 0 wherever it is defined."""
         a = self.reduce(a)
+        if found := self.placed(a):
+            index, length = found
+            return all(self.vanishes(self.rename(a, {index: self.place(n, length)})) for n in range(length))
         return not a or not (rest := self._over_common_denominator(a)) or self._vanishes_by_cases(rest)
 
     def _vanishes_by_cases(self, a: Polynomial) -> bool:
@@ -239,9 +253,9 @@ class Algebra(Powers):
             case "n" | "c":
                 base = str(parts[1])
             case "e":
-                base = parts[1].rstrip("\0") + (f"[{', '.join(map(name, flat(parts[2])))}]" if parts[2] else "")
+                base = parts[1].rstrip("\0") + (f"[{', '.join(_named(parts[2], name))}]" if parts[2] else "")
             case "d":
-                base = f"[{name(parts[1][0])} = {name(parts[1][1])}]"
+                base = f"[{' = '.join(_named(parts[1], name))}]"
             case "S":
                 letters = ", ".join(map(name, parts[3]))
                 base = f"(Σ_{letters} {self.text({parts[2]: Fraction(1)}, name)})"
@@ -252,11 +266,29 @@ class Algebra(Powers):
         return base if power == 1 else f"{base}^{power}" if power == int(power) and power > 0 else f"{base}^({power})"
 
 
+def _named(indices: tuple[Any, ...], name: Callable[[int], str]) -> list[str]:
+    """The names of indices and the numbers of places, of which an axis that was split has several."""
+    found: list[str] = []
+    for index in indices:
+        if isinstance(index, tuple):
+            found += _named(index[:2], name)
+        else:
+            found.append(str(known[0]) if (known := place_of(index)) else name(index))
+    return found
+
+
+_NUMBER = re.compile(r"\d+")
+
+
 def matched(places: tuple[Any, ...], indices: tuple[Any, ...]) -> list[tuple[int, Any]]:
     """Which name becomes which, for the places of an element."""
     names: list[tuple[int, Any]] = []
     for place, index in zip(places, indices, strict=True):
-        if not isinstance(place, tuple):
+        if isinstance(place, int) and isinstance(index, tuple) and (known := place_of(place)):
+            inner = int(_NUMBER.findall(index[2])[0])
+            outer = place_name(known[0] // inner, known[1] // inner)
+            names += matched((outer, place_name(known[0] % inner, inner)), index[:2])
+        elif not isinstance(place, tuple):
             names.append((place, index))
         elif isinstance(index, tuple) and index[2] == place[2]:
             names += matched(place[:2], index[:2])

@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 
 from derivations.own_code.polynomials import (
+    LONGEST,
     ONE,
     Monomial,
     Polynomial,
@@ -15,6 +16,8 @@ from derivations.own_code.polynomials import (
     TooComplex,
     flat,
     frozen,
+    place_name,
+    place_of,
     plain,
     single,
 )
@@ -27,7 +30,8 @@ _TEMPORARY = 10**6  # names of indices that are bound next
 class Arithmetic(ABC):
     """The atoms of one proof, and the ring of their polynomials."""
 
-    def __init__(self) -> None:
+    def __init__(self, apart: frozenset[int] = frozenset()) -> None:
+        self.apart = apart  # lengths of axes, over which sums are written term by term
         self.atoms: list[tuple[Any, ...]] = []
         self.free: list[frozenset[int]] = []  # the indices on which each atom depends
         self.depth: list[int] = []  # how many names of bound indices stand inside
@@ -40,6 +44,7 @@ class Arithmetic(ABC):
         self.positive: set[int] = set()  # atoms known to be > 0
         self.nonnegative: set[int] = set()
         self.signs: set[int] = set()  # atoms that are 1 or −1
+        self.lengths: set[int] = set()  # of the axes on which places stand: those that ``apart`` should hold
 
     @abstractmethod
     def power(self, a: Polynomial, power: Fraction | int) -> Polynomial:
@@ -48,6 +53,10 @@ class Arithmetic(ABC):
     @abstractmethod
     def renamed_atom(self, atom: int, names: Renaming) -> Polynomial:
         """The atom at other indices."""
+
+    @abstractmethod
+    def rename(self, a: Polynomial, names: Renaming) -> Polynomial:
+        """The polynomial at other indices."""
 
     # Atoms
 
@@ -88,11 +97,41 @@ class Arithmetic(ABC):
         return single(atom)
 
     def element(self, name: str, indices: tuple[Any, ...]) -> Polynomial:
+        self.lengths |= {known[1] for index in indices if isinstance(index, int) and (known := place_of(index))}
         return single(self.atom("e", name, indices))
 
+    def place(self, place: int, length: int) -> int:
+        """The name of a place on an axis of a known length."""
+        if length > LONGEST:
+            raise TooComplex(f"a place on an axis that is longer than {LONGEST}")
+        self.lengths.add(length)
+        return place_name(place, length)
+
     def equal_indices(self, a: int, b: int) -> Polynomial:
-        """[a = b]."""
-        return ONE if a == b else single(self.atom("d", (min(a, b), max(a, b))))
+        """[a = b]; of two indices or places."""
+        if a == b:
+            return ONE
+        return {} if place_of(a) and place_of(b) else single(self.atom("d", (min(a, b), max(a, b))))
+
+    def placed(self, a: Polynomial) -> tuple[int, int] | None:
+        """An index that is compared with a place, as in [j = 2], and the length of its axis."""
+        for monomial in a:
+            for atom, _ in monomial:
+                if self.atoms[atom][0] == "d" and (known := place_of(self.atoms[atom][1][1])):
+                    return self.atoms[atom][1][0], known[1]
+        return None
+
+    def by_places(self, a: Polynomial, function: Callable[[Polynomial], Polynomial]) -> Polynomial:
+        """The function of a, place by place if a holds terms such as [j = 2]: the function of a sum of several."""
+        if not (found := self.placed(a)):
+            return function(a)
+        index, length = found
+        result: Polynomial = {}
+        for place in range(length):
+            name = self.place(place, length)
+            case = self.by_places(self.rename(a, {index: name}), function)
+            result = self.add(result, self.multiply(self.equal_indices(index, name), case))
+        return result
 
     def indices(self, polynomial: Polynomial) -> frozenset[int]:
         return self._of_monomials(polynomial)[0]
@@ -152,14 +191,13 @@ class Arithmetic(ABC):
                 powers[atom] -= whole
             else:
                 powers[atom] = 1
-                a, b = value
+                a, b = value if not place_of(value[1]) else reversed(value)
                 others = {other: power for other, power in powers.items() if other != atom}
                 if any(b in self.free[other] for other in others):
                     renamed: Polynomial = {((atom, 1),): factor}
                     for other, power in others.items():
                         renamed = self.multiply(renamed, self._raised(self.renamed_atom(other, {b: a}), power))
-                    ((monomial, coefficient),) = renamed.items()
-                    return monomial, coefficient
+                    return next(iter(renamed.items()), ((), Fraction(0)))
         return tuple(sorted((atom, plain(power)) for atom, power in powers.items() if power)), factor
 
     def mapped(self, a: Polynomial, factor: Callable[[int, Any], Polynomial]) -> Polynomial:
@@ -190,7 +228,7 @@ class Arithmetic(ABC):
                 factor = Fraction(1) if coefficient == 1 else Fraction(coefficient) ** int(power)
                 if self.signs:
                     monomial, one = self._monomial({atom: e * power for atom, e in monomial})
-                    return {monomial: factor * one}
+                    return {monomial: factor * one} if one else {}
                 return {tuple((atom, plain(e * power)) for atom, e in monomial): factor}
             return self.power(a, power)
         if power == int(power) and power >= 0:

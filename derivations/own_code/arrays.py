@@ -1,6 +1,6 @@
 """Arrays of unknown sizes on which NumPy code runs unchanged, each one polynomial in the indices of its axes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -39,10 +39,16 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
         self._polynomial = polynomial
         self.is_truth = False  # of truth values, each 1 or 0
         self._memory, self._version = _Memory(), 0
+        self._of: tuple[SymbolicArray, Any] | None = None  # the array and the key by which this is a part of it
 
     @property
     def polynomial(self) -> Polynomial:
         """The element at the indices of the axes."""
+        if self._version != self._memory.version and self._of is not None:
+            from derivations.own_code.parts import taken
+
+            now = taken(*self._of)
+            self.axes, self._polynomial, self._version = now.axes, now.polynomial, self._memory.version
         if self._version != self._memory.version:
             raise refusal(
                 "a view of an array that was changed in place after the view was taken",
@@ -60,6 +66,10 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
         """Every element replaced, as ``a[...] = value`` does."""
         from derivations.own_code.shapes import broadcast_to, lift
 
+        if self._of is not None:
+            whole, key = self._of
+            whole[key] = value
+            return self
         value = lift(self.algebra, value)
         if value.ndim > self.ndim:
             raise refusal(
@@ -124,10 +134,14 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
         return transpose(self, (*range(self.ndim - 2), self.ndim - 1, self.ndim - 2))
 
     def __len__(self) -> Any:
-        raise refusal("len() of an array of unknown size", "write x.shape[0]")
+        if not self.axes or not isinstance(self.shape[0], int):
+            raise refusal("len() of an array of unknown size", "write x.shape[0]")
+        return self.shape[0]
 
-    def __iter__(self) -> NoReturn:
-        raise refusal("a loop over an axis", "write the operation for the whole array; its sizes are not known")
+    def __iter__(self) -> Iterator["SymbolicArray"]:
+        if not self.axes or not isinstance(self.shape[0], int):
+            raise refusal("a loop over an axis", "write the operation for the whole array; its sizes are not known")
+        return (self[n] for n in range(self.shape[0]))
 
     def _refuse(self, *_: Any) -> NoReturn:
         raise refusal(
@@ -184,9 +198,12 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
         return lambda *args, **kwargs: METHODS[name](self, *args, **kwargs)
 
     def __getitem__(self, key: Any) -> "SymbolicArray":
-        from derivations.own_code.shapes import indexed
+        from derivations.own_code.parts import is_copy, taken
 
-        return indexed(self, key)
+        part = taken(self, key)
+        if not is_copy(key):
+            part._memory, part._version, part._of = self._memory, self._version, (self, key)
+        return part
 
     def __setitem__(self, key: Any, value: Any) -> None:
         keys = key if isinstance(key, tuple) else (key,)
@@ -201,7 +218,10 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
                 raise refusal("assigning an array where a condition is true", "assign one number, or use np.where")
             self.set(choose(key, lift(self.algebra, value), self))
             return
-        raise refusal("assigning to a part of an array", "assign to the whole of it, or add up arrays")
+        from derivations.own_code.parts import replaced
+        from derivations.own_code.shapes import lift
+
+        self.set(replaced(self, key, lift(self.algebra, value)))
 
 
 # Indices

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from typing import Any
 
 from derivations.own_code.arrays import SymbolicArray, names_of_axis
 from derivations.own_code.journal import Requirement
@@ -47,14 +48,24 @@ def powered(a: SymbolicArray, power: Fraction) -> SymbolicArray:
 
 
 def _require(a: SymbolicArray, relation: str, of: str = "") -> None:
-    holds = a.positive == "pos" or (a.positive == "nonneg" and relation == "≥ 0")
-    polynomial = a.algebra.reduce(a.polynomial)
-    known = sign(polynomial) if a.algebra.of_sizes_alone(polynomial) else None
-    if holds or known == 1 or (known == -1 and relation == "≠ 0"):
+    if a.positive == "pos" or (a.positive == "nonneg" and relation == "≥ 0"):
+        return
+
+    def demanded(case: Polynomial) -> Polynomial:
+        _require_one(a.algebra, case, relation, of)
+        return case
+
+    a.algebra.by_places(a.polynomial, demanded)
+
+
+def _require_one(algebra: Any, a: Polynomial, relation: str, of: str) -> None:
+    polynomial = algebra.reduce(a)
+    known = sign(polynomial) if algebra.of_sizes_alone(polynomial) else None
+    if known == 1 or (known == -1 and relation == "≠ 0"):
         return
     if relation != "≠ 0" and polynomial and known in (-1, -2):
         raise refusal("the root of what is never positive", "a root is taken of what is ≥ 0")
-    a.algebra.journal.requirements.append(Requirement(polynomial, relation, line_of_user(), of))
+    algebra.journal.requirements.append(Requirement(polynomial, relation, line_of_user(), of))
 
 
 def function_of(name: str, a: SymbolicArray) -> SymbolicArray:

@@ -88,7 +88,9 @@ class ExactArray(np.ndarray):
             return self._of(CHOICES[np.where](*args))
         if function is np.clip:
             return self.clip(*args[1:], **kwargs)
-        return super().__array_function__(function, types, args, kwargs)
+        result = super().__array_function__(function, types, args, kwargs)
+        is_plain = isinstance(result, np.ndarray) and result.dtype.hasobject
+        return self._of(result) if is_plain else result
 
     def clip(  # type: ignore[override]
         self, a_min: Any = None, a_max: Any = None, out: Any = None, **options: Any

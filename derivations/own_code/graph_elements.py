@@ -8,7 +8,8 @@ import numpy as np
 
 from derivations.own_code.arrays import SymbolicArray
 from derivations.own_code.exact_arrays import wrapped
-from derivations.own_code.graph_sizes import known, maximum_of_sizes, strided_mask
+from derivations.own_code.graph_parts import PARTS
+from derivations.own_code.graph_sizes import known, maximum_of_sizes
 from derivations.own_code.numbers_dual import Number
 from derivations.own_code.numbers_exact import exact
 from derivations.own_code.refusal import refused_operation
@@ -59,34 +60,6 @@ def _broadcast(run: Any, operation: Any, value: Any, shape: Any) -> Any:
 
 def _tiled(run: Any, operation: Any, value: Any, reps: Any) -> Any:
     return np.tile(value, tuple(reps))
-
-
-def _strided(run: Any, operation: Any, value: Any, begin: Any, end: Any, strides: Any) -> Any:
-    return value[_whole_axes(operation, begin, strides)]
-
-
-def _strided_slope(run: Any, operation: Any, shape: Any, begin: Any, end: Any, strides: Any, dy: Any) -> Any:
-    _whole_axes(operation, begin, strides)
-    return _reshaped(run, operation, dy, shape)
-
-
-def _whole_axes(operation: Any, begin: Any, strides: Any) -> tuple[Any, ...]:
-    """The keys of a slice in brackets, of whole axes and new ones, or of the only element of an axis."""
-    mask = strided_mask(operation)
-    keys: list[Any] = []
-    for n in range(len(begin)):
-        bit = 1 << n
-        if mask["new_axis"] & bit:
-            keys.append(None)
-        elif mask["ellipsis"] & bit:
-            keys.append(Ellipsis)
-        elif mask["shrink_axis"] & bit:
-            keys.append(begin[n])
-        elif mask["begin"] & bit and mask["end"] & bit and strides[n] == 1:
-            keys.append(slice(None))
-        else:
-            raise refused_operation(operation, "a part of an array; use whole axes")
-    return tuple(keys)
 
 
 def _squeezed(run: Any, operation: Any, value: Any) -> Any:
@@ -167,6 +140,7 @@ _SELU, _SELU_BELOW = 1.0507009873554805, 1.7580993408473768
 ON_SIZES = ("AddV2", "Sub", "Mul", "RealDiv", "Neg", "Maximum", "Cast", "Select", "SelectV2", "Reshape", "Fill")
 
 REALS: dict[str, Callable[..., Any]] = {
+    **PARTS,
     "Maximum": _maximum_of,
     "Minimum": _by(np.minimum),
     "ClipByValue": _by(np.clip),
@@ -248,8 +222,6 @@ REALS: dict[str, Callable[..., Any]] = {
     "Reshape": _reshaped,
     "ExpandDims": _by(lambda a, axis: np.expand_dims(a, axis)),
     "Squeeze": _squeezed,
-    "StridedSlice": _strided,
-    "StridedSliceGrad": _strided_slope,
     "BroadcastTo": _broadcast,
     "Fill": _filled,
     "Tile": _tiled,

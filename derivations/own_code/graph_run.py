@@ -5,7 +5,7 @@ is a ``Fraction`` or a ``Size``, and can be compared where the answer is the sam
 an array.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,7 +14,8 @@ import numpy as np
 from derivations.own_code.arrays import SymbolicArray
 from derivations.own_code.exact_arrays import wrapped
 from derivations.own_code.graph_elements import ON_SIZES, REALS, cross_entropy
-from derivations.own_code.graph_sizes import INTEGERS, TRUTHS, known, reduced_axes
+from derivations.own_code.graph_parts import SEVERAL
+from derivations.own_code.graph_sizes import INTEGERS, TRUTHS, known, offsets, reduced_axes
 from derivations.own_code.numbers_dual import Number
 from derivations.own_code.numbers_exact import exact, radicand
 from derivations.own_code.refusal import NotUnderstood, refused_operation
@@ -75,6 +76,8 @@ class Run:
             return [self.constant(operation)]
         if kind == "ShapeN":
             return [list(np.shape(value)) for value in given]
+        if kind == "ConcatOffset":
+            return offsets(*given)
         if kind == "BroadcastGradientArgs":
             return reduced_axes(*given)
         if kind == "SoftmaxCrossEntropyWithLogits":
@@ -82,6 +85,8 @@ class Run:
         if kind == "StopGradient":
             self.held[operation.name] = None
             return [_held(given[0])]
+        if kind in SEVERAL and not operation.outputs[0].dtype.is_integer:
+            return self.by(SEVERAL, operation, given)
         dtype = operation.outputs[0].dtype
         of_sizes = all(map(known, given))
         method = INTEGERS if dtype.is_integer else TRUTHS if dtype.is_bool and of_sizes else REALS
@@ -89,8 +94,11 @@ class Run:
             raise refused_operation(operation, "the operation is not among those that can be proved")
         if method is REALS and not (of_sizes and kind in ON_SIZES):
             given = [self.array(value) for value in given]
+        return [self.by(method, operation, given)]
+
+    def by(self, method: Mapping[str, Callable[..., Any]], operation: Any, given: Sequence[Any]) -> Any:
         try:
-            return [method[kind](self, operation, *given)]
+            return method[operation.type](self, operation, *given)
         except (NotUnderstood, ArithmeticError):
             raise
         except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:

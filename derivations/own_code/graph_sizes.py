@@ -111,6 +111,8 @@ def _entries(value: Any) -> list[Any]:
 
 
 def _sliced(run: Any, operation: Any, value: Any, begin: Any, size: Any) -> Any:
+    if len(begin) > 1:
+        value = [_sliced(run, operation, row, begin[1:], size[1:]) for row in value]
     return value[begin[0] :] if size[0] == -1 else value[begin[0] : begin[0] + size[0]]
 
 
@@ -135,6 +137,7 @@ INTEGERS: dict[str, Callable[..., Any]] = {
     "Cast": _cast_to_integer,
     "AddV2": each(lambda a, b: a + b),
     "Add": each(lambda a, b: a + b),
+    "Neg": each(lambda a: -a),
     "Sub": each(lambda a, b: a - b),
     "Mul": each(lambda a, b: a * b),
     "FloorDiv": each(lambda a, b: a // b),
@@ -160,6 +163,16 @@ TRUTHS: dict[str, Callable[..., Any]] = {
     "LogicalOr": each(lambda a, b: a or b),
     "LogicalNot": each(lambda a: not a),
 }
+
+
+def offsets(axis: int, *shapes: list[Any]) -> list[list[Any]]:
+    """Where each of several arrays begins that are laid one after the other: ConcatOffset."""
+    found: list[list[Any]] = []
+    start: Any = 0
+    for shape in shapes:
+        found.append([start if n == axis else 0 for n in range(len(shape))])
+        start = start + shape[axis]
+    return found
 
 
 def reduced_axes(a: Sequence[Any], b: Sequence[Any]) -> list[list[int]]:

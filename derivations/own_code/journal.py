@@ -31,7 +31,7 @@ class Journal:
 class SymbolicAlgebra(Algebra):
     """The algebra of one run, with its journal."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, apart: frozenset[int] = frozenset()) -> None:
+        super().__init__(apart)
         self.journal = Journal()
         self.unset = count()

@@ -250,4 +250,6 @@ def _is_zero(a: Any) -> bool:
 def _as_array(value: Any) -> Any:
     from derivations.own_code.exact_arrays import wrapped
 
+    if type(value) in (list, tuple):
+        return type(value)(map(_as_array, value))
     return wrapped(np.array(value, dtype=object)) if isinstance(value, Number) else value

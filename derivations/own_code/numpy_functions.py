@@ -27,6 +27,7 @@ from derivations.own_code.numpy_shapes import (
     transposed,
     unset,
 )
+from derivations.own_code.parts import concatenate, cumulated, flip, padded, roll, split, stack, taken
 from derivations.own_code.refusal import refusal
 from derivations.own_code.shapes import lift, rearranged, reshape
 
@@ -86,6 +87,27 @@ def _clip(a: SymbolicArray, a_min: Any = None, a_max: Any = None, out: Any = Non
     return out.set(result) if isinstance(out, SymbolicArray) else result
 
 
+def _all(arrays: Any) -> list[SymbolicArray]:
+    """Several arrays, of which some may be of numbers."""
+    return [lift(_algebra(*arrays), a) for a in arrays]
+
+
+def _algebra(*arrays: Any) -> Any:
+    return next(a.algebra for a in arrays if isinstance(a, SymbolicArray))
+
+
+def _at_least(rank: int, a: SymbolicArray) -> SymbolicArray:
+    return rearranged(a, [*[None] * (rank - a.ndim), *range(a.ndim)])
+
+
+def _differences(a: SymbolicArray, n: int, axis: int) -> SymbolicArray:
+    """np.diff."""
+    whole = (slice(None),) * (axis % a.ndim)
+    for _ in range(n):
+        a = taken(a, (*whole, slice(1, None))) - taken(a, (*whole, slice(None, -1)))
+    return a
+
+
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.sum: sum_,
     np.mean: mean,
@@ -98,7 +120,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.dot: dot,
     np.inner: lambda a, b: dot(a, b.T) if getattr(b, "ndim", 0) > 1 else dot(a, b),
     np.vdot: lambda a, b: sum_(multiply(reshape(a, (-1,)), reshape(b, (-1,)))),
-    np.outer: outer,
+    np.outer: lambda a, b: outer(lift(_algebra(a, b), a), lift(_algebra(a, b), b)),
     np.einsum: einsum,
     np.tensordot: tensordot,
     np.transpose: transposed,
@@ -121,12 +143,30 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.shape: lambda a: a.shape,
     np.ndim: lambda a: a.ndim,
     np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
+    np.concatenate: lambda arrays, axis=0: concatenate(_all(arrays), axis),
+    np.stack: lambda arrays, axis=0: stack(_all(arrays), axis),
+    np.vstack: lambda arrays: concatenate([_at_least(2, a) for a in _all(arrays)], 0),
+    np.hstack: lambda arrays: concatenate([_at_least(1, a) for a in _all(arrays)], min(np.ndim(arrays[0]), 2) // 2),
+    np.column_stack: lambda arrays: concatenate(
+        [rearranged(a, [0, None]) if a.ndim == 1 else a for a in _all(arrays)], 1
+    ),
+    np.append: lambda a, values, axis=None: concatenate(_all([a, values]), axis),
+    np.split: split,
+    np.array_split: split,
+    np.hsplit: lambda a, sections: split(a, sections, 0 if a.ndim == 1 else 1),
+    np.vsplit: lambda a, sections: split(a, sections, 0),
+    np.flip: flip,
+    np.roll: roll,
+    np.pad: padded,
+    np.take: lambda a, indices, axis=None, **_: taken(a, (*(slice(None),) * ((axis or 0) % a.ndim), indices)),
+    np.cumsum: lambda a, axis=None, **options: only_out("cumsum", options) or cumulated(a, axis),
+    np.diff: lambda a, n=1, axis=-1: _differences(a, n, axis),
     np.trace: diagonal_sum,
     np.diag: diagonal,
     np.diagonal: diagonal,
     np.real: lambda a: a,
-    np.atleast_1d: lambda a: a if a.ndim else rearranged(a, [None]),
-    np.atleast_2d: lambda a: rearranged(a, [*[None] * (2 - a.ndim), *range(a.ndim)]),
+    np.atleast_1d: lambda a: _at_least(1, a),
+    np.atleast_2d: lambda a: _at_least(2, a),
     np.array_equal: lambda *_, **__: _compares(),
     np.allclose: lambda *_, **__: _compares(),
 }
@@ -168,6 +208,8 @@ METHODS: dict[str, Callable[..., Any]] = {
     "flatten": lambda a, *_: copied(reshape(a, (-1,))),
     "squeeze": squeeze,
     "repeat": repeat,
+    "take": lambda a, *args, **options: FUNCTIONS[np.take](a, *args, **options),
+    "cumsum": lambda a, *args, **options: FUNCTIONS[np.cumsum](a, *args, **options),
     "trace": diagonal_sum,
     "diagonal": diagonal,
     "copy": copied,

@@ -24,6 +24,10 @@ Renaming = Mapping[int, Any]  # to a name, or to the place of an axis that is sp
 
 ONE: Polynomial = {(): Fraction(1)}
 
+# Names from here on are no indices but places, such as 2 of 4, on axes whose length is known.
+_PLACES, _OF_LENGTH = 3 * 10**8, 10**4
+LONGEST = 32  # of the axes on which a place can stand by itself
+
 
 class TooComplex(ValueError):
     """The normal form would grow beyond its limits, or does not cover the expression; nothing is claimed."""
@@ -47,15 +51,37 @@ def plain(power: Any) -> Any:
 
 
 def flat(indices: tuple[Any, ...]) -> tuple[int, ...]:
-    """The names in places, where an axis that was split has several, and a text with the length of the last."""
+    """The names of indices, of which an axis that was split has several, and a text with the length of the last."""
     parts = (part for index in indices for part in (flat(index) if isinstance(index, tuple) else (index,)))
-    return tuple(part for part in parts if isinstance(part, int))
+    return tuple(part for part in parts if isinstance(part, int) and not place_of(part))
+
+
+def place_name(place: int, length: int) -> int:
+    """The name of one place on an axis of a known length, which stands where an index may."""
+    return _PLACES + length * _OF_LENGTH + place
+
+
+def place_of(name: int) -> tuple[int, int] | None:
+    """The place, and the length of its axis; None for an index."""
+    if name < _PLACES:
+        return None
+    length, place = divmod(name - _PLACES, _OF_LENGTH)
+    return place, length
 
 
 def renamed_indices(indices: tuple[Any, ...], names: Renaming) -> tuple[Any, ...]:
     return tuple(
-        renamed_indices(index, names) if isinstance(index, tuple) else names.get(index, index) for index in indices
+        _merged(renamed_indices(index[:2], names), index[2]) if isinstance(index, tuple) else names.get(index, index)
+        for index in indices
     )
+
+
+def _merged(parts: tuple[Any, ...], length: str) -> Any:
+    """The place on an axis that is split, from the places on its parts."""
+    outer, inner = parts
+    if isinstance(outer, int) and isinstance(inner, int) and (one := place_of(outer)) and (two := place_of(inner)):
+        return place_name(one[0] * two[1] + two[0], one[1] * two[1])
+    return outer, inner, length
 
 
 def prime_factors(value: Fraction) -> dict[int, int]:

@@ -34,6 +34,9 @@ class Powers(Rules):
             return {} if power else ONE
         if isinstance(power, int) and (power >= 0):
             return self._raised(a, power)
+        return self.by_places(a, lambda case: self._power_of_one(case, power))
+
+    def _power_of_one(self, a: Polynomial, power: Any) -> Polynomial:
         a = self.reduce(a)
         if not a:
             raise DividesByZero
@@ -199,6 +202,9 @@ class Powers(Rules):
 
     def function(self, name: str, a: Polynomial) -> Polynomial:
         """exp, log, tanh, sin, cos or sign."""
+        return self.by_places(a, lambda case: self._function_of_one(name, case))
+
+    def _function_of_one(self, name: str, a: Polynomial) -> Polynomial:
         a = self.reduce(a)
         if name == "sign":
             return self._sign(a)

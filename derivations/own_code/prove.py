@@ -175,8 +175,15 @@ class Judge(Counterexamples):
         except NotUnderstood:
             return self._symbolic(builtin=True)
 
-    def _symbolic(self, *, builtin: bool) -> Symbolic:
-        algebra = SymbolicAlgebra()
+    def _symbolic(self, *, builtin: bool, apart: frozenset[int] = frozenset()) -> Symbolic:
+        """The same; again with sums written out over axes of a length of which single places are used."""
+        algebra = SymbolicAlgebra(apart)
+        found = self._decided(algebra, builtin)
+        if algebra.lengths <= apart:
+            return found
+        return self._symbolic(builtin=builtin, apart=apart | algebra.lengths)
+
+    def _decided(self, algebra: SymbolicAlgebra, builtin: bool) -> Symbolic:
         functions = [self.pair.forward, self.pair.backward]
         inputs = [variable(algebra, name, shape) for name, shape in self.shapes.items()]
         before = [a._memory.version for a in inputs]

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from fractions import Fraction
 from typing import Any
 
-from derivations.own_code.polynomials import Monomial, Polynomial, TooComplex, frozen, plain, single
+from derivations.own_code.polynomials import Monomial, Polynomial, TooComplex, frozen, place_of, plain, single
 from derivations.own_code.sums import Sums
 
 
@@ -136,11 +136,24 @@ class Rules(Sums, ABC):
         if parts[0] == "q":
             inside = dict(parts[1])
             reduced = self.reduce(inside)
+            if self._holds_places(inside) and reduced != itself:
+                return reduced  # at a place it may be less than at an index
             return itself if reduced in (inside, itself) else self._as_quotient(reduced)
         if parts[0] == "f":
             reduced = self.reduce(dict(parts[2]))
-            return itself if reduced == dict(parts[2]) else self.function(parts[1], reduced)
+            same = reduced == dict(parts[2]) and not self._holds_places(reduced)
+            return itself if same else self.function(parts[1], reduced)
         return itself
+
+    def _holds_places(self, a: Polynomial) -> bool:
+        """Whether there is an element at a place, such as x[i, 2], outside of sums."""
+        for atom in {atom for monomial in a for atom, _ in monomial}:
+            parts = self.atoms[atom]
+            if parts[0] == "e" and any(isinstance(index, tuple) or place_of(index) for index in parts[2]):
+                return True
+            if parts[0] in "qfh" and self._holds_places(dict(parts[-1])):
+                return True
+        return False
 
     def _as_quotient(self, reduced: Polynomial) -> Polynomial:
         if len(reduced) == 1 and reduced[next(iter(reduced))] == 1:

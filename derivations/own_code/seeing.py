@@ -35,7 +35,7 @@ def symbolic_names(algebra: Any) -> dict[str, Any]:
     def array(value: Any, *_: Any, **options: Any) -> Any:
         if isinstance(value, SymbolicArray):
             return SymbolicArray(algebra, value.axes, value.polynomial, value.positive)
-        return lift(algebra, value) if isinstance(value, Size) else np.array(value, *_, **options)
+        return lift(algebra, value) if _holds_symbols(value) else np.array(value, *_, **options)
 
     def as_array(value: Any, *_: Any, **options: Any) -> Any:
         return value if isinstance(value, SymbolicArray) else array(value, *_, **options)
@@ -61,6 +61,12 @@ def symbolic_names(algebra: Any) -> dict[str, Any]:
         "ascontiguousarray": as_array,
         "random": _Random(),
     }
+
+
+def _holds_symbols(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_holds_symbols, value))
+    return isinstance(value, Size | SymbolicArray)
 
 
 def exact_names(ring: Any) -> dict[str, Any]:

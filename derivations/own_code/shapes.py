@@ -9,7 +9,7 @@ import numpy as np
 
 from derivations.own_code.arrays import PLACES, Axis, SymbolicArray, axis_of, length, names_of_axis
 from derivations.own_code.numbers_exact import exact, radicand
-from derivations.own_code.polynomials import ONE, Polynomial, frozen
+from derivations.own_code.polynomials import LONGEST, ONE, Polynomial, frozen
 from derivations.own_code.refusal import NotUnderstood, refusal
 from derivations.own_code.sizes import Size
 
@@ -40,40 +40,14 @@ def rearranged(a: SymbolicArray, order: Sequence[int | None]) -> SymbolicArray:
     return a._view(new, _moved(a, order, new))
 
 
-def indexed(a: SymbolicArray, key: Any) -> SymbolicArray:
-    """a[key] for whole axes, new axes, and the only element of an axis of length 1."""
-    keys = key if isinstance(key, tuple) else (key,)
-    used = sum(k is not None and k is not Ellipsis for k in keys)
-    if Ellipsis not in [k for k in keys if k is None or k is Ellipsis]:
-        keys = (*keys, Ellipsis)
-    order: list[int | None] = []
-    old = 0
-    for k in keys:
-        if k is None:
-            order.append(None)
-        elif k is Ellipsis:
-            order += range(old, old + a.ndim - used)
-            old += a.ndim - used
-        elif isinstance(k, slice) and k == slice(None):
-            order.append(old)
-            old += 1
-        elif isinstance(k, int) and old < a.ndim and not a.axes[old] and k in (0, -1):
-            old += 1
-        else:
-            raise refusal(
-                "indexing a part of an array", "use whole axes, None for a new one, or operations on all elements"
-            )
-    return rearranged(a, order)
-
-
 def lift(algebra: Any, value: Any) -> SymbolicArray:
     """A number, a size, or an array whose elements are all equal, as an array of this algebra."""
     if isinstance(value, SymbolicArray):
         return value
     if isinstance(value, Size):
         return value._array()
-    if isinstance(value, list | tuple) and any(isinstance(v, SymbolicArray | Size) for v in value):
-        raise refusal("a list of arrays or sizes in the place of an array", "use np.stack's counterpart: one array")
+    if isinstance(value, list | tuple) and any(isinstance(v, SymbolicArray | Size | list | tuple) for v in value):
+        return _stacked(algebra, value)
     try:
         array = np.asarray(value)
     except NotUnderstood:
@@ -86,11 +60,15 @@ def lift(algebra: Any, value: Any) -> SymbolicArray:
         array = np.asarray(float(value))
     if array.dtype.kind not in "biuf":
         raise refusal(f"a value of type {type(value).__name__}", "only real numbers and arrays can be computed with")
-    if array.size == 0 or (array != array.flat[0]).any():
-        raise refusal(
-            f"an array of different numbers, of shape {array.shape}",
-            "name it as an input of its own, so that the gradient is proved for all its values",
-        )
+    if array.size == 0:
+        raise refusal("an array without elements", "give it elements")
+    if (array != array.flat[0]).any():
+        if array.size > LONGEST:
+            raise refusal(
+                f"an array of different numbers, of shape {array.shape}",
+                "name it as an input of its own, so that the gradient is proved for all its values",
+            )
+        return _stacked(algebra, array)
     entry = array.flat[0]
     try:
         number = exact(value if not isinstance(value, np.ndarray | list) and array.ndim == 0 else entry)
@@ -100,6 +78,13 @@ def lift(algebra: Any, value: Any) -> SymbolicArray:
     square = radicand(float(entry))
     constant = algebra.constant(number) if square is None else algebra.power(algebra.constant(square), Fraction(1, 2))
     return SymbolicArray(algebra, [axis_of(algebra, n) for n in array.shape], constant, positive)
+
+
+def _stacked(algebra: Any, values: Any) -> SymbolicArray:
+    """An array from what stands at the places of its first axis."""
+    from derivations.own_code.parts import stack
+
+    return stack([lift(algebra, value) for value in values])
 
 
 def split(a: SymbolicArray, axis: int, parts: Axis) -> SymbolicArray:

@@ -38,6 +38,11 @@ class Sums(Arithmetic, ABC):
                 a, b = self.atoms[atom][1]
                 rest: Polynomial = {tuple(pair for pair in inside if pair[0] != atom): Fraction(1)}
                 return self.rename(rest, {index: b if a == index else a})
+        if set(size) == {()} and size[()] in self.apart:
+            length, total = int(size[()]), dict[Any, Fraction]()
+            for place in range(length):
+                total = self.add(total, self.rename({tuple(inside): Fraction(1)}, {index: self.place(place, length)}))
+            return total
         bound = [(next(self._fresh), frozen(size))]
         powers: dict[int, Any] = {}
 
