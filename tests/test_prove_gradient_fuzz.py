@@ -100,6 +100,7 @@ def invented(rng, depth, errors, unary=UNARY):
     return function
 
 
+@np.errstate(all="ignore")  # where an exponential overflows there is no difference, and nothing is compared
 def error(function, seed, columns=2, step=1e-6):
     """How far backward is from differences, where those from either side agree: not at an edge."""
     rng = np.random.default_rng(seed)

@@ -135,26 +135,46 @@ class Algebra(Powers):
         parts = self.atoms[atom]
         return parts[:2] == ("e", name) or (parts[0] == "S" and any(self._holds(inner, name) for inner, _ in parts[2]))
 
+    def substituted(self, a: Polynomial, replace: Callable[[int], Polynomial | None]) -> Polynomial:
+        """The polynomial, each atom replaced for which ``replace`` gives something, wherever it stands."""
+
+        def power_of(atom: int, power: Any) -> Polynomial:
+            value = replace(atom)
+            value = self._substituted_within(atom, replace) if value is None else value
+            return single(atom, power) if value == single(atom) else self.power(value, power)
+
+        return self.mapped(a, power_of)
+
+    def _substituted_within(self, atom: int, replace: Callable[[int], Polynomial | None]) -> Polynomial:
+        parts = self.atoms[atom]
+        if parts[0] == "S":
+            inner, bound = self._summand(atom)
+            value = self.substituted(inner, replace)
+            return single(atom) if value == inner else self._resummed(value, bound)
+        if parts[0] not in "qf":
+            return single(atom)
+        inside = dict(parts[-1])
+        value = self.substituted(inside, replace)
+        if value == inside:
+            return single(atom)
+        return value if parts[0] == "q" else self.function(parts[1], value)
+
     def released(self, a: Polynomial) -> Polynomial:
         """The polynomial, its held values replaced by what they are."""
-        return self.mapped(a, self._released_power)
+        return self.substituted(
+            a, lambda atom: self.released(dict(self.atoms[atom][1])) if self.atoms[atom][0] == "h" else None
+        )
 
-    def _released_power(self, atom: int, power: Any) -> Polynomial:
-        parts = self.atoms[atom]
-        match parts[0]:
-            case "h":
-                return self.power(self.released(dict(parts[1])), power)
-            case "S":
-                inner, bound = self._summand(atom)
-                value = self.released(inner)
-                return single(atom, power) if value == inner else self.power(self._resummed(value, bound), power)
-            case "q" | "f":
-                inside = dict(parts[-1])
-                value = self.released(inside)
-                if value == inside:
-                    return single(atom, power)
-                return self.power(value if parts[0] == "q" else self.function(parts[1], value), power)
-        return single(atom, power)
+    def _with_exponentials(self, a: Polynomial) -> Polynomial:
+        """The polynomial, each tanh x written as 1 − 2/(e^(2x) + 1)."""
+
+        def replace(atom: int) -> Polynomial | None:
+            if self.atoms[atom][:2] != ("f", "tanh"):
+                return None
+            doubled = self.scale(self._with_exponentials(dict(self.atoms[atom][2])), 2)
+            return self.add(ONE, self.power(self.add(self.function("exp", doubled), ONE), -1), -2)
+
+        return self.substituted(a, replace)
 
     # The decision
 
@@ -164,7 +184,10 @@ class Algebra(Powers):
         if found := self.placed(a):
             index, length = found
             return all(self.vanishes(self.rename(a, {index: self.place(n, length)})) for n in range(length))
-        return not a or not (rest := self._over_common_denominator(a)) or self._vanishes_by_cases(rest)
+        if not a or not (rest := self._over_common_denominator(a)) or self._vanishes_by_cases(rest):
+            return True
+        exponential = self._with_exponentials(a)
+        return exponential != a and self.vanishes(exponential)
 
     def _vanishes_by_cases(self, a: Polynomial) -> bool:
         """Whether it is 0 for all signs that what is compared can have together."""
@@ -174,13 +197,20 @@ class Algebra(Powers):
         compared = [dict(self.atoms[sign][2]) for sign in signs]
         for values in product((1, -1), repeat=len(signs)):
             positive = [self.scale(p, value) for p, value in zip(compared, values, strict=True)]
-            sums = (self.add(one, other) for one, other in combinations(positive, 2))
-            if any(set(total) <= {()} and total.get((), 0) <= 0 for total in sums):
-                continue  # two numbers > 0 whose sum is not: this cannot be
+            if any(self._exclude(one, other) for one, other in combinations(positive, 2)):
+                continue
             case = self.reduce(self.with_signs(a, dict(zip(signs, values, strict=True))))
             if self._over_common_denominator(case):
                 return False
         return True
+
+    def _exclude(self, one: Polynomial, other: Polynomial) -> bool:
+        """Whether two numbers cannot both be > 0: one plus a positive multiple of the other is a constant that is not."""
+        common = next((monomial for monomial in one if monomial and monomial in other), None)
+        if common is None or one[common] * other[common] >= 0:
+            return False
+        total = self.add(one, other, -one[common] / other[common])
+        return set(total) <= {()} and total.get((), 0) <= 0
 
     def signs_in(self, a: Polynomial) -> set[int]:
         """The signs that stand in it, also within quotients and functions; not those of summed indices."""
@@ -194,17 +224,7 @@ class Algebra(Powers):
 
     def with_signs(self, a: Polynomial, values: Mapping[int, int]) -> Polynomial:
         """The polynomial where these signs are 1 or −1."""
-        return self.mapped(a, lambda atom, power: self._power_with_signs(atom, power, values))
-
-    def _power_with_signs(self, atom: int, power: Any, values: Mapping[int, int]) -> Polynomial:
-        if atom in values:
-            return {(): Fraction(values[atom])}
-        parts = self.atoms[atom]
-        inside = dict(parts[-1]) if parts[0] in "qf" and atom not in self.signs else {}
-        if not inside or values.keys().isdisjoint(self.signs_in(inside)):
-            return single(atom, power)
-        value = self.with_signs(inside, values)
-        return self.power(value if parts[0] == "q" else self.function(parts[1], value), power)
+        return self.substituted(a, lambda atom: {(): Fraction(values[atom])} if atom in values else None)
 
     def _over_common_denominator(self, a: Polynomial) -> Polynomial:
         """A numerator of a: each q outside of sums multiplied out."""
