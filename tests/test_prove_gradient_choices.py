@@ -89,6 +89,11 @@ RIGHT = {
     "affine relu": (affine_relu, affine_relu_backward, {"x": ("N", "D"), "w": ("D", "M"), "b": ("M",)}),
     "two layers": (two_layers, two_layers_backward, {"x": ("N", "D"), "w": ("D", "M"), "v": ("M", "K")}),
     "huber": (huber, lambda dy, x: dy * np.clip(x, -1, 1), X),
+    "huber, between fractions": (
+        lambda x: np.where(np.abs(x) < 1.5, x * x / 2, 1.5 * (np.abs(x) - 0.75)),
+        lambda dy, x: dy * np.clip(x, -1.5, 1.5),
+        X,
+    ),
     "l2 with a maximum": (l2, l2_backward, X),
     "hinge": (hinge, hinge_backward, {"scores": ("N",), "y": ("N",)}),
     "softplus, stable": (
@@ -199,6 +204,70 @@ def test_what_is_defined_nowhere_is_not_proved():
         assert proof.verdict == "not proved"
 
 
+def pooled(x):
+    out = np.zeros((x.shape[0], 2, 2))
+    for i in range(2):
+        for j in range(2):
+            out[:, i, j] = np.max(x[:, 2 * i : 2 * i + 2, 2 * j], axis=1)
+    return out, (x, out)
+
+
+def pooled_backward(dy, cache):
+    x, out = cache
+    dx = np.zeros_like(x)
+    for i in range(2):
+        for j in range(2):
+            window = x[:, 2 * i : 2 * i + 2, 2 * j]
+            dx[:, 2 * i : 2 * i + 2, 2 * j] = dy[:, i, j, None] * (window == out[:, i, j, None])
+    return dx
+
+
+def pooled_evenly(dy, cache):
+    x, _ = cache
+    dx = np.zeros_like(x)
+    for i in range(2):
+        for j in range(2):
+            dx[:, 2 * i : 2 * i + 2, 2 * j] = dy[:, i, j, None] / 2
+    return dx
+
+
+def between(x):
+    low, high = x.min(axis=1, keepdims=True), x.max(axis=1, keepdims=True)
+    return (x - low) / (high - low), (x, low, high)
+
+
+def between_backward(dy, cache):
+    x, low, high = cache
+    y, width = (x - low) / (high - low), high - low
+    at_low = (x == low) * np.sum(dy * (1 - y), axis=1, keepdims=True)
+    return (dy - at_low - (x == high) * np.sum(dy * y, axis=1, keepdims=True)) / width
+
+
+def between_with_a_fixed_width(dy, cache):
+    x, low, high = cache
+    return (dy - (x == low) * np.sum(dy, axis=1, keepdims=True)) / (high - low)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "forward", "backward", "inputs"),
+    [
+        ("proved", pooled, pooled_backward, {"x": ("N", 4, 4)}),
+        ("refuted", pooled, pooled_evenly, {"x": ("N", 4, 4)}),
+        (
+            "proved",
+            lambda x: x.max(axis=1),
+            lambda dy, x: dy[:, None] * (x == x.max(axis=1, keepdims=True)),
+            {"x": ("N", 3)},
+        ),
+        ("proved", between, between_backward, {"x": ("N", 3)}),
+        ("refuted", between, between_with_a_fixed_width, {"x": ("N", 3)}),
+    ],
+)
+def test_maxima_of_few_numbers_are_followed(verdict, forward, backward, inputs):
+    proof = prove_gradient(forward, backward, inputs=inputs)
+    assert proof.verdict == verdict, proof
+
+
 # TensorFlow
 
 
@@ -233,6 +302,10 @@ def relu_by_hand(x):
 )  # fmt: skip
 def test_operations_of_tensorflow(function):
     assert prove_gradient(function, inputs=X)
+
+
+def test_the_maximum_of_few_numbers_in_tensorflow():
+    assert prove_gradient(lambda x: tf.reduce_max(x, axis=1) * x[:, 0], inputs={"x": ("N", 3)})
 
 
 def test_second_order():

@@ -240,6 +240,27 @@ NUMPY = {
         lambda dy, x: 4 * pooled_backward(dy, x),
         {"x": ("N", 4, 4, "C")},
     ),
+    "product": (
+        "proved",
+        lambda x: np.prod(x, axis=1),
+        lambda dy, x: dy[:, None] * np.prod(x, axis=1, keepdims=True) / x,
+        X,
+    ),
+    "repeated": (
+        "proved",
+        lambda x: np.repeat(x, 2, axis=1) * np.tile(x, (1, 2)),
+        lambda dy, x: np.stack(
+            [
+                dy[:, 2 * n] * x[:, (2 * n) % 4]
+                + dy[:, 2 * n + 1] * x[:, (2 * n + 1) % 4]
+                + dy[:, n] * x[:, n // 2]
+                + dy[:, n + 4] * x[:, (n + 4) // 2]
+                for n in range(4)
+            ],
+            axis=1,
+        ),
+        X,
+    ),
     "gates of an LSTM": ("proved", lstm, lstm_backward, {"a": ("N", 8), "c": ("N", 2)}),
     "constants": ("proved", lambda x: x @ WEIGHTS, lambda dy, x: dy[:, None] * WEIGHTS, {"x": ("N", 3)}),
     "constants, reversed": (
@@ -419,6 +440,10 @@ TENSORFLOW = {
         with_gradient(lambda x: x[:, 0] ** 2, lambda dy, x: tf.pad(2 * x[:, :1] * dy[:, None], [[0, 0], [1, 2]])),
         X,
     ),
+    "tile": ("proved", lambda x: tf.tile(x, [1, 2]) ** 2, X),
+    "one hot": ("proved", lambda x: tf.reduce_sum(x * tf.one_hot([0, 2, 1], 4, dtype=x.dtype)), {"x": (3, 4)}),
+    "a triangle": ("proved", lambda a: tf.linalg.band_part(a, -1, 0) ** 2, {"a": ("N", 3, 3)}),
+    "a mask of truth values": ("proved", lambda a: tf.where(np.tri(3) > 0, a * a, 1.0), {"a": ("N", 3, 3)}),
     "heads of attention": ("proved", tf_heads, dict.fromkeys("qkv", ("T", 4))),
 }
 

@@ -1,7 +1,6 @@
 """The algebra of the first proof for code: derivatives and gradients of polynomials, and whether a polynomial is 0."""
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from itertools import combinations, product
@@ -11,7 +10,7 @@ from derivations.own_code.polynomials import (
     ONE,
     Polynomial,
     TooComplex,
-    place_name,
+    matched,
     place_of,
     plain,
     single,
@@ -74,6 +73,9 @@ class Algebra(Powers):
                 return self.add(ONE, self._raised(itself, 2), -1)
             case "sin":
                 return self.function("cos", argument)
+            case "erf":  # 2/√π·exp(−x²)
+                bell = self.function("exp", self.scale(self.power(argument, 2), -1))
+                return self.multiply(self.scale(self.power_of_pi(Fraction(-1, 2)), 2), bell)
             case "sign":
                 return {}
         return self.scale(self.function("sin", argument), -1)
@@ -271,7 +273,7 @@ class Algebra(Powers):
         parts = self.atoms[atom]
         match parts[0]:
             case "n" | "c":
-                base = str(parts[1])
+                base = str(parts[1]).strip()
             case "e":
                 base = parts[1].rstrip("\0") + (f"[{', '.join(_named(parts[2], name))}]" if parts[2] else "")
             case "d":
@@ -295,23 +297,3 @@ def _named(indices: tuple[Any, ...], name: Callable[[int], str]) -> list[str]:
         else:
             found.append(str(known[0]) if (known := place_of(index)) else name(index))
     return found
-
-
-_NUMBER = re.compile(r"\d+")
-
-
-def matched(places: tuple[Any, ...], indices: tuple[Any, ...]) -> list[tuple[int, Any]]:
-    """Which name becomes which, for the places of an element."""
-    names: list[tuple[int, Any]] = []
-    for place, index in zip(places, indices, strict=True):
-        if isinstance(place, int) and isinstance(index, tuple) and (known := place_of(place)):
-            inner = int(_NUMBER.findall(index[2])[0])
-            outer = place_name(known[0] // inner, known[1] // inner)
-            names += matched((outer, place_name(known[0] % inner, inner)), index[:2])
-        elif not isinstance(place, tuple):
-            names.append((place, index))
-        elif isinstance(index, tuple) and index[2] == place[2]:
-            names += matched(place[:2], index[:2])
-        else:
-            raise TooComplex("an axis that is split in two ways")
-    return names

@@ -16,6 +16,7 @@ from derivations.own_code.polynomials import (
     TooComplex,
     flat,
     frozen,
+    matched,
     place_name,
     place_of,
     plain,
@@ -96,6 +97,10 @@ class Arithmetic(ABC):
         self.positive.add(atom)
         return single(atom)
 
+    def power_of_pi(self, power: Fraction | int) -> Polynomial:
+        """π to a power; as a size it is a number ≥ 1, whose name no size of the user's can have."""
+        return self.power(self.size(" π"), power)
+
     def element(self, name: str, indices: tuple[Any, ...]) -> Polynomial:
         self.lengths |= {known[1] for index in indices if isinstance(index, int) and (known := place_of(index))}
         return single(self.atom("e", name, indices))
@@ -107,10 +112,15 @@ class Arithmetic(ABC):
         self.lengths.add(length)
         return place_name(place, length)
 
-    def equal_indices(self, a: int, b: int) -> Polynomial:
-        """[a = b]; of two indices or places."""
+    def equal_indices(self, a: Any, b: Any) -> Polynomial:
+        """[a = b]; of two indices or places, each of which may be that of an axis that is split."""
         if a == b:
             return ONE
+        if isinstance(a, tuple) or isinstance(b, tuple):
+            result = ONE
+            for one, other in matched((a,), (b,)) if isinstance(a, tuple) else matched((b,), (a,)):
+                result = self.multiply(result, self.equal_indices(one, other))
+            return result
         return {} if place_of(a) and place_of(b) else single(self.atom("d", (min(a, b), max(a, b))))
 
     def placed(self, a: Polynomial) -> tuple[int, int] | None:
@@ -121,15 +131,40 @@ class Arithmetic(ABC):
                     return self.atoms[atom][1][0], known[1]
         return None
 
-    def by_places(self, a: Polynomial, function: Callable[[Polynomial], Polynomial]) -> Polynomial:
-        """The function of a, place by place if a holds terms such as [j = 2]: the function of a sum of several."""
-        if not (found := self.placed(a)):
+    def coinciding(self, a: Polynomial) -> tuple[int, int] | None:
+        """An index j, and the length of its axis, where x[j] stands beside x[2]: for one j they are the same."""
+        seen: dict[tuple[str, int], list[int]] = {}
+        waiting = [atom for monomial in a for atom, _ in monomial]
+        while waiting:
+            parts = self.atoms[waiting.pop()]
+            if parts[0] in "qfh":
+                waiting += [atom for monomial, _ in parts[-1] for atom, _ in monomial]
+            elif parts[0] == "e":
+                for position, index in enumerate(parts[2]):
+                    if isinstance(index, int):
+                        seen.setdefault((parts[1], position), []).append(index)
+        for names in seen.values():
+            lengths = [known[1] for name in names if (known := place_of(name))]
+            free = [name for name in names if not place_of(name)]
+            if lengths and free:
+                return free[0], lengths[0]
+        return None
+
+    def by_places(
+        self, a: Polynomial, function: Callable[[Polynomial], Polynomial], *, compared: bool = False
+    ) -> Polynomial:
+        """The function of a, place by place if a holds terms such as [j = 2]: the function of a sum of several.
+
+        compared: whether the function asks if a is 0.
+        """
+        found = self.placed(a) or (self.coinciding(a) if compared else None)
+        if not found:
             return function(a)
         index, length = found
         result: Polynomial = {}
         for place in range(length):
             name = self.place(place, length)
-            case = self.by_places(self.rename(a, {index: name}), function)
+            case = self.by_places(self.rename(a, {index: name}), function, compared=compared)
             result = self.add(result, self.multiply(self.equal_indices(index, name), case))
         return result
 

@@ -73,7 +73,7 @@ def _sign_of_difference(algebra: Any, a: Polynomial) -> Polynomial:
 
 def _by_cases(algebra: Any, a: Polynomial, of: Callable[[Polynomial], Polynomial]) -> Polynomial:
     """A function of a, for each sign that stands in a in both cases, and place by place."""
-    return algebra.by_places(a, lambda case: _by_signs(algebra, case, of))
+    return algebra.by_places(a, lambda case: _by_signs(algebra, case, of), compared=True)
 
 
 def _by_signs(algebra: Any, a: Polynomial, of: Callable[[Polynomial], Polynomial]) -> Polynomial:

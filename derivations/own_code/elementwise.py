@@ -69,7 +69,7 @@ def _require_one(algebra: Any, a: Polynomial, relation: str, of: str) -> None:
 
 
 def function_of(name: str, a: SymbolicArray) -> SymbolicArray:
-    """exp, log, tanh, sin, cos of every element."""
+    """exp, log, tanh, sin, cos, erf of every element."""
     if name == "log":
         _require(a, "> 0", "the argument of a logarithm")
     result = a.algebra.function(name, a.polynomial)

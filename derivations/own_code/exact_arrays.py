@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from derivations.own_code.exact_choices import CHOICES
+from derivations.own_code.exact_choices import CHOICES, EXTREMES
 from derivations.own_code.numbers_dual import Number
 from derivations.own_code.refusal import asked_by_user, line_of_user
 
@@ -60,14 +60,15 @@ class ExactArray(np.ndarray):
                 options["out"][0][...] = result
                 return out[0]
             return self._of(result)
+        if ufunc.__name__ in ("erf", "erfc"):  # SciPy's, which do not know objects
+            found = self._of(np.vectorize(Number.erf, otypes=[object])(plain[0]))
+            return found if ufunc.__name__ == "erf" else 1 - found
         if ufunc is np.float_power:
             ufunc = np.power
         if ufunc is np.reciprocal:
             return 1 / self
         if ufunc in (np.maximum, np.minimum) and method == "reduce":
-            # Any number: what depends on it was refused.
-            kept = np.vectorize(Number.held, otypes=[object])(plain[0])
-            return self._of(np.add.reduce(kept, *plain[1:], **options) * 0 + 2)
+            return self._of(_extreme(EXTREMES[ufunc], plain[0], *plain[1:], **options))
         result = getattr(ufunc, method)(*plain, **options)
         noticed = next((v.forgetting for v in inputs if isinstance(v, ExactArray) and v.forgetting), None)
         if noticed and ((ufunc is np.add and method == "reduce") or ufunc in (np.matmul, np.sqrt)):
@@ -110,6 +111,14 @@ class ExactArray(np.ndarray):
 
     def _of(self, result: Any) -> Any:
         return wrapped(result, self.forgetting) if isinstance(result, np.ndarray) else result
+
+
+def _extreme(choice: Any, array: Any, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
+    """A maximum or minimum along axes, one after the other."""
+    axes = range(array.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    for n in axes:
+        array = choice.reduce(array, axis=n, keepdims=True)
+    return array if keepdims else np.squeeze(array, axis=tuple(axes))[()]
 
 
 def wrapped(array: Any, forgetting: Forgetting | None = None) -> ExactArray:

@@ -57,3 +57,9 @@ CHOICES: dict[Any, Any] = {
     np.where: choose,
 }
 CHOICES[np.fmax], CHOICES[np.fmin] = CHOICES[np.maximum], CHOICES[np.minimum]
+
+# The same of two numbers, for maxima along axes.
+EXTREMES: dict[Any, Any] = {
+    np.maximum: np.frompyfunc(lambda a, b: _chosen(a > b, a, b), 2, 1),
+    np.minimum: np.frompyfunc(lambda a, b: _chosen(a > b, b, a), 2, 1),
+}

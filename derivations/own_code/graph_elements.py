@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from derivations.own_code.arrays import SymbolicArray
+from derivations.own_code.elementwise import function_of
 from derivations.own_code.exact_arrays import wrapped
 from derivations.own_code.graph_parts import PARTS
 from derivations.own_code.graph_sizes import known, maximum_of_sizes
@@ -76,6 +77,12 @@ def _reshaped(run: Any, operation: Any, value: Any, shape: Any) -> Any:
 
 def _sigmoid(a: Any) -> Any:
     return 1 / (1 + np.exp(-a))
+
+
+def _erf(a: Any) -> Any:
+    if isinstance(a, SymbolicArray):
+        return function_of("erf", a)
+    return a.erf() if isinstance(a, Number) else wrapped(np.vectorize(Number.erf, otypes=[object])(a))
 
 
 def _bias(run: Any, operation: Any, a: Any, bias: Any) -> Any:
@@ -199,6 +206,8 @@ REALS: dict[str, Callable[..., Any]] = {
     "Tanh": _by(np.tanh),
     "Sin": _by(np.sin),
     "Cos": _by(np.cos),
+    "Erf": _by(_erf),
+    "Erfc": _by(lambda a: 1 - _erf(a)),
     "Sigmoid": _by(_sigmoid),
     "Softplus": _by(lambda a: np.log(1 + np.exp(a))),
     "Abs": _by(np.abs),

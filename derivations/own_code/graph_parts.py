@@ -10,6 +10,7 @@ import numpy as np
 from derivations.own_code.arrays import SymbolicArray
 from derivations.own_code.exact_arrays import wrapped
 from derivations.own_code.graph_sizes import strided_mask
+from derivations.own_code.numpy_shapes import identity
 from derivations.own_code.parts import cumulated
 from derivations.own_code.refusal import refused_operation
 
@@ -136,6 +137,47 @@ def _crossed(run: Any, operation: Any, a: Any, b: Any) -> Any:
     return np.stack([one - other for one, other in pairs], axis=-1)
 
 
+def _identity(run: Any, n: Any) -> Any:
+    one = run.like(Fraction(1))
+    if isinstance(one, SymbolicArray):
+        return identity(one.algebra, n)
+    return run.like(np.eye(n))
+
+
+def _diagonal(run: Any, operation: Any, value: Any, which: Any, *_: Any) -> Any:
+    if which not in (0, [0], [0, 0]) or value.shape[-1] != value.shape[-2]:
+        raise refused_operation(operation, "the main diagonal of a square matrix is understood")
+    return np.sum(value * _identity(run, value.shape[-1]), axis=-1)
+
+
+def _diagonal_matrix(
+    run: Any, operation: Any, value: Any, which: Any, rows: Any = -1, columns: Any = -1, *_: Any
+) -> Any:
+    if which not in (0, [0], [0, 0]) or not {str(rows), str(columns)} <= {"-1", str(value.shape[-1])}:
+        raise refused_operation(operation, "the main diagonal of a square matrix is understood")
+    return value[..., None] * _identity(run, value.shape[-1])
+
+
+def _diagonal_set(run: Any, operation: Any, value: Any, diagonal: Any, which: Any) -> Any:
+    return value - value * _identity(run, value.shape[-1]) + _diagonal_matrix(run, operation, diagonal, which)
+
+
+def _band(run: Any, operation: Any, value: Any, below: Any, above: Any) -> Any:
+    rows, columns = value.shape[-2:]
+    if not isinstance(rows, int) or not isinstance(columns, int):
+        raise refused_operation(operation, "a band of a matrix whose sizes are not numbers")
+    distance = np.arange(columns) - np.arange(rows)[:, None]
+    inside = ((below < 0) | (-distance <= below)) & ((above < 0) | (distance <= above))
+    return value * run.like(inside.astype(float))
+
+
+def _one_hot(run: Any, operation: Any, places: Any, depth: Any, on: Any, off: Any) -> Any:
+    if operation.get_attr("axis") != -1:
+        raise refused_operation(operation, "tf.one_hot along another axis than the last")
+    table = run.like((np.asarray(places)[..., None] == np.arange(depth)).astype(float))
+    return table * (on - off) + off
+
+
 PARTS: dict[str, Callable[..., Any]] = {
     "StridedSlice": _strided,
     "StridedSliceGrad": _strided_slope,
@@ -143,6 +185,11 @@ PARTS: dict[str, Callable[..., Any]] = {
     "ConcatV2": _concatenated,
     "Pack": _packed,
     "Cross": _crossed,
+    "MatrixDiagPartV3": _diagonal,
+    "MatrixDiagV3": _diagonal_matrix,
+    "MatrixSetDiagV3": _diagonal_set,
+    "MatrixBandPart": _band,
+    "OneHot": _one_hot,
     "Pad": _padded,
     "PadV2": _padded,
     "GatherV2": _gathered,

@@ -17,7 +17,7 @@ from derivations.own_code.graph_elements import ON_SIZES, REALS, cross_entropy
 from derivations.own_code.graph_parts import SEVERAL
 from derivations.own_code.graph_sizes import INTEGERS, TRUTHS, known, offsets, reduced_axes
 from derivations.own_code.numbers_dual import Number
-from derivations.own_code.numbers_exact import exact, radicand
+from derivations.own_code.numbers_exact import exact, irrational
 from derivations.own_code.refusal import NotUnderstood, refused_operation
 from derivations.own_code.sizes import Size
 
@@ -108,6 +108,8 @@ class Run:
         from tensorflow.python.framework.tensor_util import MakeNdarray
 
         value = MakeNdarray(operation.get_attr("value"))
+        if value.dtype.kind == "b" and value.ndim:
+            return self.like(value.astype(float)) > self.like(Fraction(1, 2))
         if value.dtype.kind not in "iuf":
             raise refused_operation(operation, "a constant that is not a real number")
         return self.number(value)
@@ -124,7 +126,7 @@ class Run:
         value = np.asarray(value)
         if value.dtype.kind in "iu":
             return value.tolist()
-        if value.ndim == 0 and radicand(float(value)) is None:
+        if value.ndim == 0 and irrational(float(value)) is None:
             return exact(value[()])
         return self.like(value)
 

@@ -31,7 +31,8 @@ class Journal:
 class SymbolicAlgebra(Algebra):
     """The algebra of one run, with its journal."""
 
-    def __init__(self, apart: frozenset[int] = frozenset()) -> None:
+    def __init__(self, apart: frozenset[int] = frozenset(), *, follows_maxima: bool = False) -> None:
         super().__init__(apart)
+        self.follows_maxima = follows_maxima  # of few numbers by comparisons; else each is held, as in softmax
         self.journal = Journal()
         self.unset = count()

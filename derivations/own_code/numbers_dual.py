@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from derivations.own_code.numbers_exact import exact, radicand
+from derivations.own_code.numbers_exact import exact, irrational
 from derivations.own_code.numbers_rings import Undefined, product_of, sum_of
 from derivations.own_code.refusal import asked_by_user, refusal
 
@@ -38,8 +38,10 @@ class Number:
         if isinstance(other, np.ndarray):
             return self._lift(other.item()) if other.ndim == 0 else None
         try:
-            if (square := radicand(other)) is not None:
-                return Number(self.ring, self.ring.root(self.ring.of(square)), constant=True)
+            if known := irrational(other):
+                sign, square, halves = known
+                root = Number(self.ring, self.ring.root(self.ring.of(square)), constant=True) * sign
+                return root * Number(self.ring, self.ring.power_of_pi(halves), constant=True) if halves else root
             return Number(self.ring, self.ring.of(exact(other)), constant=True)
         except (TypeError, ValueError):
             return None
@@ -118,10 +120,12 @@ class Number:
         return self.ring.sign(self.a)
 
     def exceeds(self, other: Any, ties: bool = False) -> Any:
-        """self > other as 1 or 0; where they agree, ``ties`` for constants, and no value for others."""
+        """self > other as 1 or 0; where they agree, ``ties`` for constants and the same number, no value for others."""
         o = self._lift(other)
         if o is None:
             return NotImplemented
+        if o is self:  # an element and the maximum that it is
+            return constant(self.ring, int(ties))
         sign = (self - o).sign()
         if sign == 0 and not (self.constant and o.constant):
             raise Undefined
@@ -175,6 +179,8 @@ class Number:
                 slope = 1 - value * value
             case "sin":
                 slope = inner.cos()
+            case "erf":
+                slope = (-inner * inner).exp() * 2 / Number(self.ring, self.ring.power_of_pi(1))
             case _:
                 slope = -inner.sin()
         return Number(self.ring, value.a, (slope * Number(self.ring, self.b)).a)
@@ -205,6 +211,9 @@ class Number:
 
     def cos(self) -> "Number":
         return self._function("cos")
+
+    def erf(self) -> "Number":
+        return self._function("erf")
 
     # NumPy's functions take it for an array without axes.
 

@@ -1,6 +1,7 @@
 """Floats as the exact numbers that were written."""
 
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -36,15 +37,25 @@ def exact(value: Any) -> Fraction:
     return written
 
 
-def radicand(value: Any) -> Fraction | None:
-    """The simple number of which a float is the root, such as 2 for 1.4142135623730951; None if it is none.
+def irrational(value: Any) -> tuple[int, Fraction, int] | None:
+    """(±1, s, k) for a float that is ±√s·π^(k/2) with a simple s, such as 1.4142135623730951; None if it is no such.
 
-    ``np.sqrt(2)`` and ``D**-0.5`` are computed on floats before anything else sees them.
+    ``np.sqrt(2)``, ``D**-0.5`` and ``np.sqrt(2 / np.pi)`` are computed on floats before anything else sees them.
     """
-    if not isinstance(value, float) or not np.isfinite(value) or value <= 0:
+    if not isinstance(value, float) or not np.isfinite(value) or exact(value).denominator <= 10**9:
         return None
-    if exact(value).denominator <= 10**9:
-        return None
+    return _irrational(float(value))
+
+
+@lru_cache(maxsize=1000)
+def _irrational(value: float) -> tuple[int, Fraction, int] | None:
     square = Fraction(repr(value)) ** 2
-    simple = square.limit_denominator(_SIMPLE)
-    return simple if simple and abs(simple - square) <= square * Fraction(1, 10**15) else None
+    for halves in (0, 1, -1, 2, -2):
+        rest = square / _PI**halves
+        simple = rest.limit_denominator(_SIMPLE)
+        if simple and abs(simple - rest) <= rest * Fraction(1, 10**15):
+            return (1 if value > 0 else -1), simple, halves
+    return None
+
+
+_PI = Fraction("3.14159265358979323846264338327950288")

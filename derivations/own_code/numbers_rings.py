@@ -3,7 +3,7 @@
 from fractions import Fraction
 from typing import Any, NoReturn
 
-from mpmath import iv
+from mpmath import iv, mp
 
 from derivations.prime_fields.dual_numbers import inverse_root_of_residue
 
@@ -45,6 +45,10 @@ class Residues:
     def function(self, name: str, a: int) -> NoReturn:
         """A field has no exponential."""
         raise Transcendental(name)
+
+    def power_of_pi(self, halves: int) -> NoReturn:
+        """Nor has it a π."""
+        raise Transcendental("π")
 
     def sign(self, a: int) -> NoReturn:
         """Nor has it an order."""
@@ -100,10 +104,15 @@ class Reals:
         x = enclosure(a)
         if name == "log" and x.a <= 0:
             raise Undefined
+        if name == "erf":
+            return _error_function(x)
         if name == "tanh":
             doubled = iv.exp(2 * x)
             return 1 - 2 / (doubled + 1)
         return getattr(iv, name)(x)
+
+    def power_of_pi(self, halves: int) -> Any:
+        return iv.sqrt(iv.pi) ** halves
 
     def sign(self, a: Any) -> int:
         if isinstance(a, Fraction):
@@ -123,6 +132,14 @@ class Reals:
 
 def enclosure(a: Any) -> Any:
     return iv.mpf(a.numerator) / a.denominator if isinstance(a, Fraction) else a
+
+
+def _error_function(x: Any) -> Any:
+    """erf of an enclosure: it increases, and mpmath's is good to nearly all of the digits that it is asked for."""
+    with mp.workdps(iv.dps + 20):
+        low, high = (mp.erf(mp.make_mpf(end._mpi_[0])) for end in (x.a, x.b))
+        margin = mp.mpf(10) ** (10 - iv.dps)
+        return iv.mpf([low - margin, high + margin])
 
 
 def sum_of(a: Any, b: Any) -> Any:

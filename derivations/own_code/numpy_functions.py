@@ -7,9 +7,21 @@ import numpy as np
 
 from derivations.own_code.arrays import SymbolicArray
 from derivations.own_code.choices import choose, clip
+from derivations.own_code.elementwise import function_of
 from derivations.own_code.numpy_arithmetic import UFUNCS, multiply
 from derivations.own_code.numpy_products import dot, einsum, matmul, outer, tensordot
-from derivations.own_code.numpy_reductions import average, maximum_of, mean, minimum_of, norm, only_out, std, sum_, var
+from derivations.own_code.numpy_reductions import (
+    average,
+    maximum_of,
+    mean,
+    minimum_of,
+    norm,
+    only_out,
+    prod,
+    std,
+    sum_,
+    var,
+)
 from derivations.own_code.numpy_shapes import (
     broadcast,
     copied,
@@ -54,6 +66,9 @@ def ufunc_result(algebra: Any, ufunc: Any, method: str, inputs: Sequence[Any], o
         result = sum_(inputs[0], *inputs[1:], **options)
     elif ufunc is np.multiply and method == "outer":
         result = outer(lift(algebra, inputs[0]), lift(algebra, inputs[1]), flat=False)
+    elif ufunc.__name__ in ("erf", "erfc") and method == "__call__":  # SciPy's
+        erf = function_of("erf", lift(algebra, inputs[0]))
+        result = erf if ufunc.__name__ == "erf" else 1 - erf
     elif method == "__call__" and ufunc in UFUNCS and not options:
         result = UFUNCS[ufunc](*(lift(algebra, value) for value in inputs))
     else:
@@ -111,6 +126,7 @@ def _differences(a: SymbolicArray, n: int, axis: int) -> SymbolicArray:
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.sum: sum_,
     np.mean: mean,
+    np.prod: prod,
     np.var: var,
     np.std: std,
     np.average: average,
@@ -198,6 +214,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "clip": _clip,
     "sum": sum_,
     "mean": mean,
+    "prod": prod,
     "var": var,
     "std": std,
     "dot": dot,

@@ -1,17 +1,19 @@
 """NumPy's sums, means, variances and norms of arrays of unknown sizes."""
 
 from fractions import Fraction
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from derivations.own_code.arrays import SymbolicArray, length
-from derivations.own_code.choices import absolute
+from derivations.own_code.choices import absolute, maximum, minimum
 from derivations.own_code.elementwise import largest, powered, total
-from derivations.own_code.numpy_arithmetic import divide, subtract
+from derivations.own_code.numpy_arithmetic import divide, multiply, subtract
+from derivations.own_code.parts import pieces
 from derivations.own_code.polynomials import ONE
 from derivations.own_code.refusal import refusal
-from derivations.own_code.shapes import lift
+from derivations.own_code.shapes import lift, rearranged
 from derivations.own_code.sizes import as_size
 
 
@@ -116,7 +118,34 @@ def minimum_of(a: SymbolicArray, axis: Any = None, out: Any = None, keepdims: An
 
 def _extreme(kind: str, a: SymbolicArray, axis: Any, keepdims: Any, options: dict[str, Any]) -> Any:
     only_out(kind, options)
+    if a.algebra.follows_maxima and (found := _by_comparisons(kind, a, axes_of(a, axis))) is not None:
+        kept = [n for n in range(a.ndim) if n not in axes_of(a, axis)]
+        return found if keepdims is True else rearranged(found, kept)
     return largest(a, axes_of(a, axis), bool(keepdims) if keepdims is not np._NoValue else False, kind)
+
+
+_FEW = 4  # numbers whose maximum is followed by comparisons
+
+
+def _by_comparisons(kind: str, a: SymbolicArray, axes: list[int]) -> SymbolicArray | None:
+    """A maximum or minimum of few numbers, or None if they are many."""
+    parts = [a]
+    for axis in axes:
+        if not all(isinstance(n, int) for n in (len(parts), a.shape[axis])) or len(parts) * a.shape[axis] > _FEW:
+            return None
+        parts = [one for part in parts for one in pieces(part, axis)]
+    return reduce(maximum if kind == "max" else minimum, parts)
+
+
+def prod(a: SymbolicArray, axis: Any = None, keepdims: Any = False, **options: Any) -> Any:
+    """np.prod along axes of known length."""
+    only_out("prod", options)
+    axes = axes_of(a, None if axis is np._NoValue else axis)
+    parts = [a]
+    for n in axes:
+        parts = [one for part in parts for one in pieces(part, n)]
+    found = reduce(multiply, parts)
+    return found if keepdims is True else rearranged(found, [n for n in range(a.ndim) if n not in axes])
 
 
 def average(a: SymbolicArray, axis: Any = None, weights: Any = None, **options: Any) -> Any:

@@ -9,6 +9,7 @@ from derivations.own_code.arrays import SymbolicArray, axis_of, names_of_axis
 from derivations.own_code.elementwise import total
 from derivations.own_code.numpy_arithmetic import multiply
 from derivations.own_code.numpy_reductions import axes_of, floats_only, only_out
+from derivations.own_code.parts import joined, pieces
 from derivations.own_code.polynomials import ONE
 from derivations.own_code.refusal import refusal
 from derivations.own_code.shapes import broadcast_to, lift, rearranged, reshape, transpose
@@ -72,27 +73,32 @@ def moveaxis(a: SymbolicArray, source: Any, destination: Any) -> SymbolicArray:
 
 
 def tile(a: SymbolicArray, reps: Any) -> SymbolicArray:
-    """np.tile of axes of length 1."""
+    """np.tile; of an axis that is longer than 1 where its length is known."""
     counts = list(reps) if isinstance(reps, tuple | list) else [reps]
     rank = max(len(counts), a.ndim)
     counts = [1] * (rank - len(counts)) + counts
     wide = rearranged(a, [*[None] * (rank - a.ndim), *range(a.ndim)])
-    axes = []
-    for axis, n in zip(wide.axes, counts, strict=True):
-        new = axis_of(a.algebra, n)
-        if axis and new:
-            raise refusal("repeating an axis that is longer than 1", "only axes of length 1 can be repeated")
-        axes.append(axis or new)
-    return broadcast_to(wide, axes)
+    for axis, n in enumerate(counts):
+        wide = _repeated(wide, n, axis, lambda parts, n: parts * n)
+    return wide
 
 
 def repeat(a: SymbolicArray, repeats: Any, axis: Any = None) -> SymbolicArray:
-    """np.repeat of an axis of length 1."""
-    if axis is None or a.axes[axis]:
-        raise refusal("numpy.repeat of an axis that is longer than 1", "only axes of length 1 can be repeated")
-    axes = list(a.axes)
-    axes[axis] = axis_of(a.algebra, repeats)
-    return broadcast_to(a, axes)
+    """np.repeat; of an axis that is longer than 1 where its length is known."""
+    if axis is None:
+        raise refusal("numpy.repeat without an axis", "name an axis")
+    return _repeated(a, repeats, axis % a.ndim, lambda parts, n: [part for part in parts for _ in range(n)])
+
+
+def _repeated(a: SymbolicArray, n: Any, axis: int, order: Callable[[list[Any], int], list[Any]]) -> SymbolicArray:
+    new = axis_of(a.algebra, n)
+    if not new:
+        return a
+    if a.axes[axis]:
+        if not isinstance(n, int | np.integer):
+            raise refusal("repeating an axis as often as an unknown size", "only axes of length 1 can be so repeated")
+        return joined(order(pieces(a, axis), int(n)), axis)
+    return broadcast_to(a, [*a.axes[:axis], new, *a.axes[axis + 1 :]])
 
 
 def filled(algebra: Any, shape: Any, value: Any) -> SymbolicArray:

@@ -14,6 +14,7 @@ all orders, so that equal sums are one atom.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -82,6 +83,28 @@ def _merged(parts: tuple[Any, ...], length: str) -> Any:
     if isinstance(outer, int) and isinstance(inner, int) and (one := place_of(outer)) and (two := place_of(inner)):
         return place_name(one[0] * two[1] + two[0], one[1] * two[1])
     return outer, inner, length
+
+
+_NUMBER = re.compile(r"\d+")
+
+
+def matched(places: tuple[Any, ...], indices: tuple[Any, ...]) -> list[tuple[int, Any]]:
+    """Which name becomes which, for the places of an element."""
+    names: list[tuple[int, Any]] = []
+    for place, index in zip(places, indices, strict=True):
+        if isinstance(place, int) and isinstance(index, tuple) and (known := place_of(place)):
+            inner = int(_NUMBER.findall(index[2])[0])
+            outer = place_name(known[0] // inner, known[1] // inner)
+            names += matched((outer, place_name(known[0] % inner, inner)), index[:2])
+        elif isinstance(place, tuple) and isinstance(index, int) and place_of(index):
+            names += [(part, one) for one, part in matched((index,), (place,))]
+        elif not isinstance(place, tuple):
+            names.append((place, index))
+        elif isinstance(index, tuple) and index[2] == place[2]:
+            names += matched(place[:2], index[:2])
+        else:
+            raise TooComplex("an axis that is split in two ways")
+    return names
 
 
 def prime_factors(value: Fraction) -> dict[int, int]:

@@ -201,7 +201,7 @@ class Powers(Rules):
         return exponent
 
     def function(self, name: str, a: Polynomial) -> Polynomial:
-        """exp, log, tanh, sin, cos or sign."""
+        """exp, log, tanh, sin, cos, erf or sign."""
         return self.by_places(a, lambda case: self._function_of_one(name, case))
 
     def _function_of_one(self, name: str, a: Polynomial) -> Polynomial:
@@ -220,7 +220,7 @@ class Powers(Rules):
             return result
         if name == "log":
             return self._logarithm(a)
-        if name in ("tanh", "sin") and a and self._leads_negative(a):
+        if name in ("tanh", "sin", "erf") and a and self._leads_negative(a):
             return self.scale(self.function(name, self.scale(a, -1)), -1)
         if name == "cos" and a and self._leads_negative(a):
             return self.function(name, self.scale(a, -1))

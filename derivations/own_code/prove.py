@@ -173,15 +173,20 @@ class Judge(Counterexamples):
         try:
             return self._symbolic(builtin=False)
         except NotUnderstood:
+            pass
+        try:
             return self._symbolic(builtin=True)
+        except NotUnderstood as refused:
+            try:
+                return self._symbolic(builtin=True, follows_maxima=True)
+            except NotUnderstood:
+                raise
 
-    def _symbolic(self, *, builtin: bool, apart: frozenset[int] = frozenset()) -> Symbolic:
+    def _symbolic(self, *, apart: frozenset[int] = frozenset(), **options: bool) -> Symbolic:
         """The same; again with sums written out over axes of a length of which single places are used."""
-        algebra = SymbolicAlgebra(apart)
-        found = self._decided(algebra, builtin)
-        if algebra.lengths <= apart:
-            return found
-        return self._symbolic(builtin=builtin, apart=apart | algebra.lengths)
+        algebra = SymbolicAlgebra(apart, follows_maxima=options.get("follows_maxima", False))
+        found = self._decided(algebra, options["builtin"])
+        return found if algebra.lengths <= apart else self._symbolic(apart=apart | algebra.lengths, **options)
 
     def _decided(self, algebra: SymbolicAlgebra, builtin: bool) -> Symbolic:
         functions = [self.pair.forward, self.pair.backward]

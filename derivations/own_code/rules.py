@@ -14,7 +14,7 @@ class Rules(Sums, ABC):
 
     @abstractmethod
     def function(self, name: str, a: Polynomial) -> Polynomial:
-        """exp, log, tanh, sin, cos or sign."""
+        """exp, log, tanh, sin, cos, erf or sign."""
 
     @abstractmethod
     def power(self, a: Polynomial, power: Any) -> Polynomial:

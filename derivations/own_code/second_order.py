@@ -46,6 +46,9 @@ class _OfNumbers:
     def root(self, a: Number) -> Number:
         return a.sqrt()
 
+    def power_of_pi(self, halves: int) -> Number:
+        return Number(self.inner, self.inner.power_of_pi(halves))
+
     def function(self, name: str, a: Number) -> Any:
         return a._function(name)
 

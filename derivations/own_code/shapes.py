@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from derivations.own_code.arrays import PLACES, Axis, SymbolicArray, axis_of, length, names_of_axis
-from derivations.own_code.numbers_exact import exact, radicand
+from derivations.own_code.numbers_exact import exact, irrational
 from derivations.own_code.polynomials import LONGEST, ONE, Polynomial, frozen
 from derivations.own_code.refusal import NotUnderstood, refusal
 from derivations.own_code.sizes import Size
+
+
+_NUMBERS = 256  # of an array of different ones
 
 
 def _moved(a: SymbolicArray, order: Sequence[int | None], axes: Sequence[Axis]) -> Polynomial:
@@ -63,7 +66,7 @@ def lift(algebra: Any, value: Any) -> SymbolicArray:
     if array.size == 0:
         raise refusal("an array without elements", "give it elements")
     if (array != array.flat[0]).any():
-        if array.size > LONGEST:
+        if array.size > _NUMBERS:
             raise refusal(
                 f"an array of different numbers, of shape {array.shape}",
                 "name it as an input of its own, so that the gradient is proved for all its values",
@@ -75,8 +78,11 @@ def lift(algebra: Any, value: Any) -> SymbolicArray:
     except ValueError as error:
         raise refusal(f"the number {entry}", "only finite numbers can be computed with") from error
     positive = "pos" if number > 0 else "nonneg" if number == 0 else None
-    square = radicand(float(entry))
-    constant = algebra.constant(number) if square is None else algebra.power(algebra.constant(square), Fraction(1, 2))
+    constant = algebra.constant(number)
+    if known := irrational(float(entry)):
+        sign, square, halves = known
+        constant = algebra.scale(algebra.power(algebra.constant(square), Fraction(1, 2)), sign)
+        constant = algebra.multiply(constant, algebra.power_of_pi(Fraction(halves, 2)))
     return SymbolicArray(algebra, [axis_of(algebra, n) for n in array.shape], constant, positive)
 
 
