@@ -207,7 +207,7 @@ class Algebra(Powers):
         return True
 
     def _exclude(self, one: Polynomial, other: Polynomial) -> bool:
-        """Whether two numbers cannot both be > 0: one plus a positive multiple of the other is a constant that is not."""
+        """Whether two numbers cannot both be > 0: one plus a multiple of the other is a constant ≤ 0."""
         common = next((monomial for monomial in one if monomial and monomial in other), None)
         if common is None or one[common] * other[common] >= 0:
             return False

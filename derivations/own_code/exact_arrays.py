@@ -68,7 +68,7 @@ class ExactArray(np.ndarray):
         if ufunc is np.reciprocal:
             return 1 / self
         if ufunc in (np.maximum, np.minimum) and method == "reduce":
-            return self._of(_extreme(EXTREMES[ufunc], plain[0], *plain[1:], **options))
+            return self._of(_extreme(EXTREMES[ufunc], *plain, **options))
         result = getattr(ufunc, method)(*plain, **options)
         noticed = next((v.forgetting for v in inputs if isinstance(v, ExactArray) and v.forgetting), None)
         if noticed and ((ufunc is np.add and method == "reduce") or ufunc in (np.matmul, np.sqrt)):
@@ -113,7 +113,7 @@ class ExactArray(np.ndarray):
         return wrapped(result, self.forgetting) if isinstance(result, np.ndarray) else result
 
 
-def _extreme(choice: Any, array: Any, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
+def _extreme(choice: Any, array: Any, axis: Any = None, keepdims: Any = False, **_: Any) -> Any:
     """A maximum or minimum along axes, one after the other."""
     axes = range(array.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
     for n in axes:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from derivations.own_code.calling import Shape, concrete, letters
+from derivations.own_code.creators import exact_names
 from derivations.own_code.exact_arrays import wrapped
 from derivations.own_code.numbers_dual import Number
 from derivations.own_code.numbers_rings import Reals, Residues, Transcendental, Undefined
-from derivations.own_code.seeing import exact_names, seen_through
+from derivations.own_code.seeing import seen_through
 from derivations.prime_fields.dual_numbers import PRIMES, PRIMES_WITH_ROOTS, NoRoot
 
 RESERVE = tuple(2**exponent - 1 for exponent in (107, 127, 521))  # primes ≡ 3 (mod 4), for what is no square so far

@@ -13,6 +13,7 @@ import numpy as np
 
 from derivations.own_code.calling import Pair, concrete, shapes_of
 from derivations.own_code.counterexamples import Counterexamples
+from derivations.own_code.creators import symbolic_names
 from derivations.own_code.decision import Symbolic, cotangents, decide, free_of_maxima, variable
 from derivations.own_code.float_runs import same_at_every_size, same_in_every_call
 from derivations.own_code.journal import SymbolicAlgebra
@@ -20,7 +21,7 @@ from derivations.own_code.numbers_dual import Number
 from derivations.own_code.polynomials import TooComplex
 from derivations.own_code.proof import NOT_PROVED, PROVED, REFUTED, Counterexample, GradientVerdict, Proof
 from derivations.own_code.refusal import NotUnderstood, short
-from derivations.own_code.seeing import seen_through, symbolic_names
+from derivations.own_code.seeing import seen_through
 from derivations.own_code.shapes import lift
 from derivations.own_code.tracing import Way
 
@@ -170,17 +171,12 @@ class Judge(Counterexamples):
 
     def symbolic(self) -> Symbolic:
         """The code run on arrays of unknown sizes, and decided by the normal form."""
-        try:
-            return self._symbolic(builtin=False)
-        except NotUnderstood:
-            pass
-        try:
-            return self._symbolic(builtin=True)
-        except NotUnderstood as refused:
+        for builtin in (False, True):
             try:
-                return self._symbolic(builtin=True, follows_maxima=True)
+                return self._symbolic(builtin=builtin)
             except NotUnderstood:
-                raise
+                pass
+        return self._symbolic(builtin=True, follows_maxima=True)
 
     def _symbolic(self, *, apart: frozenset[int] = frozenset(), **options: bool) -> Symbolic:
         """The same; again with sums written out over axes of a length of which single places are used."""

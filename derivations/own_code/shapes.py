@@ -9,10 +9,9 @@ import numpy as np
 
 from derivations.own_code.arrays import PLACES, Axis, SymbolicArray, axis_of, length, names_of_axis
 from derivations.own_code.numbers_exact import exact, irrational
-from derivations.own_code.polynomials import LONGEST, ONE, Polynomial, frozen
+from derivations.own_code.polynomials import ONE, Polynomial, frozen
 from derivations.own_code.refusal import NotUnderstood, refusal
 from derivations.own_code.sizes import Size
-
 
 _NUMBERS = 256  # of an array of different ones
 
