@@ -16,6 +16,9 @@ WALLS = {
     "rounding": ("prime_fields",),
     "graphs.exact": ("graphs.symbolic", "normal_form"),
     "graphs.symbolic": ("graphs.exact", "prime_fields"),
+    "own_code.algebra": ("own_code.symbolic", "own_code.exact", "own_code.graphs", "own_code.running"),
+    "own_code.symbolic": ("own_code.exact", "own_code.graphs"),
+    "own_code.exact": ("own_code.algebra", "own_code.symbolic", "own_code.graphs"),
 }
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from derivations.own_code.decision import names_of_cotangents
-from derivations.own_code.exact_runs import NO_VALUE, ExactRuns, as_number
+from derivations.own_code.exact.runs import NO_VALUE, ExactRuns, as_number
 from derivations.own_code.proof import Counterexample
+from derivations.own_code.symbolic.decision import names_of_cotangents
 
 
 class Counterexamples(ExactRuns):

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from derivations.own_code.exact_arrays import Forgetting, wrapped
-from derivations.own_code.exact_runs import NO_VALUE, as_number
-from derivations.own_code.numbers_dual import Number
-from derivations.own_code.numbers_rings import Reals
+from derivations.own_code.exact.arrays import Forgetting, wrapped
+from derivations.own_code.exact.dual_numbers import Number
+from derivations.own_code.exact.rings import Reals
+from derivations.own_code.exact.runs import NO_VALUE, as_number
 from derivations.own_code.refusal import short
 
 VALUES_ARE_RIGHT = "the values are right"

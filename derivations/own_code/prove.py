@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from derivations.own_code.calling import Pair, concrete, shapes_of
+from derivations.own_code.algebra.polynomials import TooComplex
 from derivations.own_code.counterexamples import Counterexamples
-from derivations.own_code.creators import symbolic_names
-from derivations.own_code.decision import Symbolic, cotangents, decide, free_of_maxima, variable
-from derivations.own_code.float_runs import same_at_every_size, same_in_every_call
-from derivations.own_code.journal import SymbolicAlgebra
-from derivations.own_code.numbers_dual import Number
-from derivations.own_code.polynomials import TooComplex
+from derivations.own_code.exact.dual_numbers import Number
 from derivations.own_code.proof import NOT_PROVED, PROVED, REFUTED, Counterexample, GradientVerdict, Proof
 from derivations.own_code.refusal import NotUnderstood, short
-from derivations.own_code.seeing import seen_through
-from derivations.own_code.shapes import lift
-from derivations.own_code.tracing import Way
+from derivations.own_code.running.calling import Pair, concrete, shapes_of
+from derivations.own_code.running.floats import same_at_every_size, same_in_every_call
+from derivations.own_code.running.seeing import seen_through
+from derivations.own_code.running.ways import Way
+from derivations.own_code.symbolic.creators import symbolic_names
+from derivations.own_code.symbolic.decision import Symbolic, cotangents, decide, free_of_maxima, variable
+from derivations.own_code.symbolic.journal import SymbolicAlgebra
+from derivations.own_code.symbolic.shapes import lift
 
 
 def prove_gradient(
@@ -66,7 +66,7 @@ def prove_gradient(
     """
     shapes = shapes_of(inputs)
     if backward is None:
-        from derivations.own_code.tensorflow_code import prove_operation
+        from derivations.own_code.graphs.judge import prove_operation
 
         return prove_operation(forward, shapes, order)
     if not callable(forward) or not callable(backward):

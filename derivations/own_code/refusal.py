@@ -80,3 +80,10 @@ def refused_operation(operation: Any, rule: str) -> NotUnderstood:
     frames = [f for f in operation.traceback if "site-packages" not in f.filename and "own_code" not in f.filename]
     line = f"{short(frames[-1].filename)}:{frames[-1].lineno}" if frames else "the function"
     return NotUnderstood(f"{line}: TensorFlow's {operation.type} ({operation.name}) is not understood: {rule}")
+
+
+class NoRandomNumbers:
+    """In the place of ``numpy.random``."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise refusal(f"numpy.random.{name}", "random numbers have no derivative; make them an input")

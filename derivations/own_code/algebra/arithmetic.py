@@ -1,0 +1,274 @@
+"""Sums and products of polynomials, and the atoms of which they are made."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from itertools import count
+from typing import Any
+
+from derivations.own_code.algebra.polynomials import (
+    LONGEST,
+    ONE,
+    Monomial,
+    Polynomial,
+    Renaming,
+    TooComplex,
+    flat,
+    frozen,
+    matched,
+    place_name,
+    place_of,
+    plain,
+    single,
+)
+
+TERMS = 30_000  # of a polynomial; what is written by hand has some hundred
+PRODUCTS = 300_000  # of monomials in one proof, about a minute; an LSTM cell needs 11 000
+_TEMPORARY = 10**6  # names of indices that are bound next
+
+
+class Arithmetic(ABC):
+    """The atoms of one proof, and the ring of their polynomials."""
+
+    def __init__(self, apart: frozenset[int] = frozenset()) -> None:
+        self.apart = apart  # lengths of axes, over which sums are written term by term
+        self.atoms: list[tuple[Any, ...]] = []
+        self.free: list[frozenset[int]] = []  # the indices on which each atom depends
+        self.depth: list[int] = []  # how many names of bound indices stand inside
+        self._known: dict[tuple[Any, ...], int] = {}
+        self._renamed: dict[tuple[int, tuple[tuple[int, int], ...]], Polynomial] = {}
+        self._rules: dict[int, tuple[Any, Polynomial]] = {}  # canonical atom -> power, what replaces it
+        self._reduced: dict[int, Polynomial] = {}
+        self._fresh = count(_TEMPORARY)
+        self._products = 0
+        self.positive: set[int] = set()  # atoms known to be > 0
+        self.nonnegative: set[int] = set()
+        self.signs: set[int] = set()  # atoms that are 1 or −1
+        self.lengths: set[int] = set()  # of the axes on which places stand: those that ``apart`` should hold
+
+    @abstractmethod
+    def power(self, a: Polynomial, power: Fraction | int) -> Polynomial:
+        """a^power for whole and half powers."""
+
+    @abstractmethod
+    def renamed_atom(self, atom: int, names: Renaming) -> Polynomial:
+        """The atom at other indices."""
+
+    @abstractmethod
+    def rename(self, a: Polynomial, names: Renaming) -> Polynomial:
+        """The polynomial at other indices."""
+
+    # Atoms
+
+    def atom(self, *parts: Any) -> int:
+        if parts not in self._known:
+            self._known[parts] = len(self.atoms)
+            self.atoms.append(parts)
+            free, depth = self._indices_of(parts)
+            self.free.append(free)
+            self.depth.append(depth)
+            if parts[:2] == ("f", "sign"):
+                self.signs.add(self._known[parts])
+        return self._known[parts]
+
+    def _indices_of(self, parts: tuple[Any, ...]) -> tuple[frozenset[int], int]:
+        match parts:
+            case ("e", _, indices) | ("d", indices):
+                return frozenset(flat(indices)), 0
+            case ("S", _, monomial, names):
+                inner = self._of_monomials([monomial])
+                return inner[0] - set(names), max((inner[1], *(-name for name in names)))
+            case ("q", terms) | ("h", terms) | ("f", _, terms):
+                return self._of_monomials([monomial for monomial, _ in terms])
+        return frozenset(), 0
+
+    def _of_monomials(self, monomials: Iterable[Monomial]) -> tuple[frozenset[int], int]:
+        free: set[int] = set()
+        depth = 0
+        for monomial in monomials:
+            for atom, _ in monomial:
+                free |= self.free[atom]
+                depth = max(depth, self.depth[atom])
+        return frozenset(free), depth
+
+    def size(self, name: str) -> Polynomial:
+        atom = self.atom("n", name)
+        self.positive.add(atom)
+        return single(atom)
+
+    def power_of_pi(self, power: Fraction | int) -> Polynomial:
+        """π to a power; as a size it is a number ≥ 1, whose name no size of the user's can have."""
+        return self.power(self.size(" π"), power)
+
+    def element(self, name: str, indices: tuple[Any, ...]) -> Polynomial:
+        self.lengths |= {known[1] for index in indices if isinstance(index, int) and (known := place_of(index))}
+        return single(self.atom("e", name, indices))
+
+    def place(self, place: int, length: int) -> int:
+        """The name of a place on an axis of a known length."""
+        if length > LONGEST:
+            raise TooComplex(f"a place on an axis that is longer than {LONGEST}")
+        self.lengths.add(length)
+        return place_name(place, length)
+
+    def equal_indices(self, a: Any, b: Any) -> Polynomial:
+        """[a = b]; of two indices or places, each of which may be that of an axis that is split."""
+        if a == b:
+            return ONE
+        if isinstance(a, tuple) or isinstance(b, tuple):
+            result = ONE
+            for one, other in matched((a,), (b,)) if isinstance(a, tuple) else matched((b,), (a,)):
+                result = self.multiply(result, self.equal_indices(one, other))
+            return result
+        return {} if place_of(a) and place_of(b) else single(self.atom("d", (min(a, b), max(a, b))))
+
+    def placed(self, a: Polynomial) -> tuple[int, int] | None:
+        """An index that is compared with a place, as in [j = 2], and the length of its axis."""
+        for monomial in a:
+            for atom, _ in monomial:
+                if self.atoms[atom][0] == "d" and (known := place_of(self.atoms[atom][1][1])):
+                    return self.atoms[atom][1][0], known[1]
+        return None
+
+    def coinciding(self, a: Polynomial) -> tuple[int, int] | None:
+        """An index j, and the length of its axis, where x[j] stands beside x[2]: for one j they are the same."""
+        seen: dict[tuple[str, int], list[int]] = {}
+        waiting = [atom for monomial in a for atom, _ in monomial]
+        while waiting:
+            parts = self.atoms[waiting.pop()]
+            if parts[0] in "qfh":
+                waiting += [atom for monomial, _ in parts[-1] for atom, _ in monomial]
+            elif parts[0] == "e":
+                for position, index in enumerate(parts[2]):
+                    if isinstance(index, int):
+                        seen.setdefault((parts[1], position), []).append(index)
+        for names in seen.values():
+            lengths = [known[1] for name in names if (known := place_of(name))]
+            free = [name for name in names if not place_of(name)]
+            if lengths and free:
+                return free[0], lengths[0]
+        return None
+
+    def by_places(
+        self, a: Polynomial, function: Callable[[Polynomial], Polynomial], *, compared: bool = False
+    ) -> Polynomial:
+        """The function of a, place by place if a holds terms such as [j = 2]: the function of a sum of several.
+
+        compared: whether the function asks if a is 0.
+        """
+        found = self.placed(a) or (self.coinciding(a) if compared else None)
+        if not found:
+            return function(a)
+        index, length = found
+        result: Polynomial = {}
+        for place in range(length):
+            name = self.place(place, length)
+            case = self.by_places(self.rename(a, {index: name}), function, compared=compared)
+            result = self.add(result, self.multiply(self.equal_indices(index, name), case))
+        return result
+
+    def indices(self, polynomial: Polynomial) -> frozenset[int]:
+        return self._of_monomials(polynomial)[0]
+
+    def held(self, polynomial: Polynomial) -> Polynomial:
+        """The polynomial with derivative 0."""
+        return single(self.atom("h", frozen(polynomial))) if polynomial else {}
+
+    # Arithmetic
+
+    def add(self, a: Polynomial, b: Polynomial, factor: Fraction | int = 1) -> Polynomial:
+        result = dict(a)
+        for monomial, coefficient in b.items():
+            new = result.get(monomial, 0) + coefficient * factor
+            if new:
+                result[monomial] = new
+            else:
+                result.pop(monomial, None)
+        return result
+
+    def multiply(self, a: Polynomial, b: Polynomial) -> Polynomial:
+        if len(a) * len(b) > TERMS * 4:
+            raise TooComplex("the expressions become too large to be multiplied out")
+        result: Polynomial = {}
+        for left, c in a.items():
+            for right, d in b.items():
+                monomial, factor = self._product(left, right)
+                new = result.get(monomial, 0) + c * d * factor
+                if new:
+                    result[monomial] = Fraction(new)
+                else:
+                    result.pop(monomial, None)
+        if len(result) > TERMS:
+            raise TooComplex("the expressions become too large to be multiplied out")
+        return result
+
+    def _product(self, a: Monomial, b: Monomial) -> tuple[Monomial, Fraction]:
+        if not a or not b:
+            return a or b, Fraction(1)
+        self._products += 1
+        if self._products > PRODUCTS:
+            raise TooComplex("the expressions need too many products")
+        powers = dict(a)
+        for atom, power in b:
+            powers[atom] = powers.get(atom, 0) + power
+        return self._monomial(powers)
+
+    def _monomial(self, powers: dict[int, Any]) -> tuple[Monomial, Fraction]:
+        factor = Fraction(1)
+        for atom in self.signs.intersection(powers):
+            powers[atom] %= 2
+        for atom in [atom for atom, power in powers.items() if self.atoms[atom][0] in "cd"]:
+            kind, value = self.atoms[atom][0], self.atoms[atom][1]
+            if kind == "c":  # √2·√2 = 2
+                whole = math.floor(powers[atom])
+                factor *= Fraction(value) ** whole
+                powers[atom] -= whole
+            else:
+                powers[atom] = 1
+                a, b = value if not place_of(value[1]) else reversed(value)
+                others = {other: power for other, power in powers.items() if other != atom}
+                if any(b in self.free[other] for other in others):
+                    renamed: Polynomial = {((atom, 1),): factor}
+                    for other, power in others.items():
+                        renamed = self.multiply(renamed, self._raised(self.renamed_atom(other, {b: a}), power))
+                    return next(iter(renamed.items()), ((), Fraction(0)))
+        return tuple(sorted((atom, plain(power)) for atom, power in powers.items() if power)), factor
+
+    def mapped(self, a: Polynomial, factor: Callable[[int, Any], Polynomial]) -> Polynomial:
+        """The polynomial, each atom with its power replaced by what ``factor`` makes of them."""
+        result: Polynomial = {}
+        for monomial, coefficient in a.items():
+            product: Polynomial = {(): coefficient}
+            for atom, power in monomial:
+                product = self.multiply(product, factor(atom, power))
+            result = self.add(result, product)
+        return result
+
+    def of_sizes_alone(self, a: Polynomial) -> bool:
+        """Whether it holds nothing but sizes."""
+        return all(self.atoms[atom][0] == "n" for monomial in a for atom, _ in monomial)
+
+    def scale(self, a: Polynomial, factor: Fraction | int) -> Polynomial:
+        return {monomial: coefficient * factor for monomial, coefficient in a.items()} if factor else {}
+
+    def constant(self, value: Fraction | int) -> Polynomial:
+        return {(): Fraction(value)} if value else {}
+
+    def _raised(self, a: Polynomial, power: Any) -> Polynomial:
+        """a^power; of several terms only whole powers > 0."""
+        if len(a) == 1:
+            ((monomial, coefficient),) = a.items()
+            if coefficient == 1 or power == int(power):
+                factor = Fraction(1) if coefficient == 1 else Fraction(coefficient) ** int(power)
+                if self.signs:
+                    monomial, one = self._monomial({atom: e * power for atom, e in monomial})
+                    return {monomial: factor * one} if one else {}
+                return {tuple((atom, plain(e * power)) for atom, e in monomial): factor}
+            return self.power(a, power)
+        if power == int(power) and power >= 0:
+            result = ONE
+            for _ in range(int(power)):
+                result = self.multiply(result, a)
+            return result
+        return self.power(a, power)

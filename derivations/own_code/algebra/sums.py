@@ -1,0 +1,191 @@
+"""Sums over bound indices, named by the smallest of all orders; and the renaming of indices."""
+
+import math
+from abc import ABC
+from collections.abc import Iterable
+from fractions import Fraction
+from itertools import chain, permutations, product
+from typing import Any
+
+from derivations.own_code.algebra.arithmetic import Arithmetic
+from derivations.own_code.algebra.polynomials import (
+    Polynomial,
+    Renaming,
+    TooComplex,
+    frozen,
+    plain,
+    renamed_indices,
+    single,
+)
+
+BOUND = 12  # indices of one sum
+ORDERS = 720  # of indices that nothing tells apart, tried for the smallest
+CANONICAL = 10**5  # names of the free indices in a rule
+_MARK = 10**8  # stands for the index that is looked at
+
+
+class Sums(Arithmetic, ABC):
+    """Polynomials with sums."""
+
+    # Sums
+
+    def total(self, a: Polynomial, index: int, size: Polynomial) -> Polynomial:
+        """Σ over one index."""
+        result: Polynomial = {}
+        for monomial, coefficient in a.items():
+            inside = [(atom, power) for atom, power in monomial if index in self.free[atom]]
+            outside = {tuple(pair for pair in monomial if index not in self.free[pair[0]]): coefficient}
+            result = self.add(result, self.multiply(outside, self._sum(inside, index, size)))
+        return result
+
+    def _sum(self, inside: list[tuple[int, Any]], index: int, size: Polynomial) -> Polynomial:
+        if not inside:
+            return size
+        for atom, _ in inside:
+            if self.atoms[atom][0] == "d":
+                a, b = self.atoms[atom][1]
+                rest: Polynomial = {tuple(pair for pair in inside if pair[0] != atom): Fraction(1)}
+                return self.rename(rest, {index: b if a == index else a})
+        if set(size) == {()} and size[()] in self.apart:
+            length, total = int(size[()]), dict[Any, Fraction]()
+            for place in range(length):
+                total = self.add(total, self.rename({tuple(inside): Fraction(1)}, {index: self.place(place, length)}))
+            return total
+        bound = [(next(self._fresh), frozen(size))]
+        powers: dict[int, Any] = {}
+
+        def take(polynomial: Polynomial, power: Any) -> None:
+            ((monomial, coefficient),) = polynomial.items()
+            if coefficient != 1:
+                raise TooComplex("a sum that is no monomial")
+            for atom, e in monomial:
+                powers[atom] = powers.get(atom, 0) + e * power
+
+        for atom, power in inside:
+            parts = self.atoms[atom]
+            if parts[0] == "S" and isinstance(power, int) and power > 0:
+                _, sizes, monomial, names = parts
+                for _ in range(power):
+                    fresh = {name: next(self._fresh) for name in names}
+                    bound += [(fresh[name], n) for name, n in zip(names, sizes, strict=True)]
+                    for inner, e in monomial:
+                        take(self.renamed_atom(inner, {**fresh, index: bound[0][0]}), e)
+            else:
+                take(self.renamed_atom(atom, {index: bound[0][0]}), power)
+        return single(self._moment(powers, bound))
+
+    def _moment(self, powers: dict[int, Any], bound: list[tuple[int, Any]]) -> int:
+        """The atom of a sum, its bound indices named by the smallest of all orders."""
+        if len(bound) > BOUND:
+            raise TooComplex(f"a sum over more than {BOUND} indices at once")
+        base = max(self.depth[atom] for atom in powers)
+        best: tuple[Any, ...] | None = None
+        for order in self._orders(powers, bound):
+            sizes = tuple(size for _, size in order)
+            names = {name: -(base + 1 + n) for n, (name, _) in enumerate(order)}
+            renamed: dict[int, Any] = {}
+            for atom, power in powers.items():
+                (((inner, e),),) = self.renamed_atom(atom, names).keys()
+                renamed[inner] = renamed.get(inner, 0) + e * power
+            candidate = sizes, tuple(sorted((atom, plain(power)) for atom, power in renamed.items()))
+            if best is None or candidate < best:
+                best = candidate
+        assert best is not None
+        atom = self.atom("S", best[0], best[1], tuple(-(base + 1 + n) for n in range(len(bound))))
+        if all((power == int(power) and power % 2 == 0) or inner in self.positive for inner, power in best[1]):
+            self.nonnegative.add(atom)
+        return atom
+
+    def _orders(self, powers: dict[int, Any], bound: list[tuple[int, Any]]) -> Iterable[list[tuple[int, Any]]]:
+        """The orders of bound indices that agree with what tells them apart: their sizes, and where they stand."""
+        if len(bound) == 1:
+            return [bound]
+        names = [name for name, _ in bound]
+        color = {name: sorted({size for _, size in bound}).index(size) for name, size in bound}
+        for _ in range(len(bound)):
+            signs = {}
+            for name in names:
+                marked = {other: _MARK + 1 + color[other] for other in names if other != name} | {name: _MARK}
+                seen = [
+                    (tuple(self.renamed_atom(atom, marked)), power)
+                    for atom, power in powers.items()
+                    if name in self.free[atom]
+                ]
+                signs[name] = (color[name], sorted(seen))
+            ranks = sorted(signs.values())
+            new = {name: ranks.index(sign) for name, sign in signs.items()}
+            if len(set(new.values())) == len(set(color.values())):
+                break
+            color = new
+        groups = [[pair for pair in bound if color[pair[0]] == c] for c in sorted(set(color.values()))]
+        if math.prod(math.factorial(len(group)) for group in groups) > ORDERS:
+            raise TooComplex("a sum over many indices that nothing tells apart")
+        return ([*chain.from_iterable(choice)] for choice in product(*map(permutations, groups)))
+
+    def _summand(self, atom: int) -> tuple[Polynomial, list[tuple[int, Polynomial]]]:
+        """What an atom S sums, and its indices, with names of their own."""
+        _, sizes, monomial, names = self.atoms[atom]
+        fresh = {name: next(self._fresh) for name in names}
+        inner = self.rename({monomial: Fraction(1)}, fresh)
+        return inner, [(fresh[name], dict(size)) for name, size in zip(names, sizes, strict=True)]
+
+    def _resummed(self, inner: Polynomial, bound: list[tuple[int, Polynomial]]) -> Polynomial:
+        for index, size in bound:
+            inner = self.total(inner, index, size)
+        return inner
+
+    # Names of indices
+
+    def rename(self, a: Polynomial, names: Renaming) -> Polynomial:
+        if not names or self.indices(a).isdisjoint(names):
+            return a
+        return self.mapped(a, lambda atom, power: self._raised(self.renamed_atom(atom, names), power))
+
+    def renamed_atom(self, atom: int, names: Renaming) -> Polynomial:
+        key = atom, tuple(sorted((old, new) for old, new in names.items() if old in self.free[atom] and old != new))
+        if not key[1]:
+            return single(atom)
+        if key not in self._renamed:
+            new = self._rename_atom(atom, dict(key[1]))
+            self._renamed[key] = new
+            if len(new) == 1 and len(next(iter(new))) == 1:
+                (((inner, _),),) = new.keys()
+                for known in (self.positive, self.nonnegative):
+                    if atom in known:
+                        known.add(inner)
+        return self._renamed[key]
+
+    def _rename_atom(self, atom: int, names: Renaming) -> Polynomial:
+        parts = self.atoms[atom]
+        match parts[0]:
+            case "e":
+                return self.element(parts[1], renamed_indices(parts[2], names))
+            case "d":
+                a, b = (names.get(index, index) for index in parts[1])
+                return self.equal_indices(a, b)
+            case "S":
+                _, sizes, monomial, bound = parts
+                fresh = {name: next(self._fresh) for name in bound}
+                powers: dict[int, Any] = {}
+                for inner, power in monomial:
+                    (((new, e),),) = self.renamed_atom(inner, {**names, **fresh}).keys()
+                    powers[new] = powers.get(new, 0) + power * e
+                pairs = [(fresh[name], size) for name, size in zip(bound, sizes, strict=True)]
+                return single(self._moment(powers, pairs))
+            case "q":
+                return {((self.atom("q", frozen(self.rename(dict(parts[1]), names))), 1),): Fraction(1)}
+            case "h":
+                return self.held(self.rename(dict(parts[1]), names))
+        inner_polynomial = self.rename(dict(parts[2]), names)
+        return single(self.atom("f", parts[1], frozen(inner_polynomial)))
+
+    def _canonical(self, atom: int) -> tuple[int, dict[int, int]]:
+        """The atom with its free indices in the smallest order, and the way back."""
+        best: tuple[int, dict[int, int]] | None = None
+        for order in permutations(sorted(self.free[atom])):
+            names = {name: CANONICAL + n for n, name in enumerate(order)}
+            ((renamed, _),) = next(iter(self.renamed_atom(atom, names)))
+            if best is None or renamed < best[0]:
+                best = renamed, {new: old for old, new in names.items()}
+        assert best is not None
+        return best

@@ -1,0 +1,128 @@
+"""NumPy's arrays of exact numbers."""
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from derivations.own_code.exact.choices import CHOICES, EXTREMES
+from derivations.own_code.exact.dual_numbers import Number
+from derivations.own_code.refusal import asked_by_user, line_of_user
+
+
+class Forgetting:
+    """Which of the reductions of a run is changed; to name what was held fixed, or divided by N − 1 instead of N.
+
+    Args:
+        target: The place of the reduction among those of the run; -1 for all of them; None to count them only.
+        slope: What its derivative is multiplied by: 0 forgets it.
+        value: What its value is multiplied by.
+    """
+
+    def __init__(self, target: int | None = None, slope: Fraction = Fraction(0), value: Fraction = Fraction(1)) -> None:
+        self.target, self.seen = target, 0
+        self.slope, self.value = slope, value
+        self.places: list[str] = []
+
+    def changed(self, number: Number) -> Number:
+        """The number as it stands in the changed run."""
+        kept = number.held() * self.value
+        if number.b is None or not self.slope:
+            return kept
+        return Number(number.ring, kept.a, (Number(number.ring, number.b) * self.slope).a)
+
+
+class ExactArray(np.ndarray):
+    """NumPy's array of such numbers; sums can be made to forget derivatives."""
+
+    forgetting: Forgetting | None = None
+
+    def __array_finalize__(self, other: Any) -> None:
+        self.forgetting = getattr(other, "forgetting", None)
+
+    @property
+    def dtype(self) -> Any:
+        """User code is shown the floats that it would work on."""
+        return np.dtype(float if asked_by_user() else object)
+
+    def astype(self, *_: Any, **__: Any) -> "ExactArray":
+        return self.copy()
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        options.pop("dtype", None)
+        out = options.pop("out", None)
+        if out is not None:
+            options["out"] = tuple(o.view(np.ndarray) if isinstance(o, ExactArray) else o for o in out)
+        plain = [value.view(np.ndarray) if isinstance(value, ExactArray) else value for value in inputs]
+        if ufunc in CHOICES and method == "__call__":
+            result = CHOICES[ufunc](*plain)
+            if out is not None:
+                options["out"][0][...] = result
+                return out[0]
+            return self._of(result)
+        if ufunc.__name__ in ("erf", "erfc"):  # SciPy's, which do not know objects
+            found = self._of(np.vectorize(Number.erf, otypes=[object])(plain[0]))
+            return found if ufunc.__name__ == "erf" else 1 - found
+        if ufunc is np.float_power:
+            ufunc = np.power
+        if ufunc is np.reciprocal:
+            return 1 / self
+        if ufunc in (np.maximum, np.minimum) and method == "reduce":
+            return self._of(_extreme(EXTREMES[ufunc], *plain, **options))
+        result = getattr(ufunc, method)(*plain, **options)
+        noticed = next((v.forgetting for v in inputs if isinstance(v, ExactArray) and v.forgetting), None)
+        if noticed and ((ufunc is np.add and method == "reduce") or ufunc in (np.matmul, np.sqrt)):
+            noticed.places.append(line_of_user(full=True))
+            if noticed.target in (noticed.seen, -1):
+                result = (
+                    np.vectorize(noticed.changed, otypes=[object])(result)
+                    if isinstance(result, np.ndarray)
+                    else noticed.changed(result)
+                )
+            noticed.seen += 1
+        if out is not None:
+            return out[0]
+        return wrapped(result, noticed) if isinstance(result, np.ndarray) else result
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function is np.where and len(args) == 3:
+            return self._of(CHOICES[np.where](*args))
+        if function is np.clip:
+            return self.clip(*args[1:], **kwargs)
+        result = super().__array_function__(function, types, args, kwargs)
+        is_plain = isinstance(result, np.ndarray) and result.dtype.hasobject
+        return self._of(result) if is_plain else result
+
+    def clip(  # type: ignore[override]
+        self, a_min: Any = None, a_max: Any = None, out: Any = None, **options: Any
+    ) -> Any:
+        limits = options.get("min", a_min), options.get("max", a_max)
+        result = self._of(CHOICES[np.clip](self.view(np.ndarray), *limits))
+        if out is None:
+            return result
+        out[...] = result
+        return out
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(key, ExactArray) and key.shape == self.shape:
+            value = CHOICES[np.where](key, value, self.view(np.ndarray))
+            key = Ellipsis
+        super().__setitem__(key, value)
+
+    def _of(self, result: Any) -> Any:
+        return wrapped(result, self.forgetting) if isinstance(result, np.ndarray) else result
+
+
+def _extreme(choice: Any, array: Any, axis: Any = None, keepdims: Any = False, **_: Any) -> Any:
+    """A maximum or minimum along axes, one after the other."""
+    axes = range(array.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    for n in axes:
+        array = choice.reduce(array, axis=n, keepdims=True)
+    return array if keepdims else np.squeeze(array, axis=tuple(axes))[()]
+
+
+def wrapped(array: Any, forgetting: Forgetting | None = None) -> ExactArray:
+    """The array, as an exact one."""
+    result = np.asarray(array, dtype=object).view(ExactArray)
+    result.forgetting = forgetting
+    return result

@@ -1,0 +1,1 @@
+"""Functions of TensorFlow: their graphs, run by NumPy's functions."""

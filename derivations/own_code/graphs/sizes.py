@@ -1,0 +1,182 @@
+"""TensorFlow's operations on integers and truth values that depend on sizes alone, such as shapes and axes.
+
+A tensor of integers is an int, a ``Size`` or a list of them. A comparison of sizes is decided where the answer is the
+same for every size.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from derivations.own_code.refusal import refused_operation
+from derivations.own_code.symbolic.sizes import Size
+
+
+def known(value: Any) -> bool:
+    """Whether it does not depend on data."""
+    if isinstance(value, list):
+        return all(map(known, value))
+    return isinstance(value, int | Fraction | Size)
+
+
+def each(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An operation on integers, element by element."""
+
+    def on(*given: Any) -> Any:
+        if not any(isinstance(value, list) for value in given):
+            return function(*given)
+        length = max(len(value) for value in given if isinstance(value, list))
+        spread = [
+            value
+            if isinstance(value, list) and len(value) == length
+            else [value[0] if isinstance(value, list) else value] * length
+            for value in given
+        ]
+        return [function(*row) for row in zip(*spread, strict=True)]
+
+    return lambda run, operation, *given: on(*given)
+
+
+def maximum_of_sizes(a: Any, b: Any) -> Any:
+    return a if a >= b else b
+
+
+def strided_mask(operation: Any) -> dict[str, int]:
+    """The bits of a slice in brackets."""
+    names = ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
+    return {name: operation.get_attr(f"{name}_mask") for name in names}
+
+
+def _strided(run: Any, operation: Any, value: Any, begin: Any, end: Any, strides: Any) -> Any:
+    mask = strided_mask(operation)
+    if not isinstance(value, list) or len(begin) != 1:
+        raise refused_operation(operation, "a part of a table of integers")
+    if mask["shrink_axis"]:
+        return value[begin[0]]
+    return value[None if mask["begin"] else begin[0] : None if mask["end"] else end[0] : strides[0]]
+
+
+def _stitched(run: Any, operation: Any, *given: Any) -> Any:
+    half = len(given) // 2
+    result: dict[int, Any] = {}
+    for places, values in zip(given[:half], given[half:], strict=True):
+        if isinstance(places, list):
+            result.update(zip(places, values, strict=True))
+        else:
+            result[places] = values
+    return [result[n] for n in range(len(result))]
+
+
+def _packed(run: Any, operation: Any, *given: Any) -> Any:
+    return list(given)
+
+
+def _concatenated(run: Any, operation: Any, *given: Any) -> Any:
+    return [entry for part in given[:-1] for entry in part]
+
+
+def _gathered(run: Any, operation: Any, values: Any, places: Any, *_: Any) -> Any:
+    return [values[n] for n in places] if isinstance(places, list) else values[places]
+
+
+def _product(run: Any, operation: Any, values: Any, axes: Any) -> Any:
+    return math.prod(values) if isinstance(values, list) else values
+
+
+def _cast_to_integer(run: Any, operation: Any, value: Any) -> Any:
+    if not isinstance(value, int | Size | list):
+        raise refused_operation(operation, "rounding to integers")
+    return value
+
+
+def _turned(values: Any, order: Any) -> Any:
+    return [list(row) for row in zip(*values, strict=True)] if list(order) == [1, 0] else values
+
+
+def _reshaped(run: Any, operation: Any, value: Any, shape: Any) -> Any:
+    entries = _entries(value)
+    if len(shape) < 2:
+        return entries if shape else entries[0]
+    if len(shape) > 2 or not all(isinstance(n, int) for n in shape):
+        raise refused_operation(operation, "a table of integers of this shape")
+    columns = shape[1] if shape[1] >= 0 else len(entries) // shape[0]
+    return [entries[n : n + columns] for n in range(0, len(entries), columns)]
+
+
+def _entries(value: Any) -> list[Any]:
+    return [entry for part in value for entry in _entries(part)] if isinstance(value, list) else [value]
+
+
+def _sliced(run: Any, operation: Any, value: Any, begin: Any, size: Any) -> Any:
+    if len(begin) > 1:
+        value = [_sliced(run, operation, row, begin[1:], size[1:]) for row in value]
+    return value[begin[0] :] if size[0] == -1 else value[begin[0] : begin[0] + size[0]]
+
+
+INTEGERS: dict[str, Callable[..., Any]] = {
+    "Shape": lambda run, operation, a: list(np.shape(a)),
+    "Size": lambda run, operation, a: math.prod(np.shape(a)),
+    "Rank": lambda run, operation, a: len(np.shape(a)),
+    "StridedSlice": _strided,
+    "Pack": _packed,
+    "ConcatV2": _concatenated,
+    "GatherV2": _gathered,
+    "Prod": _product,
+    "Range": lambda run, operation, start, stop, step: list(range(start, stop, step)),
+    "Fill": lambda run, operation, shape, value: [value] * shape[0] if shape else value,
+    "DynamicStitch": _stitched,
+    "Transpose": lambda run, operation, values, order: _turned(values, order),
+    "InvertPermutation": lambda run, operation, order: [order.index(n) for n in range(len(order))],
+    "Reshape": _reshaped,
+    "Slice": _sliced,
+    "ExpandDims": lambda run, operation, value, axis: [value],
+    "Squeeze": lambda run, operation, value: value[0] if isinstance(value, list) else value,
+    "Cast": _cast_to_integer,
+    "AddV2": each(lambda a, b: a + b),
+    "Add": each(lambda a, b: a + b),
+    "Neg": each(lambda a: -a),
+    "Sub": each(lambda a, b: a - b),
+    "Mul": each(lambda a, b: a * b),
+    "FloorDiv": each(lambda a, b: a // b),
+    "FloorMod": each(lambda a, b: a % b),
+    "Maximum": each(maximum_of_sizes),
+    "Select": lambda run, operation, condition, a, b: a if condition is True else b,
+    "SelectV2": lambda run, operation, condition, a, b: a if condition is True else b,
+    "BroadcastArgs": lambda run, operation, a, b: [
+        y if isinstance(x, int) and x == 1 else x
+        for x, y in zip([1] * (len(b) - len(a)) + a, [1] * (len(a) - len(b)) + b, strict=True)
+    ],
+}
+
+# Comparisons of sizes, where the answer is the same for every size.
+TRUTHS: dict[str, Callable[..., Any]] = {
+    "Greater": each(lambda a, b: a > b),
+    "GreaterEqual": each(lambda a, b: a >= b),
+    "Less": each(lambda a, b: a < b),
+    "LessEqual": each(lambda a, b: a <= b),
+    "Equal": each(lambda a, b: a == b),
+    "NotEqual": each(lambda a, b: a != b),
+    "LogicalAnd": each(lambda a, b: a and b),
+    "LogicalOr": each(lambda a, b: a or b),
+    "LogicalNot": each(lambda a: not a),
+}
+
+
+def offsets(axis: int, *shapes: list[Any]) -> list[list[Any]]:
+    """Where each of several arrays begins that are laid one after the other: ConcatOffset."""
+    found: list[list[Any]] = []
+    start: Any = 0
+    for shape in shapes:
+        found.append([start if n == axis else 0 for n in range(len(shape))])
+        start = start + shape[axis]
+    return found
+
+
+def reduced_axes(a: Sequence[Any], b: Sequence[Any]) -> list[list[int]]:
+    """Along which axes each was broadcast: BroadcastGradientArgs."""
+    rank = max(len(a), len(b))
+    wide = [[1] * (rank - len(shape)) + list(shape) for shape in (a, b)]
+    return [[n for n, size in enumerate(shape) if isinstance(size, int) and size == 1] for shape in wide]

@@ -1,0 +1,1 @@
+"""How a user's code is called, what it reaches, which names are seen through, and which way it took."""

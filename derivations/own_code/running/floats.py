@@ -1,0 +1,122 @@
+"""The user's code on floats: at sizes far beyond those of the exact runs, and many times in a row.
+
+This proves nothing. It refuses a proof whose hypothesis does not hold: that the code does the same at every size, on
+NumPy's arrays as on those of unknown size, and in every call.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from derivations.own_code.refusal import NotUnderstood
+from derivations.own_code.running.calling import concrete
+from derivations.own_code.running.seeing import seen_through
+from derivations.own_code.running.ways import Way
+
+_LARGE = (17, 64, 100, 257, 1000)  # both parities, powers of two and others
+_SMALL = (3, 4, 5, 2, 6, 7)
+_CALLS = 12
+_ELEMENTS = 200_000  # of one input
+
+
+def sizes_to_try(judge: Any) -> Iterator[dict[str, int]]:
+    """Small sizes, and each size large while the others are small."""
+    rows = [[_SMALL[n % len(_SMALL)] for n in range(len(judge.letters))], [1] * len(judge.letters)]
+    for k in range(len(judge.letters)):
+        for large in _LARGE:
+            rows.append([large if n == k else _SMALL[n % len(_SMALL)] for n in range(len(judge.letters))])
+    rows.append([17 + 6 * n for n in range(len(judge.letters))])
+    for row in rows:
+        sizes = dict(zip(judge.letters, row, strict=True))
+        if all(np.prod(concrete(shape, sizes)) <= _ELEMENTS for shape in judge.shapes.values()):
+            yield sizes
+
+
+def same_in_every_call(judge: Any) -> None:
+    """Refuse code that gives something else when it is called again."""
+    rng = np.random.default_rng(1)
+    sizes = next(sizes_to_try(judge))
+    inputs, dys = _inputs(judge, sizes, rng), None
+    first: Mapping[str, Any] = {}
+    with seen_through([judge.pair.forward, judge.pair.backward], {}), np.errstate(all="ignore"):
+        for call in range(_CALLS):
+            given = [value.copy() for value in inputs]
+            ys, cache = judge.pair.run_forward(given)
+            dys = dys or [rng.normal(size=np.shape(y)) for y in ys]
+            found = {"the output" if n == 0 else f"output {n + 1}": y for n, y in enumerate(ys)} | {
+                f"the gradient of {name}": value
+                for name, value in judge.pair.run_backward([dy.copy() for dy in dys], cache, given).items()
+            }
+            found = {name: np.array(value, dtype=float) for name, value in found.items() if value is not None}
+            first = first or found
+            for name, value in found.items():
+                if not np.array_equal(value, first.get(name, value), equal_nan=True):
+                    raise NotUnderstood(
+                        f"{name} is another in call {call + 1} than in the first, for the same inputs: the code keeps "
+                        "a state between calls, or is random; nothing can be proved of that"
+                    )
+
+
+def same_at_every_size(judge: Any, way: Way, names: Sequence[str]) -> None:
+    """Refuse code that takes another way than on arrays of unknown size, or is wrong, at some size."""
+    rng = np.random.default_rng(2)
+    for sizes in sizes_to_try(judge):
+        text = ", ".join(f"{name} = {n}" for name, n in sizes.items())
+        inputs = _inputs(judge, sizes, rng)
+        taken = Way()
+        with _running(judge), taken.followed():
+            try:
+                ys, cache = judge.pair.run_forward([value.copy() for value in inputs])
+                dys = [rng.normal(size=np.shape(y)) for y in ys]
+                returned = judge.pair.run_backward([dy.copy() for dy in dys], cache, inputs)
+            except NotUnderstood:
+                raise
+            except Exception as error:
+                raise NotUnderstood(f"for {text} the code raises {type(error).__name__}: {error}") from error
+        if place := taken.parts_from(way):
+            raise NotUnderstood(
+                f"{place}: for {text} the code takes another way than on arrays of unknown size: it asks for types, "
+                "sizes or exceptions; what is proved must do the same for every size"
+            )
+        for n, name in enumerate(judge.names):
+            if name in names and _wrong(judge, inputs, dys, n, returned[name], rng):
+                raise NotUnderstood(
+                    f"the gradient of {name} is proved for arrays of unknown size, but on floats it is wrong for "
+                    f"{text}: the code asks for types or sizes in a way that is not seen"
+                )
+
+
+def _running(judge: Any) -> Any:
+    return seen_through([judge.pair.forward, judge.pair.backward], {})
+
+
+def _inputs(judge: Any, sizes: Mapping[str, int], rng: Any) -> list[Any]:
+    return [rng.uniform(0.5, 1.5, concrete(shape, sizes)) for shape in judge.shapes.values()]
+
+
+def _wrong(judge: Any, inputs: Sequence[Any], dys: Sequence[Any], n: int, returned: Any, rng: Any) -> bool:
+    """Whether a directional derivative differs by far more than differences of several steps do."""
+    direction = rng.choice((-1.0, 1.0), size=np.shape(inputs[n]))
+    if returned is None or np.shape(returned) != np.shape(inputs[n]):
+        return True
+    claimed = float(np.sum(np.asarray(returned, dtype=float) * direction))
+
+    def loss(step: float) -> float:
+        changed = [value.copy() for value in inputs]
+        changed[n] = changed[n] + step * direction
+        with _running(judge):
+            ys, _ = judge.pair.run_forward(changed)
+        return float(sum(np.sum(np.asarray(y, dtype=float) * dy) for y, dy in zip(ys, dys, strict=True)))
+
+    for step in (2e-3, 2e-6):  # the second where |x| or its like has its kink nearby
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+            slopes = [(loss(h) - loss(-h)) / (2 * h) for h in (step, step / 2, step / 4)]
+        if not np.isfinite([claimed, *slopes]).all():
+            return False  # no value here: nothing is found
+        best = slopes[1] + (slopes[1] - slopes[0]) / 3, slopes[2] + (slopes[2] - slopes[1]) / 3
+        allowed = max(slopes) - min(slopes) + 10 * abs(best[1] - best[0])
+        if abs(claimed - best[1]) <= allowed + 1e-5 * (abs(claimed) + abs(best[1]) + 1e-3):
+            return False
+    return True

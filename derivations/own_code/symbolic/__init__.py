@@ -1,0 +1,1 @@
+"""The first proof: NumPy's arrays with unknown sizes, on which code runs unchanged."""

@@ -1,0 +1,52 @@
+"""NumPy's creators of arrays, such as ``np.zeros``, for arrays of unknown sizes."""
+
+from typing import Any
+
+import numpy as np
+
+from derivations.own_code.refusal import NoRandomNumbers
+from derivations.own_code.symbolic.arrays import SymbolicArray
+from derivations.own_code.symbolic.axes import filled, identity, unset
+from derivations.own_code.symbolic.reductions import floats_only
+from derivations.own_code.symbolic.shapes import lift
+from derivations.own_code.symbolic.sizes import Size
+
+
+def symbolic_names(algebra: Any) -> dict[str, Any]:
+    """NumPy's creators, for arrays of unknown size."""
+
+    def array(value: Any, *_: Any, **options: Any) -> Any:
+        if isinstance(value, SymbolicArray):
+            return SymbolicArray(algebra, value.axes, value.polynomial, value.positive)
+        return lift(algebra, value) if _holds_symbols(value) else np.array(value, *_, **options)
+
+    def as_array(value: Any, *_: Any, **options: Any) -> Any:
+        return value if isinstance(value, SymbolicArray) else array(value, *_, **options)
+
+    def full(shape: Any, value: Any, dtype: Any = None, **_: Any) -> Any:
+        floats_only(dtype)
+        return filled(algebra, shape, value)
+
+    def empty(shape: Any, dtype: Any = None, **_: Any) -> Any:
+        floats_only(dtype)
+        return unset(algebra, shape)
+
+    return {
+        "zeros": lambda shape, dtype=None, **__: full(shape, 0, dtype),
+        "ones": lambda shape, dtype=None, **__: full(shape, 1, dtype),
+        "full": full,
+        "empty": empty,
+        "eye": lambda n, columns=None, *_, dtype=None, **options: identity(algebra, n, columns, **options),
+        "identity": lambda n, *_, **__: identity(algebra, n),
+        "array": array,
+        "asarray": as_array,
+        "asanyarray": as_array,
+        "ascontiguousarray": as_array,
+        "random": NoRandomNumbers(),
+    }
+
+
+def _holds_symbols(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_holds_symbols, value))
+    return isinstance(value, Size | SymbolicArray)

@@ -1,0 +1,236 @@
+"""NumPy's functions on arrays of unknown sizes: which are understood."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from derivations.own_code.refusal import refusal
+from derivations.own_code.symbolic.arrays import SymbolicArray
+from derivations.own_code.symbolic.axes import (
+    broadcast,
+    copied,
+    diagonal,
+    diagonal_sum,
+    expand_dims,
+    filled,
+    made_like,
+    moveaxis,
+    repeat,
+    reshaped,
+    squeeze,
+    swapaxes,
+    tile,
+    transposed,
+    unset,
+)
+from derivations.own_code.symbolic.choices import choose, clip
+from derivations.own_code.symbolic.elementwise import function_of
+from derivations.own_code.symbolic.parts import concatenate, cumulated, flip, padded, roll, split, stack, taken
+from derivations.own_code.symbolic.products import dot, einsum, matmul, outer, tensordot
+from derivations.own_code.symbolic.reductions import (
+    average,
+    maximum_of,
+    mean,
+    minimum_of,
+    norm,
+    only_out,
+    prod,
+    std,
+    sum_,
+    var,
+)
+from derivations.own_code.symbolic.shapes import lift, rearranged, reshape
+from derivations.own_code.symbolic.ufuncs import UFUNCS, multiply
+
+_UNDERSTOOD = "+ − · ÷, whole and half powers, sqrt, exp, log, tanh, sums, means, var, dot, einsum and reshapes are"
+
+
+_ROUNDING = (np.floor, np.ceil, np.rint, np.mod, np.floor_divide)
+
+
+def ufunc_result(algebra: Any, ufunc: Any, method: str, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
+    """What a ufunc gives."""
+    out = options.pop("out", None)
+    for name in ("dtype", "casting", "subok", "order"):
+        options.pop(name, None)
+    if options.pop("where", True) is not True:
+        raise refusal(f"numpy.{ufunc.__name__} with where=", "a choice by values has no one derivative")
+    if ufunc in (np.isnan, np.isfinite, np.isinf):
+        raise refusal(f"numpy.{ufunc.__name__}", "leave tests of values out of the function")
+    if ufunc in _ROUNDING:
+        raise refusal(f"numpy.{ufunc.__name__}", "it rounds")
+    if ufunc is np.matmul and method == "__call__":
+        result = matmul(*(lift(algebra, value) for value in inputs))
+    elif ufunc is np.add and method == "reduce":
+        result = sum_(inputs[0], *inputs[1:], **options)
+    elif ufunc is np.multiply and method == "outer":
+        result = outer(lift(algebra, inputs[0]), lift(algebra, inputs[1]), flat=False)
+    elif ufunc.__name__ in ("erf", "erfc") and method == "__call__":  # SciPy's
+        erf = function_of("erf", lift(algebra, inputs[0]))
+        result = erf if ufunc.__name__ == "erf" else 1 - erf
+    elif method == "__call__" and ufunc in UFUNCS and not options:
+        result = UFUNCS[ufunc](*(lift(algebra, value) for value in inputs))
+    else:
+        raise refusal(
+            f"numpy.{ufunc.__name__}{'' if method == '__call__' else '.' + method}", f"{_UNDERSTOOD} understood"
+        )
+    if out is not None:
+        (target,) = out if isinstance(out, tuple) else (out,)
+        if not isinstance(target, SymbolicArray):
+            raise refusal(
+                "writing a result into an array of numbers",
+                "it cannot hold what depends on the inputs: assign the result to its name, as in self.mean = …, or "
+                "make it by np.zeros_like(x)",
+            )
+        return target.set(result)
+    return result
+
+
+def _where(condition: Any, *given: Any) -> SymbolicArray:
+    """np.where."""
+    if len(given) != 2 or not isinstance(condition, SymbolicArray):
+        raise refusal("this use of numpy.where", "give a condition on the data and two values")
+    return choose(condition, *(lift(condition.algebra, value) for value in given))
+
+
+def _clip(a: SymbolicArray, a_min: Any = None, a_max: Any = None, out: Any = None, **options: Any) -> SymbolicArray:
+    """np.clip."""
+    low, high = options.pop("min", a_min), options.pop("max", a_max)
+    only_out("clip", options)
+    result = clip(a, *(None if value is None else lift(a.algebra, value) for value in (low, high)))
+    return out.set(result) if isinstance(out, SymbolicArray) else result
+
+
+def _all(arrays: Any) -> list[SymbolicArray]:
+    """Several arrays, of which some may be of numbers."""
+    return [lift(_algebra(*arrays), a) for a in arrays]
+
+
+def _algebra(*arrays: Any) -> Any:
+    return next(a.algebra for a in arrays if isinstance(a, SymbolicArray))
+
+
+def _at_least(rank: int, a: SymbolicArray) -> SymbolicArray:
+    return rearranged(a, [*[None] * (rank - a.ndim), *range(a.ndim)])
+
+
+def _differences(a: SymbolicArray, n: int, axis: int) -> SymbolicArray:
+    """np.diff."""
+    whole = (slice(None),) * (axis % a.ndim)
+    for _ in range(n):
+        a = taken(a, (*whole, slice(1, None))) - taken(a, (*whole, slice(None, -1)))
+    return a
+
+
+FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    np.sum: sum_,
+    np.mean: mean,
+    np.prod: prod,
+    np.var: var,
+    np.std: std,
+    np.average: average,
+    np.max: maximum_of,
+    np.min: minimum_of,
+    np.linalg.norm: norm,
+    np.dot: dot,
+    np.inner: lambda a, b: dot(a, b.T) if getattr(b, "ndim", 0) > 1 else dot(a, b),
+    np.vdot: lambda a, b: sum_(multiply(reshape(a, (-1,)), reshape(b, (-1,)))),
+    np.outer: lambda a, b: outer(lift(_algebra(a, b), a), lift(_algebra(a, b), b)),
+    np.einsum: einsum,
+    np.tensordot: tensordot,
+    np.transpose: transposed,
+    np.swapaxes: swapaxes,
+    np.moveaxis: moveaxis,
+    np.reshape: reshaped,
+    np.ravel: lambda a, **_: reshape(a, (-1,)),
+    np.squeeze: squeeze,
+    np.expand_dims: expand_dims,
+    np.broadcast_to: broadcast,
+    np.tile: tile,
+    np.where: _where,
+    np.clip: _clip,
+    np.repeat: repeat,
+    np.copy: copied,
+    np.zeros_like: made_like(0),
+    np.ones_like: made_like(1),
+    np.full_like: lambda a, value, *_, **__: filled(a.algebra, a.shape, value),
+    np.empty_like: lambda a, *_, **__: unset(a.algebra, a.shape),
+    np.shape: lambda a: a.shape,
+    np.ndim: lambda a: a.ndim,
+    np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
+    np.concatenate: lambda arrays, axis=0: concatenate(_all(arrays), axis),
+    np.stack: lambda arrays, axis=0: stack(_all(arrays), axis),
+    np.vstack: lambda arrays: concatenate([_at_least(2, a) for a in _all(arrays)], 0),
+    np.hstack: lambda arrays: concatenate([_at_least(1, a) for a in _all(arrays)], min(np.ndim(arrays[0]), 2) // 2),
+    np.column_stack: lambda arrays: concatenate(
+        [rearranged(a, [0, None]) if a.ndim == 1 else a for a in _all(arrays)], 1
+    ),
+    np.append: lambda a, values, axis=None: concatenate(_all([a, values]), axis),
+    np.split: split,
+    np.array_split: split,
+    np.hsplit: lambda a, sections: split(a, sections, 0 if a.ndim == 1 else 1),
+    np.vsplit: lambda a, sections: split(a, sections, 0),
+    np.flip: flip,
+    np.roll: roll,
+    np.pad: padded,
+    np.take: lambda a, indices, axis=None, **_: taken(a, (*(slice(None),) * ((axis or 0) % a.ndim), indices)),
+    np.cumsum: lambda a, axis=None, **options: only_out("cumsum", options) or cumulated(a, axis),
+    np.diff: lambda a, n=1, axis=-1: _differences(a, n, axis),
+    np.trace: diagonal_sum,
+    np.diag: diagonal,
+    np.diagonal: diagonal,
+    np.real: lambda a: a,
+    np.atleast_1d: lambda a: _at_least(1, a),
+    np.atleast_2d: lambda a: _at_least(2, a),
+    np.array_equal: lambda *_, **__: _compares(),
+    np.allclose: lambda *_, **__: _compares(),
+}
+
+
+_CHOICES = (np.argmax, np.argmin, np.sort, np.argsort, np.median, np.select, np.nan_to_num)
+
+
+def _compares() -> Any:
+    raise refusal("comparing arrays", "leave tests of values out of the function")
+
+
+def function_result(algebra: Any, function: Any, args: Any, kwargs: Any) -> Any:
+    """What a function of NumPy gives."""
+    if function not in FUNCTIONS:
+        name = f"{function.__module__}.{function.__name__}"
+        if function in _CHOICES:
+            raise refusal(name, "of choices by values, np.where, np.maximum, np.minimum and np.clip are understood")
+        raise refusal(name, f"{_UNDERSTOOD} understood")
+    try:
+        return FUNCTIONS[function](*args, **kwargs)
+    except (TypeError, AttributeError, KeyError) as error:
+        raise refusal(f"numpy.{function.__name__} with these arguments", str(error)) from error
+
+
+METHODS: dict[str, Callable[..., Any]] = {
+    "max": maximum_of,
+    "min": minimum_of,
+    "clip": _clip,
+    "sum": sum_,
+    "mean": mean,
+    "prod": prod,
+    "var": var,
+    "std": std,
+    "dot": dot,
+    "reshape": reshaped,
+    "transpose": transposed,
+    "swapaxes": swapaxes,
+    "ravel": lambda a, *_: reshape(a, (-1,)),
+    "flatten": lambda a, *_: copied(reshape(a, (-1,))),
+    "squeeze": squeeze,
+    "repeat": repeat,
+    "take": lambda a, *args, **options: FUNCTIONS[np.take](a, *args, **options),
+    "cumsum": lambda a, *args, **options: FUNCTIONS[np.cumsum](a, *args, **options),
+    "trace": diagonal_sum,
+    "diagonal": diagonal,
+    "copy": copied,
+    "astype": copied,
+    "conj": copied,
+    "fill": lambda a, value: a.set(value) and None,
+}
