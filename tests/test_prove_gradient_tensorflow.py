@@ -111,15 +111,78 @@ def test_right_ones_are_proved(name):
     assert prove_gradient(function, inputs=inputs)
 
 
-@pytest.mark.parametrize("shape", [(5, 4), (3, 2, 2, 4)])
+@pytest.mark.parametrize("shape", [(5, 4), (3, 2, 2, 4), (None, 4)])
 def test_our_own_operation_is_proved_as_any_other(shape):
-    """At known sizes; how it cuts unknown ones into blocks, by ``//``, is proved in ``claims.families.graphs``."""
-    inputs = {"x": shape, "gamma": (4,), "beta": (4,)}
-    assert prove_gradient(lambda x, gamma, beta: keras_bn.batch_norm(x, gamma, beta), inputs=inputs)
-    with pytest.raises(NotUnderstood, match="give the size as a number"):
-        prove_gradient(
-            lambda x: keras_bn.batch_norm(x, tf.ones(4, x.dtype), tf.zeros(4, x.dtype)).y, inputs={"x": (None, 4)}
-        )
+    """Of an unknown size too, although its sums are cut into blocks of ⌊N/64⌋ rows, and a rest."""
+    assert prove_gradient(keras_bn.batch_norm, inputs={"x": shape, "gamma": (4,), "beta": (4,)})
+
+
+def test_images_of_unknown_number_are_not_understood_in_our_own_operation():
+    """Blocks of rows that are made of several axes: that is proved in ``claims.families.graphs``."""
+    with pytest.raises(NotUnderstood, match="unknown length"):
+        prove_gradient(keras_bn.batch_norm, inputs={"x": (None, 2, 2, 4), "gamma": (4,), "beta": (4,)})
+
+
+def staged_sum(x, run=64, rest=1):
+    whole = tf.shape(x)[0] // run * run
+    head = tf.reshape(x[:whole], [whole // run, run, 4])
+    return tf.reduce_sum(tf.reduce_sum(head, 1), 0) + rest * tf.reduce_sum(x[whole:], 0)
+
+
+def number_of(x):
+    return tf.cast(tf.shape(x)[0], x.dtype)
+
+
+def with_gradient(function, gradient):
+    return tf.custom_gradient(lambda x: (function(x), lambda dy: gradient(dy, x)))
+
+
+BLOCKS = {
+    "a sum in blocks": ("proved", lambda x: staged_sum(x) ** 2),
+    "two lengths of blocks": ("proved", lambda x: (staged_sum(x, 64) - staged_sum(x, 8) + tf.reduce_sum(x, 0)) ** 2),
+    "a variance": ("proved", lambda x: staged_sum((x - staged_sum(x) / number_of(x)) ** 2) / number_of(x)),
+    "a gradient of its own": (
+        "proved",
+        with_gradient(lambda x: x * staged_sum(x), lambda dy, x: dy * staged_sum(x) + staged_sum(dy * x)),
+    ),
+    "whole blocks alone": ("proved", lambda x: x[: tf.shape(x)[0] // 8 * 8] ** 2),
+    "the rest left out of the gradient": (
+        "refuted",
+        with_gradient(lambda x: x * staged_sum(x), lambda dy, x: dy * staged_sum(x) + staged_sum(dy * x, rest=0)),
+    ),
+    "right for fewer rows than a block": (
+        "refuted",
+        with_gradient(
+            lambda x: x * tf.reduce_sum(x, 0),
+            lambda dy, x: dy * tf.reduce_sum(x, 0) + staged_sum(dy * x) + staged_sum(dy * x, rest=0),
+        ),
+    ),
+    "a few rows, held": (
+        "proved",
+        lambda x: x * tf.stop_gradient(tf.reduce_mean(x[:: tf.maximum(tf.shape(x)[0] // 8, 1)], 0)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_axes_in_blocks(name):
+    verdict, function = BLOCKS[name]
+    proof = prove_gradient(function, inputs={"x": (None, 4)})
+    assert proof.verdict == verdict, proof
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x * tf.reduce_mean(x[:: tf.maximum(tf.shape(x)[0] // 8, 1)], 0),
+        lambda x: x * tf.cast(tf.shape(x)[0] // 2, x.dtype),
+        lambda x: x[: tf.shape(x)[0] // 2] + x[tf.shape(x)[0] // 2 :],
+        lambda x: x[1:] - x[:-1],
+    ],
+)
+def test_rounded_sizes_elsewhere_are_refused(function):
+    with pytest.raises(NotUnderstood):
+        prove_gradient(function, inputs={"x": (None, 4)})
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,7 @@ class Judge(Counterexamples):
         """The same; again with sums written out over axes of a length of which single places are used."""
         algebra = SymbolicAlgebra(apart, follows_maxima=options.get("follows_maxima", False))
         found = self._decided(algebra, options["builtin"])
+        self.blocks = algebra.blocks()
         return found if algebra.lengths <= apart else self._symbolic(apart=apart | algebra.lengths, **options)
 
     def _decided(self, algebra: SymbolicAlgebra, builtin: bool) -> Symbolic:

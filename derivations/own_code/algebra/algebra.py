@@ -96,6 +96,8 @@ class Algebra(Powers):
         fresh = {name: next(self._fresh) for name, _ in free}
         outer = [(fresh[name], size) for name, size in free]
         weight = self.rename(weight, fresh)
+        for index, size in outer:
+            weight = self.multiply(weight, self.within(index, size))
         result: Polynomial = {}
         for monomial, coefficient in self.rename(derivative, fresh).items():
             (atom,) = [atom for atom, _ in monomial if self._holds(atom, direction)]

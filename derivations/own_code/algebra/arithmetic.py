@@ -45,6 +45,10 @@ class Arithmetic(ABC):
         self.positive: set[int] = set()  # atoms known to be > 0
         self.nonnegative: set[int] = set()
         self.signs: set[int] = set()  # atoms that are 1 or −1
+        self.quotients: dict[int, tuple[Any, int]] = {}  # atoms ⌊size / divisor⌋: the size and the divisor
+        # Lengths of parts of an axis: the name of [i < the end of the first part], the whole length, whether the first.
+        self.cuts: dict[Any, tuple[str, Polynomial, bool]] = {}
+        self.masks: set[int] = set()  # atoms that are 1 or 0
         self.lengths: set[int] = set()  # of the axes on which places stand: those that ``apart`` should hold
 
     @abstractmethod
@@ -54,6 +58,10 @@ class Arithmetic(ABC):
     @abstractmethod
     def renamed_atom(self, atom: int, names: Renaming) -> Polynomial:
         """The atom at other indices."""
+
+    @abstractmethod
+    def text(self, a: Polynomial, index_name: Callable[[int], str]) -> str:
+        """The polynomial in Unicode."""
 
     @abstractmethod
     def rename(self, a: Polynomial, names: Renaming) -> Polynomial:
@@ -70,6 +78,8 @@ class Arithmetic(ABC):
             self.depth.append(depth)
             if parts[:2] == ("f", "sign"):
                 self.signs.add(self._known[parts])
+            if parts[0] == "e" and parts[1].startswith("\0below"):
+                self.masks.add(self._known[parts])
         return self._known[parts]
 
     def _indices_of(self, parts: tuple[Any, ...]) -> tuple[frozenset[int], int]:
@@ -96,6 +106,48 @@ class Arithmetic(ABC):
         atom = self.atom("n", name)
         self.positive.add(atom)
         return single(atom)
+
+    def quotient(self, size: Polynomial, divisor: int) -> Polynomial:
+        """⌊size / divisor⌋."""
+        atom = self.atom("n", f" ⌊{self.text(size, str)}/{divisor}⌋")
+        self.nonnegative.add(atom)
+        self.quotients[atom] = frozen(size), divisor
+        return single(atom)
+
+    def within(self, index: Any, size: Polynomial) -> Polynomial:
+        """1 where an index of a whole axis is in the part of this length; 1 for all of a length that is of no part."""
+        if frozen(size) not in self.cuts:
+            return ONE
+        name, _, is_first = self.cuts[frozen(size)]
+        here = self.element(name, (index,))
+        return here if is_first else self.add(ONE, here, -1)
+
+    def blocks(self) -> set[tuple[str, int]]:
+        """The names of sizes of which there are quotients, with the divisors."""
+        return {
+            (self.atoms[atom][1], divisor)
+            for size, divisor in self.quotients.values()
+            for monomial, _ in size
+            for atom, _ in monomial
+        }
+
+    def is_rounded(self, size: Polynomial) -> bool:
+        """Whether a quotient of sizes stands in it, or a maximum of one."""
+        return any(str(self.atoms[atom][1]).startswith((" ⌊", " max")) for monomial in size for atom, _ in monomial)
+
+    def cut(self, first: Polynomial, whole: Polynomial) -> Polynomial:
+        """Note that an axis is cut after a part of this length; the length of the rest.
+
+        The first part must be a multiple of a quotient of the whole, so that it is no longer than that.
+        """
+        rest = self.add(whole, first, -1)
+        ((monomial, times),) = first.items() if len(first) == 1 else [((), 0)]
+        known = self.quotients.get(monomial[0][0]) if len(monomial) == 1 and monomial[0][1] == 1 else None
+        if known != (frozen(whole), times):
+            raise TooComplex("an axis of unknown length is cut where it may not end")
+        name = f"\0below {self.text(first, str)}"
+        self.cuts[frozen(first)], self.cuts[frozen(rest)] = (name, whole, True), (name, whole, False)
+        return rest
 
     def power_of_pi(self, power: Fraction | int) -> Polynomial:
         """π to a power; as a size it is a number ≥ 1, whose name no size of the user's can have."""
@@ -218,6 +270,8 @@ class Arithmetic(ABC):
         factor = Fraction(1)
         for atom in self.signs.intersection(powers):
             powers[atom] %= 2
+        for atom in self.masks.intersection(powers):
+            powers[atom] = min(powers[atom], 1)
         for atom in [atom for atom, power in powers.items() if self.atoms[atom][0] in "cd"]:
             kind, value = self.atoms[atom][0], self.atoms[atom][1]
             if kind == "c":  # √2·√2 = 2
@@ -261,7 +315,7 @@ class Arithmetic(ABC):
             ((monomial, coefficient),) = a.items()
             if coefficient == 1 or power == int(power):
                 factor = Fraction(1) if coefficient == 1 else Fraction(coefficient) ** int(power)
-                if self.signs:
+                if self.signs or self.masks:
                     monomial, one = self._monomial({atom: e * power for atom, e in monomial})
                     return {monomial: factor * one} if one else {}
                 return {tuple((atom, plain(e * power)) for atom, e in monomial): factor}

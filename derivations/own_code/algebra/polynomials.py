@@ -21,7 +21,7 @@ from typing import Any
 
 Monomial = tuple[tuple[int, Any], ...]
 Polynomial = dict[Monomial, Fraction]
-Renaming = Mapping[int, Any]  # to a name, or to the place of an axis that is split
+Renaming = Mapping[Any, Any]  # of a name, or the place on an axis that is split, to another
 
 ONE: Polynomial = {(): Fraction(1)}
 
@@ -72,7 +72,9 @@ def place_of(name: int) -> tuple[int, int] | None:
 
 def renamed_indices(indices: tuple[Any, ...], names: Renaming) -> tuple[Any, ...]:
     return tuple(
-        _merged(renamed_indices(index[:2], names), index[2]) if isinstance(index, tuple) else names.get(index, index)
+        _merged(renamed_indices(index[:2], names), index[2])
+        if isinstance(index, tuple) and index not in names
+        else names.get(index, index)
         for index in indices
     )
 

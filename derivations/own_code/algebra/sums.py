@@ -12,6 +12,7 @@ from derivations.own_code.algebra.polynomials import (
     Polynomial,
     Renaming,
     TooComplex,
+    flat,
     frozen,
     plain,
     renamed_indices,
@@ -30,7 +31,12 @@ class Sums(Arithmetic, ABC):
     # Sums
 
     def total(self, a: Polynomial, index: int, size: Polynomial) -> Polynomial:
-        """Σ over one index."""
+        """Σ over one index. Over a part of an axis it is the sum over the whole of it, of what is there in the part."""
+        if cut := self.cuts.get(frozen(size)):
+            here, whole = self.within(index, size), cut[1]
+            alone = {monomial: c for monomial, c in a.items() if all(index not in self.free[x] for x, _ in monomial)}
+            there = self.multiply(self.add(a, alone, -1), here)
+            return self.add(self.total(there, index, whole), self.multiply(alone, size))
         result: Polynomial = {}
         for monomial, coefficient in a.items():
             inside = [(atom, power) for atom, power in monomial if index in self.free[atom]]
@@ -51,6 +57,9 @@ class Sums(Arithmetic, ABC):
             for place in range(length):
                 total = self.add(total, self.rename({tuple(inside): Fraction(1)}, {index: self.place(place, length)}))
             return total
+        if len(inside) == 1 and inside[0][0] in self.masks:
+            name = self.atoms[inside[0][0]][1]
+            return next(dict(first) for first, cut in self.cuts.items() if cut[0] == name and cut[2])
         bound = [(next(self._fresh), frozen(size))]
         powers: dict[int, Any] = {}
 
@@ -72,7 +81,36 @@ class Sums(Arithmetic, ABC):
                         take(self.renamed_atom(inner, {**fresh, index: bound[0][0]}), e)
             else:
                 take(self.renamed_atom(atom, {index: bound[0][0]}), power)
-        return single(self._moment(powers, bound))
+        return self._unsplit(powers, bound) or single(self._moment(powers, bound))
+
+    def _unsplit(self, powers: dict[int, Any], bound: list[tuple[int, Any]]) -> Polynomial:
+        """A sum over both parts of an axis that is split, as one over the whole axis; nothing if there is none."""
+        size_of = {name: dict(size) for name, size in bound}
+        monomial = tuple(sorted((atom, plain(power)) for atom, power in powers.items()))
+        for place in self.split_places({monomial: Fraction(1)}):
+            if not size_of.keys() >= set(place[:2]) or not self.is_rounded(size_of[place[0]]):
+                continue
+            one = next(self._fresh)
+            whole = self.rename({monomial: Fraction(1)}, {place: one})
+            if not self.indices(whole).isdisjoint(place[:2]):
+                continue
+            outer, inner = (size_of.pop(name) for name in place[:2])
+            return self._resummed(whole, [(one, self.multiply(outer, inner)), *size_of.items()])
+        return {}
+
+    def split_places(self, a: Polynomial) -> set[tuple[Any, ...]]:
+        """The places of elements on axes that are split, wherever they stand."""
+        found: set[tuple[Any, ...]] = set()
+        waiting = [atom for monomial in a for atom, _ in monomial]
+        while waiting:
+            parts = self.atoms[waiting.pop()]
+            if parts[0] == "e":
+                found |= {place for place in parts[2] if isinstance(place, tuple)}
+            elif parts[0] == "S":
+                waiting += [atom for atom, _ in parts[2]]
+            elif parts[0] in "qfh":
+                waiting += [atom for monomial, _ in parts[-1] for atom, _ in monomial]
+        return found
 
     def _moment(self, powers: dict[int, Any], bound: list[tuple[int, Any]]) -> int:
         """The atom of a sum, its bound indices named by the smallest of all orders."""
@@ -137,12 +175,13 @@ class Sums(Arithmetic, ABC):
     # Names of indices
 
     def rename(self, a: Polynomial, names: Renaming) -> Polynomial:
-        if not names or self.indices(a).isdisjoint(names):
+        if not names or self.indices(a).isdisjoint(flat(tuple(names))):
             return a
         return self.mapped(a, lambda atom, power: self._raised(self.renamed_atom(atom, names), power))
 
     def renamed_atom(self, atom: int, names: Renaming) -> Polynomial:
-        key = atom, tuple(sorted((old, new) for old, new in names.items() if old in self.free[atom] and old != new))
+        kept = [(old, new) for old, new in names.items() if old != new and self.free[atom].issuperset(flat((old,)))]
+        key = atom, tuple(sorted(kept, key=str))
         if not key[1]:
             return single(atom)
         if key not in self._renamed:

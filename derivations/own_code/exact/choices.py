@@ -14,7 +14,7 @@ from derivations.own_code.exact.dual_numbers import Number, constant
 
 def _chosen(condition: Any, a: Any, b: Any) -> Any:
     if isinstance(condition, Number):
-        value = a if condition.sign() > 0 else b
+        value = a if condition.is_true() else b
         return value if isinstance(value, Number) else constant(condition.ring, value)
     return a if condition else b
 

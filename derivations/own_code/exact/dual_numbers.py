@@ -119,6 +119,13 @@ class Number:
         """1, 0 or −1."""
         return self.ring.sign(self.a)
 
+    def is_true(self) -> bool:
+        """Whether a truth value, which is 1 or 0 in every ring, is 1."""
+        value = self.a
+        while type(value) is Number:
+            value = value.a
+        return bool(value != 0)
+
     def exceeds(self, other: Any, ties: bool = False) -> Any:
         """self > other as 1 or 0; where they agree, ``ties`` for constants and the same number, no value for others."""
         o = self._lift(other)

@@ -17,6 +17,7 @@ from derivations.own_code.running.seeing import seen_through
 from derivations.prime_fields.dual_numbers import PRIMES, PRIMES_WITH_ROOTS, NoRoot
 
 RESERVE = tuple(2**exponent - 1 for exponent in (107, 127, 521))  # primes ≡ 3 (mod 4), for what is no square so far
+_LARGE_BLOCK = 100
 ATTEMPTS = 24  # points drawn until all radicands are squares
 NO_VALUE = (ZeroDivisionError, NoRoot, Undefined)
 
@@ -27,9 +28,10 @@ class ExactRuns:
     def __init__(self, pair: Any, shapes: Mapping[str, Shape]) -> None:
         self.pair, self.shapes, self.letters = pair, shapes, letters(shapes)
         self.names = tuple(shapes)
+        self.blocks: set[tuple[str, int]] = set()  # the size of an axis and the length of blocks into which it is cut
 
     def sizes(self) -> Iterator[dict[str, int]]:
-        """Sizes to run at: all 1, all different, some equal."""
+        """Sizes to run at: all 1, all different, some equal; and on both sides of whole blocks."""
         count = len(self.letters)
         tables: dict[int, list[tuple[int, ...]]] = {
             0: [()],
@@ -41,6 +43,9 @@ class ExactRuns:
         rows = tables.get(count) or [*many, *([2 if n == k else 1 for n in range(count)] for k in range(count))][:8]
         for row in rows:
             yield dict(zip(self.letters, row, strict=True))
+        for letter, block in sorted(self.blocks):
+            for n in (block, block + 1, 2 * block + 3) if block < _LARGE_BLOCK else (block + 1,):
+                yield dict.fromkeys(self.letters, 2) | {letter: n}
 
     def _arrays(self, ring: Any, sizes: Mapping[str, int], entry: Callable[[], Any]) -> dict[str, Any]:
         return {name: self._array(ring, concrete(shape, sizes), entry) for name, shape in self.shapes.items()}

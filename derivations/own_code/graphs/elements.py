@@ -13,6 +13,7 @@ from derivations.own_code.graphs.sizes import known, maximum_of_sizes
 from derivations.own_code.refusal import refused_operation
 from derivations.own_code.symbolic.arrays import SymbolicArray
 from derivations.own_code.symbolic.elementwise import function_of
+from derivations.own_code.symbolic.sizes import Size
 from derivations.own_code.written_numbers import exact
 
 
@@ -117,6 +118,12 @@ def _selected(run: Any, operation: Any, condition: Any, a: Any, b: Any) -> Any:
     return np.where(condition, run.array(a), run.array(b))
 
 
+def _truth(run: Any, value: int) -> Any:
+    """A truth value, the same for all elements."""
+    made = run.like(Fraction(value))
+    return made > run.like(Fraction(0)) if isinstance(made, SymbolicArray) else made
+
+
 def _maximum_of(run: Any, operation: Any, a: Any, b: Any) -> Any:
     return maximum_of_sizes(a, b) if known(a) and known(b) else np.maximum(a, b)
 
@@ -163,9 +170,9 @@ REALS: dict[str, Callable[..., Any]] = {
     "Equal": _by(np.equal),
     "NotEqual": _by(np.not_equal),
     # Of real numbers.
-    "IsFinite": lambda run, operation, a: run.like(Fraction(1)) > run.like(Fraction(0)),
-    "IsNan": lambda run, operation, a: run.like(Fraction(0)) > run.like(Fraction(0)),
-    "IsInf": lambda run, operation, a: run.like(Fraction(0)) > run.like(Fraction(0)),
+    "IsFinite": lambda run, operation, a: _truth(run, 1),
+    "IsNan": lambda run, operation, a: _truth(run, 0),
+    "IsInf": lambda run, operation, a: _truth(run, 0),
     "Relu": _by(lambda a: np.maximum(a, 0)),
     "ReluGrad": _where(lambda y: y > 0, lambda dy, y: dy, lambda dy, y: dy * 0),
     "Relu6": _by(lambda a: np.clip(a, 0, 6)),
@@ -188,7 +195,8 @@ REALS: dict[str, Callable[..., Any]] = {
     "Add": _by(lambda a, b: a + b),
     "Sub": _by(lambda a, b: a - b),
     "Mul": _by(lambda a, b: a * b),
-    "RealDiv": _by(lambda a, b: a / b),
+    # Fractions would ask a size for its numerator.
+    "RealDiv": lambda run, operation, a, b: run.array(a) / run.array(b) if isinstance(b, Size) else a / b,
     "Div": _by(lambda a, b: a / b),
     "AddN": _by(lambda *given: sum(given[1:], given[0])),
     "Neg": _by(lambda a: -a),

@@ -29,7 +29,7 @@ def _key(operation: Any, begin: Any, end: Any, strides: Any) -> tuple[Any, ...]:
             keys.append(begin[n])
         else:
             low, high = (None if mask[name] & bit else bound[n] for name, bound in (("begin", begin), ("end", end)))
-            keys.append(slice(low, high, None if strides[n] == 1 else strides[n]))
+            keys.append(slice(low, high, None if isinstance(strides[n], int) and strides[n] == 1 else strides[n]))
     return tuple(keys)
 
 

@@ -41,7 +41,16 @@ def each(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def maximum_of_sizes(a: Any, b: Any) -> Any:
+    if isinstance(a, Size) and a.is_rounded and isinstance(b, int) and b == 1:
+        return a.at_least_one()
     return a if a >= b else b
+
+
+def _quotient(a: Any, b: Any) -> Any:
+    """a // b; of an unknown size a quotient that may only bound a part of an axis."""
+    if isinstance(a, Size) and isinstance(b, int) and b > 0 and a.exact_quotient(b) is None:
+        return a.quotient(b)
+    return a // b
 
 
 def strided_mask(operation: Any) -> dict[str, int]:
@@ -140,7 +149,7 @@ INTEGERS: dict[str, Callable[..., Any]] = {
     "Neg": each(lambda a: -a),
     "Sub": each(lambda a, b: a - b),
     "Mul": each(lambda a, b: a * b),
-    "FloorDiv": each(lambda a, b: a // b),
+    "FloorDiv": each(_quotient),
     "FloorMod": each(lambda a, b: a % b),
     "Maximum": each(maximum_of_sizes),
     "Select": lambda run, operation, condition, a, b: a if condition is True else b,

@@ -152,13 +152,17 @@ def _lengths(a: SymbolicArray) -> list[Any]:
 
 
 def free_of_maxima(algebra: SymbolicAlgebra, arrays: Sequence[SymbolicArray]) -> None:
-    """Refuse what depends on a maximum of values; softmax, from whose input one is subtracted, does not."""
+    """Refuse what depends on a maximum of values, or on which elements a step takes.
+
+    Softmax, from whose input a maximum is subtracted, does not.
+    """
     for name, place in algebra.journal.largest.values():
         for array in arrays:
             if not algebra.vanishes(algebra.derivative(array.polynomial, name, _DIRECTION)):
+                what = "a slice with an unknown step" if name.startswith("step") else "a maximum or minimum of values"
                 raise NotUnderstood(
-                    f"{place}: a maximum or minimum of values is understood only where the result does not depend on "
-                    "it, as in softmax(x − max x); here it does"
+                    f"{place}: {what} is understood only where the result does not depend on it, as on the maximum in "
+                    "softmax(x − max x); here it does"
                 )
 
 

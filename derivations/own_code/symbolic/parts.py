@@ -13,6 +13,7 @@ import numpy as np
 
 from derivations.own_code.algebra.polynomials import LONGEST, ONE, Polynomial
 from derivations.own_code.refusal import refusal
+from derivations.own_code.symbolic import blocks
 from derivations.own_code.symbolic.arrays import Axis, SymbolicArray, axis_of, length, names_of_axis
 from derivations.own_code.symbolic.shapes import broadcast_to, rearranged
 from derivations.own_code.symbolic.sizes import Size, as_size
@@ -164,6 +165,8 @@ def is_copy(key: Any) -> bool:
 
 def taken(a: SymbolicArray, key: Any) -> SymbolicArray:
     """a[key]."""
+    if (part := blocks.part(a, key)) is not None:
+        return part
     chosen = selection(a, key)
     for axis, places in enumerate(chosen.places):
         if places is not None and a.axes[axis]:
@@ -173,6 +176,8 @@ def taken(a: SymbolicArray, key: Any) -> SymbolicArray:
 
 def replaced(a: SymbolicArray, key: Any, value: SymbolicArray) -> SymbolicArray:
     """The array after a[key] = value."""
+    if (whole := blocks.replaced(a, key, value)) is not None:
+        return whole
     chosen = selection(a, key)
     algebra = a.algebra
     value = broadcast_to(value, taken(a, key).axes)

@@ -198,8 +198,7 @@ def reshape(a: SymbolicArray, shape: Sequence[Any]) -> SymbolicArray:
                 left = ONE
             elif ratio is not None and _whole(ratio):
                 left = ratio
-            elif set(left) == set(size) == {()} and size[()] % left[()] == 0:
-                inner = algebra.constant(size[()] / left[()])
+            elif len(left) == 1 and _whole(inner := algebra.multiply(size, algebra.power(left, -1))):
                 first, second = next(fresh), next(fresh)
                 substitutions[name] = (first, second, str(frozen(inner)))
                 queue.insert(0, (second, inner))
@@ -219,7 +218,23 @@ def reshape(a: SymbolicArray, shape: Sequence[Any]) -> SymbolicArray:
     # In two steps: the new names may be old ones of other indices.
     away = {name: 2 * 10**7 + n for n, name in enumerate(renamed)}
     polynomial = algebra.rename(algebra.rename(polynomial, away), {away[name]: new for name, new in renamed.items()})
+    for n in range(len(result)):
+        result[n], polynomial = _whole_again(algebra, len(result) - 1 - n, result[n], polynomial)
     return a._view(result, polynomial)
+
+
+def _whole_again(algebra: Any, position: int, axis: Axis, polynomial: Polynomial) -> tuple[Axis, Polynomial]:
+    """An axis of an unknown number of blocks that was split, and is merged, is one axis as before."""
+    if len(axis) != 2 or not algebra.is_rounded(dict(axis[0])):
+        return axis, polynomial
+    first, second = names_of_axis(position, axis)
+    fresh = 10**7
+    places = {place: fresh for place in algebra.split_places(polynomial) if place[:2] == (first, second)}
+    one = algebra.rename(polynomial, places)
+    if not algebra.indices(one).isdisjoint((first, second)):
+        return axis, polynomial
+    one = algebra.rename(one, {fresh: first})
+    return (frozen(length(algebra, axis)),), one
 
 
 def _whole(ratio: Polynomial) -> bool:

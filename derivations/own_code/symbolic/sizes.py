@@ -49,7 +49,22 @@ class Size:
     def _new(self, polynomial: Polynomial) -> Any:
         return as_size(self.algebra, polynomial)
 
+    def quotient(self, divisor: int) -> Any:
+        """⌊size / divisor⌋, no whole polynomial: a multiple of it may be the end of a part of an axis, and no more."""
+        return Size(self.algebra, self.algebra.quotient(self.polynomial, divisor))
+
+    def at_least_one(self) -> Any:
+        """max(size, 1) of a quotient, which may only be the step of a slice."""
+        return Size(self.algebra, self.algebra.size(f" max({self.algebra.text(self.polynomial, str)}, 1)"))
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether a quotient stands in it."""
+        return self.algebra.is_rounded(self.polynomial)
+
     def _array(self) -> Any:
+        if self.is_rounded:
+            raise refusal("// of an unknown size", "it rounds; give the size as a number, or use /")
         from derivations.own_code.symbolic.arrays import SymbolicArray
 
         return SymbolicArray(self.algebra, (), self.polynomial, "pos" if sign(self.polynomial) == 1 else None)
@@ -100,12 +115,18 @@ class Size:
             return self._new(self.algebra.power(self.polynomial, other))
         return self._array() ** other
 
-    def __floordiv__(self, other: Any) -> Any:
+    def exact_quotient(self, other: Any) -> Any:
+        """size // other where that is a whole polynomial; otherwise None."""
         lifted = self._lift(other)
         if lifted is not None and len(lifted) == 1:
             quotient = self.algebra.multiply(self.polynomial, self.algebra.power(lifted, -1))
             if all(c.denominator == 1 and all(power > 0 for _, power in m) for m, c in quotient.items()):
                 return self._new(quotient)
+        return None
+
+    def __floordiv__(self, other: Any) -> Any:
+        if (quotient := self.exact_quotient(other)) is not None:
+            return quotient
         raise refusal("// of an unknown size", "it rounds; give the size as a number, or use /")
 
     def sqrt(self) -> Any:
@@ -129,7 +150,10 @@ class Size:
             if other is None or isinstance(other, str):
                 return 0 not in true
             raise refusal(what, _RULE)
-        found = sign(self.algebra.add(self.polynomial, lifted, -1))
+        difference = self.algebra.add(self.polynomial, lifted, -1)
+        if difference and self.algebra.is_rounded(difference):
+            raise refusal(what, f"{_RULE}; // of an unknown size rounds")
+        found = sign(difference)
         if found in true:
             return True
         if found in false:

@@ -1,0 +1,65 @@
+"""Axes of unknown length cut after whole blocks, as sums in stages cut them, and slices of every n-th element.
+
+The whole blocks and the rest keep the indices of the axis: a sum over the rows below ⌊N/64⌋·64 is the sum over all rows
+of [i < ⌊N/64⌋·64]·row, and that over the rest the sum of what is left. What a slice with an unknown step holds is not
+known: it is any number, and nothing may depend on it but what is held constant.
+"""
+
+from typing import Any
+
+from derivations.own_code.algebra.polynomials import ONE, TooComplex, frozen
+from derivations.own_code.refusal import line_of_user, refusal
+from derivations.own_code.symbolic.arrays import SymbolicArray, length, names_of_axis
+from derivations.own_code.symbolic.shapes import broadcast_to
+from derivations.own_code.symbolic.sizes import Size
+
+
+def part(a: SymbolicArray, key: Any) -> SymbolicArray | None:
+    """a[:k], a[k:] or a[::n] for an axis and an unknown k or n; None for other keys."""
+    keys = key if isinstance(key, tuple) else (key,)
+    cut = [n for n, k in enumerate(keys) if isinstance(k, slice) and _has_rounded_bounds(k)]
+    others = [k for n, k in enumerate(keys) if n not in cut]
+    if len(cut) != 1 or not all(isinstance(k, slice) and k == slice(None) for k in others):
+        return None
+    (axis,) = cut
+    start, stop, step = keys[axis].start, keys[axis].stop, keys[axis].step
+    if isinstance(step, Size) and start is None and stop is None:
+        return _every_so_many(a, axis)
+    bound = stop if start is None else start
+    if not isinstance(bound, Size) or len(a.axes[axis]) != 1 or None not in (start, stop) or step is not None:
+        raise refusal("this slice of an axis of unknown length", "give the length as a number")
+    try:
+        rest = a.algebra.cut(bound.polynomial, length(a.algebra, a.axes[axis]))
+    except TooComplex as error:
+        raise refusal("this slice of an axis of unknown length", str(error)) from error
+    new = frozen(rest if stop is None else bound.polynomial)
+    return SymbolicArray(a.algebra, [*a.axes[:axis], (new,), *a.axes[axis + 1 :]], a.polynomial, a.positive)
+
+
+def replaced(a: SymbolicArray, key: Any, value: SymbolicArray) -> SymbolicArray | None:
+    """The array after a[:k] = value or a[k:] = value for an unknown k; None for other keys."""
+    place = part(a, key)
+    if place is None:
+        return None
+    algebra = a.algebra
+    (axis,) = [n for n in range(a.ndim) if place.axes[n] != a.axes[n]]
+    (index,) = names_of_axis(a.ndim - 1 - axis, a.axes[axis])
+    size = dict(place.axes[axis][0])
+    if (here := algebra.within(index, size)) == ONE:
+        raise refusal("assigning to a slice with an unknown step", "assign to the whole array")
+    change = algebra.add(broadcast_to(value, place.axes).polynomial, a.polynomial, -1)
+    return SymbolicArray(algebra, a.axes, algebra.add(a.polynomial, algebra.multiply(here, change)))
+
+
+def _has_rounded_bounds(key: slice) -> bool:
+    return any(isinstance(bound, Size) and bound.is_rounded for bound in (key.start, key.stop, key.step))
+
+
+def _every_so_many(a: SymbolicArray, axis: int) -> SymbolicArray:
+    algebra = a.algebra
+    known = algebra.journal.largest
+    name, _ = known.setdefault(("step", frozen(a.polynomial), axis, a.axes), (f"step {len(known)}", line_of_user()))
+    new = (frozen(algebra.size(f" length {name}")),)
+    axes = [*a.axes[:axis], new, *a.axes[axis + 1 :]]
+    places = tuple(p for n, part in enumerate(axes) for p in names_of_axis(a.ndim - 1 - n, part))
+    return SymbolicArray(algebra, axes, algebra.element(name, places))
