@@ -204,6 +204,130 @@ def test_what_is_defined_nowhere_is_not_proved():
         assert proof.verdict == "not proved"
 
 
+# NumPy's sums and products of truth values are truth values. Written as a mistake far from 1, where random numbers are.
+TRUTH = {
+    "or": ("proved", lambda x: x * ((x > 0) + (x > -1)), lambda dy, x: np.where(x > -1, dy, 0), X),
+    "or, everywhere": ("proved", lambda x: x * ((x < 1) + (x > -1)), lambda dy, x: dy * ((x < 1) | (x > -1)), X),
+    "counted twice": (
+        "refuted",
+        lambda x: x * ((x > 5) * (x < 10) + (x > 7)),
+        lambda dy, x: dy * (1.0 * (x > 5) * (x < 10) + 1.0 * (x > 7)),
+        X,
+    ),
+    "parts of a mask, counted twice": (
+        "refuted",
+        lambda x: x * ((x > 3)[:, :1] + (x > 3)[:, 1:]),
+        lambda dy, x: dy * ((x > 3)[:, :1] * 1.0 + (x > 3)[:, 1:] * 1.0),
+        {"x": ("N", 2)},
+    ),
+    "a part of a mask": (
+        "proved",
+        lambda x: np.where((x > 0)[:, :1], x, 0),
+        lambda dy, x: np.where((x > 0)[:, :1], dy, 0),
+        {"x": ("N", 2)},
+    ),
+    "a constant mask": (
+        "proved",
+        lambda x: np.where(np.tri(3) > 0, x, 0),
+        lambda dy, x: dy * np.tri(3),
+        {"x": ("N", 3, 3)},
+    ),
+    "not the diagonal": (
+        "proved",
+        lambda x: np.where(~np.eye(3, dtype=bool), x * x, 0),
+        lambda dy, x: 2 * x * dy * (1 - np.eye(3)),
+        {"x": (3, 3)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRUTH)
+def test_truth_values(name):
+    verdict, forward, backward, inputs = TRUTH[name]
+    proof = prove_gradient(forward, backward, inputs=inputs)
+    assert proof.verdict == verdict, proof
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda x: x * np.dot(x > 3, x > 2),
+        lambda x: x * np.einsum("n,n->n", x > 3, x > 2),
+        lambda x: x * ((x > 4).astype(np.uint8) - (x > 3).astype(np.uint8)),
+        lambda x: x * np.exp(x > 0),
+    ],
+)
+def test_what_numpy_makes_of_truth_values_elsewhere_is_refused(forward):
+    with pytest.raises(NotUnderstood):
+        prove_gradient(forward, lambda dy, x: dy, inputs={"x": ("N",)}, pass_inputs=True)
+
+
+def shifted_through_a_part(x):
+    squares = (x - 31.7) ** 2 + 1
+    first = squares[:, 0]
+    first -= 1.01
+    return np.maximum(first, 0)
+
+
+# An element is equal to itself; the factor (x > 200) hides that from random numbers.
+@pytest.mark.parametrize(
+    ("forward", "backward", "inputs"),
+    [
+        (
+            lambda x: x * (x[:, None] == x[None, :]).sum(1) * (x > 200),
+            lambda dy, x: 0 * x,
+            {"x": ("N",)},
+        ),
+        (
+            lambda x: ((x[:, None] >= x[None, :]) * x[None, :] * (x > 200)[None, :]).sum(1),
+            lambda dy, x: ((x[:, None] > x[None, :]) * dy[:, None] * (x > 200)[None, :]).sum(0),
+            {"x": ("N",)},
+        ),
+        (
+            lambda x: (lambda r: r * (r == r.max(axis=2, keepdims=True)) * (r > 200))(x.reshape(x.shape[0], 2, 2)),
+            lambda dy, x: np.zeros_like(x),
+            {"x": ("N", 4)},
+        ),
+        (
+            shifted_through_a_part,
+            lambda dy, x: np.stack([2 * (x[:, 0] - 31.7) * dy, 0 * dy], 1),
+            {"x": ("N", 2)},
+        ),
+    ],
+)
+def test_what_is_wrong_far_away_is_not_proved(forward, backward, inputs):
+    assert prove_gradient(forward, backward, inputs=inputs, pass_inputs=True).verdict != "proved"
+
+
+def test_elements_equal_to_themselves():
+    pair = {"inputs": {"x": ("N",)}, "pass_inputs": True}
+    assert prove_gradient(lambda x: x * (x[:, None] == x[None, :]).sum(1), lambda dy, x: dy, **pair)
+    assert prove_gradient(
+        lambda x: ((x[:, None] >= x[None, :]) * x[None, :]).sum(1),
+        lambda dy, x: ((x[:, None] >= x[None, :]) * dy[:, None]).sum(0),
+        **pair,
+    )
+
+
+def leaky_in_place(dy, x):
+    dx = dy.copy()
+    dx[x < 0] *= 0.1
+    return dx
+
+
+def copied_where_positive(dy, x):
+    dx = np.zeros_like(dy)
+    dx[x > 0] = dy[x > 0]
+    return dx
+
+
+def test_elements_chosen_by_a_condition():
+    assert prove_gradient(lambda x: np.where(x < 0, 0.1 * x, x), leaky_in_place, inputs=X)
+    assert prove_gradient(lambda x: np.maximum(x, 0), copied_where_positive, inputs=X)
+    with pytest.raises(NotUnderstood, match="the same condition"):
+        prove_gradient(lambda x: np.sum(x[x > 0]), lambda dy, x: dy * (x > 0), inputs=X)
+
+
 def pooled(x):
     out = np.zeros((x.shape[0], 2, 2))
     for i in range(2):

@@ -287,6 +287,32 @@ NUMPY = {
         lambda dy, x: 2 * x * np.cumsum(dy, axis=1),
         X,
     ),
+    "another diagonal": ("proved", lambda x: np.eye(4, 4, 1) @ x, lambda dy, x: np.eye(4, k=-1) @ dy, {"x": (4, "D")}),
+    "backwards to the first": (
+        "proved",
+        lambda x: x[:, 0::-1] * x[:, 1::-1],
+        lambda dy, x: np.stack([dy[:, 0] * x[:, 1] + 2 * dy[:, 1] * x[:, 0], dy[:, 0] * x[:, 0]], axis=1),
+        {"x": ("N", 2)},
+    ),
+    "triangle": ("proved", lambda x: np.tril(x) ** 2, lambda dy, x: 2 * np.tril(x) * dy, {"x": (3, 3)}),
+    "sum of a list": (
+        "proved",
+        lambda a, b: np.sum([a, b], axis=0),
+        lambda dy, a, b: (dy, dy),
+        {"a": ("N",), "b": ("N",)},
+    ),
+    "tiled constants": (
+        "proved",
+        lambda x: x * np.tile(np.array([1.0, 2.0]), (x.shape[0], 1)),
+        lambda dy, x: dy * np.array([1.0, 2.0]),
+        {"x": ("N", 2)},
+    ),
+    "taken from the flat array": (
+        "proved",
+        lambda x: np.take(x, [0, 3]) * 2,
+        lambda dy, x: np.array([[2 * dy[0], 0], [0, 2 * dy[1]]]),
+        {"x": (2, 2)},
+    ),
     "two numbers": (
         "proved",
         lambda x: np.array([x.mean(), np.sum(x**2)]),
@@ -343,9 +369,36 @@ def not_exchanged_backward(dy, x):
     return dx
 
 
+def of_single_elements(x):
+    first = x[0]
+    first += x[1]  # another number; x stays as it is
+    total = x.sum()
+    other = total
+    total += 1.0
+    return first * other * x
+
+
+def of_single_elements_backward(dy, x):
+    first, total, sum_ = x[0] + x[1], x.sum(), np.sum(dy * x)
+    return dy * first * total + sum_ * first + np.array([1.0, 1.0, 0.0, 0.0]) * sum_ * total
+
+
+def doubled_through_a_piece(x):
+    y = x.copy()
+    first, _ = np.split(y, 2, axis=1)
+    first *= 2
+    return y
+
+
+def test_single_elements_are_numbers():
+    proof = prove_gradient(of_single_elements, of_single_elements_backward, inputs={"x": (4,)})
+    assert proof, proof
+
+
 @pytest.mark.parametrize(
     ("forward", "backward"),
     [
+        (doubled_through_a_piece, lambda dy, x: dy * np.array([2, 2, 1, 1])),
         (written_through_a_view, written_through_a_view_backward),
         (exchanged, lambda dy, x: 2 * dy[:, [1, 0, 2, 3]]),
         (not_exchanged, not_exchanged_backward),

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from itertools import count
+from itertools import combinations, count
 from typing import Any
 
 from derivations.own_code.algebra.polynomials import (
@@ -183,9 +183,20 @@ class Arithmetic(ABC):
                     return self.atoms[atom][1][0], known[1]
         return None
 
-    def coinciding(self, a: Polynomial) -> tuple[int, int] | None:
-        """An index j, and the length of its axis, where x[j] stands beside x[2]: for one j they are the same."""
-        seen: dict[tuple[str, int], list[int]] = {}
+    def coinciding(self, a: Polynomial, apart: frozenset[Any]) -> tuple[int, int] | None:
+        """Two names, of an index and another or a place, such that x[j] stands beside x[k]: for j = k they are one.
+
+        apart: pairs for which that has been looked at.
+        """
+        seen: dict[tuple[Any, ...], dict[int, None]] = {}
+
+        def note(where: tuple[Any, ...], index: Any) -> None:
+            if isinstance(index, tuple):
+                for n, part in enumerate(index[:2]):
+                    note((*where, n, index[2]), part)
+            else:
+                seen.setdefault(where, {})[index] = None
+
         waiting = [atom for monomial in a for atom, _ in monomial]
         while waiting:
             parts = self.atoms[waiting.pop()]
@@ -193,32 +204,40 @@ class Arithmetic(ABC):
                 waiting += [atom for monomial, _ in parts[-1] for atom, _ in monomial]
             elif parts[0] == "e":
                 for position, index in enumerate(parts[2]):
-                    if isinstance(index, int):
-                        seen.setdefault((parts[1], position), []).append(index)
+                    note((parts[1], position), index)
         for names in seen.values():
-            lengths = [known[1] for name in names if (known := place_of(name))]
-            free = [name for name in names if not place_of(name)]
-            if lengths and free:
-                return free[0], lengths[0]
+            for one, other in combinations(sorted(names), 2):
+                if not place_of(one) and (one, other) not in apart:
+                    return one, other
         return None
 
-    def by_places(
-        self, a: Polynomial, function: Callable[[Polynomial], Polynomial], *, compared: bool = False
-    ) -> Polynomial:
-        """The function of a, place by place if a holds terms such as [j = 2]: the function of a sum of several.
-
-        compared: whether the function asks if a is 0.
-        """
-        found = self.placed(a) or (self.coinciding(a) if compared else None)
-        if not found:
+    def by_places(self, a: Polynomial, function: Callable[[Polynomial], Polynomial]) -> Polynomial:
+        """The function of a, place by place if a holds terms such as [j = 2]: the function of a sum of several."""
+        if not (found := self.placed(a)):
             return function(a)
         index, length = found
         result: Polynomial = {}
         for place in range(length):
             name = self.place(place, length)
-            case = self.by_places(self.rename(a, {index: name}), function, compared=compared)
+            case = self.by_places(self.rename(a, {index: name}), function)
             result = self.add(result, self.multiply(self.equal_indices(index, name), case))
         return result
+
+    def by_coincidence(
+        self, a: Polynomial, function: Callable[[Polynomial], Polynomial], apart: frozenset[Any] = frozenset()
+    ) -> Polynomial:
+        """``by_places`` for a function that asks whether a is 0: x[j] − x[k] is, where j = k."""
+
+        def of(case: Polynomial) -> Polynomial:
+            if not (found := self.coinciding(case, apart)):
+                return function(case)
+            one, other = found
+            same = self.by_coincidence(self.rename(case, {one: other}), function, apart)
+            different = self.by_coincidence(case, function, apart | {found})
+            here = self.equal_indices(one, other)
+            return self.add(different, self.multiply(here, self.add(same, different, -1)))
+
+        return self.by_places(a, of)
 
     def indices(self, polynomial: Polynomial) -> frozenset[int]:
         return self._of_monomials(polynomial)[0]

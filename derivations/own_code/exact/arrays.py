@@ -90,8 +90,7 @@ class ExactArray(np.ndarray):
         if function is np.clip:
             return self.clip(*args[1:], **kwargs)
         result = super().__array_function__(function, types, args, kwargs)
-        is_plain = isinstance(result, np.ndarray) and result.dtype.hasobject
-        return self._of(result) if is_plain else result
+        return self._of(result)
 
     def clip(  # type: ignore[override]
         self, a_min: Any = None, a_max: Any = None, out: Any = None, **options: Any
@@ -104,13 +103,16 @@ class ExactArray(np.ndarray):
         return out
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if isinstance(key, ExactArray) and key.shape == self.shape:
+        if isinstance(key, np.ndarray) and key.dtype == bool and key.shape == self.shape and np.ndim(value) == 0:
             value = CHOICES[np.where](key, value, self.view(np.ndarray))
             key = Ellipsis
         super().__setitem__(key, value)
 
     def _of(self, result: Any) -> Any:
-        return wrapped(result, self.forgetting) if isinstance(result, np.ndarray) else result
+        """A result of numbers as such an array; one of truth values as it is."""
+        if isinstance(result, np.ndarray) and result.dtype.hasobject:
+            return wrapped(result, self.forgetting)
+        return result
 
 
 def _extreme(choice: Any, array: Any, axis: Any = None, keepdims: Any = False, **_: Any) -> Any:

@@ -1,10 +1,12 @@
 """Choices by values on exact numbers: the comparison of two real numbers is decided, and one of them taken.
 
-A point at which two numbers agree by chance has no derivative, and is left; two constants, such as the 0 of a ReLU
-that is compared with 0 once more, may agree.
+What is compared gives NumPy's own truth values, with NumPy's arithmetic: + of two is "or". A point at which two numbers
+agree by chance has no derivative, and is left. Two constants may agree, such as the 0 of a ReLU that is compared with 0
+once more.
 """
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,54 +14,65 @@ import numpy as np
 from derivations.own_code.exact.dual_numbers import Number, constant
 
 
-def _chosen(condition: Any, a: Any, b: Any) -> Any:
-    if isinstance(condition, Number):
-        value = a if condition.is_true() else b
-        return value if isinstance(value, Number) else constant(condition.ring, value)
-    return a if condition else b
+def _compared(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    by_element = np.frompyfunc(function, 2, 1)
+
+    def compare(a: Any, b: Any) -> Any:
+        found = by_element(np.asarray(a, dtype=object), np.asarray(b, dtype=object))
+        return found.astype(bool) if isinstance(found, np.ndarray) else np.bool_(found)
+
+    return compare
 
 
-def _each(function: Any, count: int) -> Any:
-    by_element = np.frompyfunc(function, count, 1)
-    return lambda *given: by_element(*(np.asarray(value, dtype=object) for value in given))
+def choose(condition: Any, a: Any, b: Any) -> Any:
+    """np.where, of constants as well."""
+    left, right = (np.asarray(value, dtype=object) for value in (a, b))
+    ring = next((value.ring for value in (*left.flat, *right.flat) if type(value) is Number), None)
+    if ring is None:
+        return np.where(condition, a, b)
+
+    def chosen(is_true: bool, a: Any, b: Any) -> Any:
+        value = a if is_true else b
+        return value if type(value) is Number else constant(ring, value)
+
+    return np.frompyfunc(chosen, 3, 1)(condition, left, right)
 
 
-_greater = _each(operator.gt, 2)
-_greater_equal = _each(operator.ge, 2)
-choose = _each(_chosen, 3)
+_greater = _compared(operator.gt)
+
+
+def _maximum(a: Any, b: Any) -> Any:
+    return choose(_greater(a, b), a, b)
+
+
+def _minimum(a: Any, b: Any) -> Any:
+    return choose(_greater(a, b), b, a)
 
 
 def _clip(a: Any, low: Any, high: Any) -> Any:
     if low is not None:
-        a = CHOICES[np.maximum](a, low)
-    return a if high is None else CHOICES[np.minimum](a, high)
+        a = _maximum(a, low)
+    return a if high is None else _minimum(a, high)
 
 
 CHOICES: dict[Any, Any] = {
     np.greater: _greater,
-    np.greater_equal: _greater_equal,
-    np.less: _each(operator.lt, 2),
-    np.less_equal: _each(operator.le, 2),
-    np.equal: _each(Number.agrees, 2),
-    np.not_equal: lambda a, b: 1 - CHOICES[np.equal](a, b),
-    np.maximum: lambda a, b: choose(_greater(a, b), a, b),
-    np.minimum: lambda a, b: choose(_greater(a, b), b, a),
-    np.logical_not: lambda a: 1 - a,
-    np.invert: lambda a: 1 - a,
-    np.logical_and: lambda a, b: a * b,
-    np.bitwise_and: lambda a, b: a * b,
-    np.logical_or: lambda a, b: a + b - a * b,
-    np.bitwise_or: lambda a, b: a + b - a * b,
-    np.logical_xor: lambda a, b: a + b - 2 * a * b,
-    np.bitwise_xor: lambda a, b: a + b - 2 * a * b,
-    np.sign: lambda a: _greater(a, 0) - _greater(0, a),
+    np.greater_equal: _compared(operator.ge),
+    np.less: _compared(operator.lt),
+    np.less_equal: _compared(operator.le),
+    np.equal: _compared(lambda a, b: a.agrees(b) if type(a) is Number else b.agrees(a)),
+    np.not_equal: lambda a, b: ~CHOICES[np.equal](a, b),
+    np.maximum: _maximum,
+    np.minimum: _minimum,
+    np.fmax: _maximum,
+    np.fmin: _minimum,
+    np.sign: lambda a: _greater(a, 0).astype(int) - _greater(0, a),
     np.clip: _clip,
     np.where: choose,
 }
-CHOICES[np.fmax], CHOICES[np.fmin] = CHOICES[np.maximum], CHOICES[np.minimum]
 
 # The same of two numbers, for maxima along axes.
 EXTREMES: dict[Any, Any] = {
-    np.maximum: np.frompyfunc(lambda a, b: _chosen(a > b, a, b), 2, 1),
-    np.minimum: np.frompyfunc(lambda a, b: _chosen(a > b, b, a), 2, 1),
+    np.maximum: np.frompyfunc(lambda a, b: a if a > b else b, 2, 1),
+    np.minimum: np.frompyfunc(lambda a, b: b if a > b else a, 2, 1),
 }

@@ -20,7 +20,9 @@ def exact_names(ring: Any) -> dict[str, Any]:
         result[...] = value if isinstance(value, Number | np.ndarray) else constant(value)
         return wrapped(result)
 
-    def eye(n: int, columns: Any = None, *_: Any, k: int = 0, **__: Any) -> Any:
+    def eye(n: int, columns: Any = None, k: int = 0, dtype: Any = float, **_: Any) -> Any:
+        if dtype is bool:
+            return np.eye(n, columns, k, dtype)
         return wrapped(np.vectorize(constant, otypes=[object])(np.eye(n, columns, k).astype(int)))
 
     def array(value: Any, *_: Any, **options: Any) -> Any:

@@ -119,28 +119,21 @@ class Number:
         """1, 0 or −1."""
         return self.ring.sign(self.a)
 
-    def is_true(self) -> bool:
-        """Whether a truth value, which is 1 or 0 in every ring, is 1."""
-        value = self.a
-        while type(value) is Number:
-            value = value.a
-        return bool(value != 0)
-
     def exceeds(self, other: Any, ties: bool = False) -> Any:
-        """self > other as 1 or 0; where they agree, ``ties`` for constants and the same number, no value for others."""
+        """Whether self > other; where they agree, ``ties`` for constants and the same number, no value for others."""
         o = self._lift(other)
         if o is None:
             return NotImplemented
         if o is self:  # an element and the maximum that it is
-            return constant(self.ring, int(ties))
+            return ties
         sign = (self - o).sign()
         if sign == 0 and not (self.constant and o.constant):
             raise Undefined
-        return constant(self.ring, int(ties if sign == 0 else sign > 0))
+        return ties if sign == 0 else sign > 0
 
-    def agrees(self, other: Any) -> Any:
-        """self == other as 1 or 0, of constants; two others that agree do so by chance."""
-        return self.exceeds(other, ties=True) - self.exceeds(other)
+    def agrees(self, other: Any) -> bool:
+        """self == other, of constants; two others that agree do so by chance."""
+        return bool(self.exceeds(other, ties=True)) and not self.exceeds(other)
 
     def __gt__(self, other: Any) -> Any:
         return self.exceeds(other)
@@ -150,11 +143,11 @@ class Number:
 
     def __lt__(self, other: Any) -> Any:
         opposite = self.exceeds(other, ties=True)
-        return opposite if opposite is NotImplemented else 1 - opposite
+        return opposite if opposite is NotImplemented else not opposite
 
     def __le__(self, other: Any) -> Any:
         opposite = self.exceeds(other)
-        return opposite if opposite is NotImplemented else 1 - opposite
+        return opposite if opposite is NotImplemented else not opposite
 
     def sqrt(self) -> "Number":
         root = self.ring.root(self.a)
@@ -163,7 +156,7 @@ class Number:
         return Number(self.ring, root, (Number(self.ring, self.b) / (Number(self.ring, root) * 2)).a)
 
     def __abs__(self) -> "Number":
-        return self if self.constant and _is_zero(self.a) else (self * self).sqrt()
+        return self if self.sign() >= 0 else -self
 
     def conjugate(self) -> "Number":
         return self

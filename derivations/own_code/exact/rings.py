@@ -20,6 +20,7 @@ class Residues:
 
     def __init__(self, p: int) -> None:
         self.p = p
+        self.has_roots = False  # whether a root was taken
 
     def of(self, value: Fraction) -> int:
         return value.numerator * pow(value.denominator, -1, self.p) % self.p
@@ -40,6 +41,7 @@ class Residues:
         return pow(a, -1, self.p)
 
     def root(self, a: int) -> int:
+        self.has_roots = True
         return 0 if a == 0 else a * inverse_root_of_residue(a, self.p) % self.p
 
     def function(self, name: str, a: int) -> NoReturn:

@@ -121,7 +121,12 @@ class ExactRuns:
             inputs = self._arrays(ring, sizes, draw)
             try:
                 returned, dys = self.run(ring, inputs, partial(self._array, ring, entry=draw))
-                return {name: self._agrees(ring, inputs, name, returned[name], dys, rng) for name in self.names}
+                outcome = {name: self._agrees(ring, inputs, name, returned[name], dys, rng) for name in self.names}
+                if ring.has_roots and not all(outcome.values()):
+                    # Modulo a prime √(a²) may be −a where it is a for all real numbers: these decide.
+                    real = self._at_reals(sizes, rng) or {}
+                    outcome = {name: equal or real.get(name, False) for name, equal in outcome.items()}
+                return outcome
             except (*NO_VALUE,):
                 continue
             except Transcendental:

@@ -38,6 +38,8 @@ def _matmul(run: Any, operation: Any, a: Any, b: Any) -> Any:
 
 def _cast(run: Any, operation: Any, value: Any) -> Any:
     source, target = operation.inputs[0].dtype, operation.outputs[0].dtype
+    if source.is_bool:
+        return value.astype(float) if isinstance(value, SymbolicArray) else run.like(np.asarray(value, dtype=float))
     if target.size < _NARROWEST:
         raise refused_operation(operation, f"a cast to {target.name} loses digits; compute in float32 or float64")
     if source.is_floating and target.size < source.size and isinstance(value, SymbolicArray):
@@ -121,7 +123,7 @@ def _selected(run: Any, operation: Any, condition: Any, a: Any, b: Any) -> Any:
 def _truth(run: Any, value: int) -> Any:
     """A truth value, the same for all elements."""
     made = run.like(Fraction(value))
-    return made > run.like(Fraction(0)) if isinstance(made, SymbolicArray) else made
+    return made > run.like(Fraction(0)) if isinstance(made, SymbolicArray) else np.bool_(value)
 
 
 def _maximum_of(run: Any, operation: Any, a: Any, b: Any) -> Any:

@@ -35,8 +35,8 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
     __array_priority__ = 1000
 
     def __init__(self, algebra: Any, axes: Sequence[Axis], polynomial: Polynomial, positive: str | None = None) -> None:
-        self.algebra, self.axes, self.positive = algebra, tuple(axes), positive
-        self._polynomial = polynomial
+        self.algebra, self.axes = algebra, tuple(axes)
+        self._polynomial, self._positive = polynomial, positive
         self.is_truth = False  # of truth values, each 1 or 0
         self._memory, self._version = _Memory(), 0
         self._of: tuple[SymbolicArray, Any] | None = None  # the array and the key by which this is a part of it
@@ -48,7 +48,8 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
             from derivations.own_code.symbolic.parts import taken
 
             now = taken(*self._of)
-            self.axes, self._polynomial, self._version = now.axes, now.polynomial, self._memory.version
+            self.axes, self._polynomial, self._positive = now.axes, now.polynomial, now.positive
+            self._version = self._memory.version
         if self._version != self._memory.version:
             raise refusal(
                 "a view of an array that was changed in place after the view was taken",
@@ -56,9 +57,24 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
             )
         return self._polynomial
 
+    @property
+    def positive(self) -> str | None:
+        """What is known of the sign of every element."""
+        self.polynomial  # noqa: B018, a part may have been changed through the whole
+        return self._positive
+
+    @positive.setter
+    def positive(self, value: str | None) -> None:
+        self._positive = value
+
+    def like(self, axes: Sequence[Axis], polynomial: Polynomial, *positive: str | None) -> "SymbolicArray":
+        """Another array of the same kind: of truth values if this is, and as positive unless it is said."""
+        result = SymbolicArray(self.algebra, axes, polynomial, *(positive or (self.positive,)))
+        result.is_truth = self.is_truth
+        return result
+
     def _view(self, axes: Sequence[Axis], polynomial: Polynomial) -> "SymbolicArray":
-        view = SymbolicArray(self.algebra, axes, polynomial, self.positive)
-        view.is_truth = self.is_truth
+        view = self.like(axes, polynomial)
         view._memory, view._version = self._memory, self._version
         return view
 
@@ -71,6 +87,8 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
             whole[key] = value
             return self
         value = lift(self.algebra, value)
+        if self.is_truth and not value.is_truth:
+            raise refusal("assigning numbers to truth values", "make them numbers by .astype(float)")
         if value.ndim > self.ndim:
             raise refusal(
                 f"assigning {value.shape} to {self.shape}", "the shape of the value must be that of the array"
@@ -154,7 +172,7 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
     __hash__ = __sizeof__ = __reduce_ex__ = __reduce__ = _refuse
 
     def __copy__(self) -> "SymbolicArray":
-        return SymbolicArray(self.algebra, self.axes, self.polynomial, self.positive)
+        return self.like(self.axes, self.polynomial)
 
     def __deepcopy__(self, _: Any) -> "SymbolicArray":
         return self.__copy__()
@@ -197,11 +215,15 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
             raise refusal(f".{name} of an array", "it is not among the operations that can be proved")
         return lambda *args, **kwargs: METHODS[name](self, *args, **kwargs)
 
-    def __getitem__(self, key: Any) -> "SymbolicArray":
+    def __getitem__(self, key: Any) -> Any:
         from derivations.own_code.symbolic.parts import is_copy, taken
 
+        if isinstance(key, SymbolicArray) and key.is_truth and key.axes == self.axes:
+            from derivations.own_code.symbolic.selected import Selected
+
+            return Selected(self, key)
         part = taken(self, key)
-        if not is_copy(key):
+        if part.axes and not is_copy(key):  # a single element is a number, which no assignment to it changes
             part._memory, part._version, part._of = self._memory, self._version, (self, key)
         return part
 
@@ -212,9 +234,12 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
             return
         if isinstance(key, SymbolicArray) and key.is_truth:
             from derivations.own_code.symbolic.choices import choose
+            from derivations.own_code.symbolic.selected import Selected
             from derivations.own_code.symbolic.shapes import lift
 
-            if np.ndim(value) or key.ndim != self.ndim:
+            if isinstance(value, Selected):
+                value = value.of(key)
+            elif np.ndim(value) or key.ndim != self.ndim:
                 raise refusal("assigning an array where a condition is true", "assign one number, or use np.where")
             self.set(choose(key, lift(self.algebra, value), self))
             return

@@ -119,12 +119,20 @@ def unset(algebra: Any, shape: Any) -> SymbolicArray:
     return SymbolicArray(algebra, empty.axes, algebra.element(name, places))
 
 
-def identity(algebra: Any, n: Any, columns: Any = None, **options: Any) -> SymbolicArray:
+def identity(algebra: Any, n: Any, columns: Any = None, k: int = 0, dtype: Any = None, **options: Any) -> SymbolicArray:
     """np.eye."""
     only_out("eye", options)
+    if k or columns is not None:
+        if not isinstance(n, int) or not isinstance(columns, int | None):
+            raise refusal("numpy.eye that is not square, or of another diagonal", "give sizes that are numbers")
+        return lift(algebra, np.eye(n, columns, k, float if dtype is None else dtype))
+    result = _identity(algebra, n)
+    result.is_truth = dtype is not None and np.dtype(dtype).kind == "b"
+    return result
+
+
+def _identity(algebra: Any, n: Any) -> SymbolicArray:
     axis = axis_of(algebra, n)
-    if columns is not None and axis_of(algebra, columns) != axis:
-        raise refusal("numpy.eye that is not square", "give one size")
     if not axis:
         return SymbolicArray(algebra, [(), ()], ONE)
     (row,), (column,) = names_of_axis(1, axis), names_of_axis(0, axis)
@@ -133,11 +141,16 @@ def identity(algebra: Any, n: Any, columns: Any = None, **options: Any) -> Symbo
 
 def copied(a: Any, dtype: Any = None, *_: Any, **__: Any) -> Any:
     dtype = None if isinstance(dtype, str) and dtype in ("C", "K", "A", "F") else dtype
-    if not a.is_truth:  # which every type of numbers holds
+    # Truth values are held by every type of numbers, but unsigned and narrow ones do not hold what is made of them.
+    if not a.is_truth or (dtype is not None and np.dtype(dtype).kind != "b" and not _is_wide(np.dtype(dtype))):
         floats_only(dtype)
     result = SymbolicArray(a.algebra, a.axes, a.polynomial, a.positive)
     result.is_truth = a.is_truth and (dtype is None or np.dtype(dtype).kind == "b")
     return result
+
+
+def _is_wide(dtype: Any) -> bool:
+    return bool(dtype.kind in "if" and dtype.itemsize >= 4)
 
 
 def made_like(value: Any) -> Callable[..., SymbolicArray]:

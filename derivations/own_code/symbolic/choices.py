@@ -73,7 +73,7 @@ def _sign_of_difference(algebra: Any, a: Polynomial) -> Polynomial:
 
 def _by_cases(algebra: Any, a: Polynomial, of: Callable[[Polynomial], Polynomial]) -> Polynomial:
     """A function of a, for each sign that stands in a in both cases, and place by place."""
-    return algebra.by_places(a, lambda case: _by_signs(algebra, case, of), compared=True)
+    return algebra.by_coincidence(a, lambda case: _by_signs(algebra, case, of))
 
 
 def _by_signs(algebra: Any, a: Polynomial, of: Callable[[Polynomial], Polynomial]) -> Polynomial:
@@ -102,11 +102,15 @@ def choose(condition: SymbolicArray, a: SymbolicArray, b: SymbolicArray) -> Symb
 
     signs = {a.positive, b.positive}
     known = None if None in signs else "nonneg" if "nonneg" in signs else "pos"
-    return elementwise(chosen, [condition, a, b], known)
+    result = elementwise(chosen, [condition, a, b], known)
+    result.is_truth = a.is_truth and b.is_truth
+    return result
 
 
 def maximum(a: SymbolicArray, b: SymbolicArray) -> SymbolicArray:
-    """np.maximum."""
+    """np.maximum; of truth values a or b."""
+    if a.is_truth and b.is_truth:
+        return disjunction(a, b)
     result = choose(greater(a, b), a, b)
     signs = {a.positive, b.positive}
     result.positive = "pos" if "pos" in signs else "nonneg" if "nonneg" in signs else None
@@ -114,7 +118,9 @@ def maximum(a: SymbolicArray, b: SymbolicArray) -> SymbolicArray:
 
 
 def minimum(a: SymbolicArray, b: SymbolicArray) -> SymbolicArray:
-    """np.minimum."""
+    """np.minimum; of truth values a and b."""
+    if a.is_truth and b.is_truth:
+        return conjunction(a, b)
     return choose(greater(a, b), b, a)
 
 

@@ -1,12 +1,13 @@
 """NumPy's creators of arrays, such as ``np.zeros``, for arrays of unknown sizes."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from derivations.own_code.refusal import NoRandomNumbers
 from derivations.own_code.symbolic.arrays import SymbolicArray
-from derivations.own_code.symbolic.axes import filled, identity, unset
+from derivations.own_code.symbolic.axes import broadcast, filled, identity, tile, unset
 from derivations.own_code.symbolic.reductions import floats_only
 from derivations.own_code.symbolic.shapes import lift
 from derivations.own_code.symbolic.sizes import Size
@@ -31,12 +32,19 @@ def symbolic_names(algebra: Any) -> dict[str, Any]:
         floats_only(dtype)
         return unset(algebra, shape)
 
+    def of_lists(function: Any) -> Any:
+        """NumPy's function, whose first argument may be a list of arrays."""
+        return lambda a, *args, **options: function(lift(algebra, a) if _holds_symbols(a) else a, *args, **options)
+
     return {
+        **{name: of_lists(getattr(np, name)) for name in ("sum", "mean", "prod", "var", "std", "max", "min")},
         "zeros": lambda shape, dtype=None, **__: full(shape, 0, dtype),
         "ones": lambda shape, dtype=None, **__: full(shape, 1, dtype),
         "full": full,
         "empty": empty,
-        "eye": lambda n, columns=None, *_, dtype=None, **options: identity(algebra, n, columns, **options),
+        "eye": partial(identity, algebra),
+        "tile": lambda a, reps: tile(lift(algebra, a), reps),
+        "broadcast_to": lambda a, shape, **options: broadcast(lift(algebra, a), shape, **options),
         "identity": lambda n, *_, **__: identity(algebra, n),
         "array": array,
         "asarray": as_array,

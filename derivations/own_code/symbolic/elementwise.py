@@ -32,6 +32,8 @@ def both(a: SymbolicArray, b: SymbolicArray, *, sum_: bool) -> str | None:
 
 def powered(a: SymbolicArray, power: Fraction) -> SymbolicArray:
     """Whole and half powers; what they require is noted."""
+    if power.denominator == 2:
+        _refuse_truth(a)
     if power.denominator > 2:
         raise refusal(f"the power {power}", "whole and half powers are understood")
     whole = power.denominator == 1
@@ -68,8 +70,14 @@ def _require_one(algebra: Any, a: Polynomial, relation: str, of: str) -> None:
     algebra.journal.requirements.append(Requirement(polynomial, relation, line_of_user(), of))
 
 
+def _refuse_truth(a: SymbolicArray) -> None:
+    if a.is_truth:
+        raise refusal("a root or function of truth values", "NumPy takes it in half precision; use .astype(float)")
+
+
 def function_of(name: str, a: SymbolicArray) -> SymbolicArray:
     """exp, log, tanh, sin, cos, erf of every element."""
+    _refuse_truth(a)
     if name == "log":
         _require(a, "> 0", "the argument of a logarithm")
     result = a.algebra.function(name, a.polynomial)

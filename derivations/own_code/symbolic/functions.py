@@ -77,6 +77,8 @@ def ufunc_result(algebra: Any, ufunc: Any, method: str, inputs: Sequence[Any], o
         )
     if out is not None:
         (target,) = out if isinstance(out, tuple) else (out,)
+        if isinstance(target, SymbolicArray) and not target.axes:
+            return result  # += of a number makes another
         if not isinstance(target, SymbolicArray):
             raise refusal(
                 "writing a result into an array of numbers",
@@ -89,9 +91,10 @@ def ufunc_result(algebra: Any, ufunc: Any, method: str, inputs: Sequence[Any], o
 
 def _where(condition: Any, *given: Any) -> SymbolicArray:
     """np.where."""
-    if len(given) != 2 or not isinstance(condition, SymbolicArray):
-        raise refusal("this use of numpy.where", "give a condition on the data and two values")
-    return choose(condition, *(lift(condition.algebra, value) for value in given))
+    if len(given) != 2:
+        raise refusal("this use of numpy.where", "give a condition and two values")
+    algebra = _algebra(condition, *given)
+    return choose(*(lift(algebra, value) for value in (condition, *given)))
 
 
 def _clip(a: SymbolicArray, a_min: Any = None, a_max: Any = None, out: Any = None, **options: Any) -> SymbolicArray:
@@ -135,7 +138,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.linalg.norm: norm,
     np.dot: dot,
     np.inner: lambda a, b: dot(a, b.T) if getattr(b, "ndim", 0) > 1 else dot(a, b),
-    np.vdot: lambda a, b: sum_(multiply(reshape(a, (-1,)), reshape(b, (-1,)))),
+    np.vdot: lambda a, b: dot(reshape(a, (-1,)), reshape(b, (-1,))),
     np.outer: lambda a, b: outer(lift(_algebra(a, b), a), lift(_algebra(a, b), b)),
     np.einsum: einsum,
     np.tensordot: tensordot,
@@ -174,7 +177,13 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.flip: flip,
     np.roll: roll,
     np.pad: padded,
-    np.take: lambda a, indices, axis=None, **_: taken(a, (*(slice(None),) * ((axis or 0) % a.ndim), indices)),
+    np.take: lambda a, indices, axis=None, **_: (
+        taken(reshape(a, (-1,)), indices) if axis is None else taken(a, (*(slice(None),) * (axis % a.ndim), indices))
+    ),
+    np.fliplr: lambda a: flip(a, 1),
+    np.flipud: lambda a: flip(a, 0),
+    np.tril: lambda a, k=0: multiply(a, lift(a.algebra, np.tril(np.ones(a.shape[-2:]), k))),
+    np.triu: lambda a, k=0: multiply(a, lift(a.algebra, np.triu(np.ones(a.shape[-2:]), k))),
     np.cumsum: lambda a, axis=None, **options: only_out("cumsum", options) or cumulated(a, axis),
     np.diff: lambda a, n=1, axis=-1: _differences(a, n, axis),
     np.trace: diagonal_sum,
@@ -191,6 +200,9 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
 _CHOICES = (np.argmax, np.argmin, np.sort, np.argsort, np.median, np.select, np.nan_to_num)
 
 
+_OF_SEVERAL = (np.concatenate, np.stack, np.vstack, np.hstack, np.column_stack)  # arrays in a list
+
+
 def _compares() -> Any:
     raise refusal("comparing arrays", "leave tests of values out of the function")
 
@@ -202,6 +214,8 @@ def function_result(algebra: Any, function: Any, args: Any, kwargs: Any) -> Any:
         if function in _CHOICES:
             raise refusal(name, "of choices by values, np.where, np.maximum, np.minimum and np.clip are understood")
         raise refusal(name, f"{_UNDERSTOOD} understood")
+    if args and isinstance(args[0], list | tuple) and function not in _OF_SEVERAL:
+        args = (lift(algebra, args[0]), *args[1:])
     try:
         return FUNCTIONS[function](*args, **kwargs)
     except (TypeError, AttributeError, KeyError) as error:

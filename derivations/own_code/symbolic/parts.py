@@ -7,7 +7,7 @@ array like any other, of elements at places.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from derivations.own_code.algebra.polynomials import LONGEST, ONE, Polynomial
 from derivations.own_code.refusal import refusal
 from derivations.own_code.symbolic import blocks
 from derivations.own_code.symbolic.arrays import Axis, SymbolicArray, axis_of, length, names_of_axis
-from derivations.own_code.symbolic.shapes import broadcast_to, rearranged
+from derivations.own_code.symbolic.shapes import broadcast_to, rearranged, reshape
 from derivations.own_code.symbolic.sizes import Size, as_size
 
 _RULE = f"a part may be taken along an axis whose length is a number, up to {LONGEST}"
@@ -43,7 +43,7 @@ def at(a: SymbolicArray, axis: int, place: int) -> SymbolicArray:
         rest, digit = divmod(rest, n)
         names[name] = a.algebra.place(digit, n)
     axes = [*a.axes[:axis], (), *a.axes[axis + 1 :]]
-    return SymbolicArray(a.algebra, axes, a.algebra.rename(a.polynomial, names), a.positive)
+    return a.like(axes, a.algebra.rename(a.polynomial, names))
 
 
 def joined(parts: Sequence[SymbolicArray], axis: int) -> SymbolicArray:
@@ -63,7 +63,9 @@ def joined(parts: Sequence[SymbolicArray], axis: int) -> SymbolicArray:
         polynomial = algebra.add(polynomial, algebra.multiply(here, broadcast_to(part, axes).polynomial))
     signs = {part.positive for part in parts}
     positive = None if None in signs else "nonneg" if "nonneg" in signs else "pos"
-    return SymbolicArray(algebra, [*axes[:axis], new, *axes[axis + 1 :]], polynomial, positive)
+    result = SymbolicArray(algebra, [*axes[:axis], new, *axes[axis + 1 :]], polynomial, positive)
+    result.is_truth = all(part.is_truth for part in parts)
+    return result
 
 
 def _axes_of_all(parts: Sequence[SymbolicArray]) -> list[Axis]:
@@ -121,15 +123,16 @@ def _places(a: SymbolicArray, axis: int, key: Any) -> tuple[list[int] | None, bo
     """The places along an axis, None for the whole of it; and whether they came as a list."""
     if isinstance(key, slice):
         n = a.shape[axis]
+        if isinstance(key.step, int | np.integer) and key.step < 0:
+            places = list(range(known_length(a, axis)))[key]
+            return (places, False) if places else _nothing()
         start, stop = (None if k is not None and _is_whole(k, end) else k for k, end in ((key.start, 0), (key.stop, n)))
         if start is None and stop is None and key.step in (None, 1):
             return None, False
         if any(k is not None and not isinstance(k, int | np.integer) for k in (start, stop, key.step)):
             raise refusal("a slice with bounds that are no numbers", _RULE)
         places = list(range(known_length(a, axis))[start : stop : key.step])
-        if not places:
-            raise refusal("a slice of no elements", "take at least one")
-        return places, False
+        return (places, False) if places else _nothing()
     if isinstance(key, int | np.integer) and not isinstance(key, bool):
         return [_counted(a, axis, int(key))], False
     if isinstance(key, np.ndarray) and key.dtype == bool and key.ndim == 1:
@@ -142,6 +145,10 @@ def _places(a: SymbolicArray, axis: int, key: Any) -> tuple[list[int] | None, bo
     ):
         return [_counted(a, axis, int(k)) for k in numbers], True
     raise refusal("indexing a part of an array", f"{_RULE}, by numbers, slices or a list of numbers")
+
+
+def _nothing() -> NoReturn:
+    raise refusal("a slice of no elements", "take at least one")
 
 
 def _is_whole(bound: Any, end: Any) -> bool:
@@ -194,7 +201,7 @@ def replaced(a: SymbolicArray, key: Any, value: SymbolicArray) -> SymbolicArray:
         one = broadcast_to(one, axes)
         change = algebra.add(one.polynomial, result.polynomial, -1)
         polynomial = algebra.add(result.polynomial, algebra.multiply(here, change))
-        result = SymbolicArray(algebra, result.axes, polynomial)
+        result = result.like(result.axes, polynomial, None)
     return result
 
 
@@ -207,6 +214,11 @@ def _is_at(a: SymbolicArray, axis: int, place: int) -> Polynomial:
         place, digit = divmod(place, n)
         result = a.algebra.multiply(result, a.algebra.equal_indices(name, a.algebra.place(digit, n)))
     return result
+
+
+def numbers(a: SymbolicArray) -> SymbolicArray:
+    """Truth values as the numbers 1 and 0, of which NumPy's sums are no truth values."""
+    return SymbolicArray(a.algebra, a.axes, a.polynomial, a.positive)
 
 
 # NumPy's functions
@@ -222,7 +234,7 @@ def stack(arrays: Sequence[SymbolicArray], axis: int = 0) -> SymbolicArray:
 def concatenate(arrays: Sequence[SymbolicArray], axis: int | None = 0) -> SymbolicArray:
     """np.concatenate, along an axis of known lengths."""
     if axis is None:
-        raise refusal("numpy.concatenate with axis=None", "name an axis")
+        return concatenate([reshape(a, (-1,)) for a in arrays])
     n = axis % arrays[0].ndim
     return joined([one for a in arrays for one in pieces(a, n)], n)
 
@@ -242,7 +254,7 @@ def split(a: SymbolicArray, sections: Any, axis: int = 0) -> list[SymbolicArray]
     else:
         bounds = [0, *(int(k) for k in sections), n]
     whole = (slice(None),) * (axis % a.ndim)
-    return [taken(a, (*whole, slice(low, high))) for low, high in pairwise(bounds)]
+    return [a[(*whole, slice(low, high))] for low, high in pairwise(bounds)]
 
 
 def reordered(a: SymbolicArray, places: Sequence[int], axis: int) -> SymbolicArray:
@@ -272,7 +284,7 @@ def cumulated(a: SymbolicArray, axis: Any = None, *, exclusive: bool = False, re
     if axis is None and a.ndim != 1:
         raise refusal("numpy.cumsum without an axis", "name an axis")
     n = (axis or 0) % a.ndim
-    parts = pieces(a, n)
+    parts = pieces(numbers(a), n)
     parts = parts[::-1] if reverse else parts
     sums = [parts[0] * 0 if exclusive else parts[0]]
     for before, part in pairwise(parts):
@@ -284,10 +296,13 @@ def padded(a: SymbolicArray, width: Any, mode: str = "constant", constant_values
     """np.pad with a constant."""
     if mode != "constant" or np.ndim(constant_values):
         raise refusal(f"numpy.pad with mode={mode!r}", "padding with one number is understood")
+    if a.is_truth and constant_values not in (0, 1):
+        raise refusal("truth values padded with a number", "make them numbers by .astype(float)")
     widths = np.broadcast_to(np.asarray(width, dtype=int), (a.ndim, 2)).tolist()
     for axis, (before, after) in enumerate(widths):
         if before or after:
             parts = pieces(a, axis)
             edge = parts[0] * 0 + constant_values
+            edge.is_truth = a.is_truth
             a = joined([*[edge] * before, *parts, *[edge] * after], axis)
     return a

@@ -35,6 +35,8 @@ def einsum(*operands: Any, optimize: Any = None, **options: Any) -> Any:
                 f"numpy.einsum({subscripts!r})", "each axis has a letter, and each letter occurs once an array"
             )
         wide.append(rearranged(a, [term.index(letter) if letter in term else None for letter in order]))
+    if all(a.is_truth for a in wide):
+        raise refusal("a product of matrices of truth values", "it is one of truth values; use .astype(float)")
     product = wide[0]
     for a in wide[1:]:
         product = multiply(product, a)

@@ -11,7 +11,7 @@ from derivations.own_code.refusal import refusal
 from derivations.own_code.symbolic.arrays import SymbolicArray, length
 from derivations.own_code.symbolic.choices import absolute, maximum, minimum
 from derivations.own_code.symbolic.elementwise import largest, powered, total
-from derivations.own_code.symbolic.parts import pieces
+from derivations.own_code.symbolic.parts import numbers, pieces
 from derivations.own_code.symbolic.shapes import lift, rearranged
 from derivations.own_code.symbolic.sizes import as_size
 from derivations.own_code.symbolic.ufuncs import divide, multiply, subtract
@@ -141,7 +141,7 @@ def prod(a: SymbolicArray, axis: Any = None, keepdims: Any = False, **options: A
     """np.prod along axes of known length."""
     only_out("prod", options)
     axes = axes_of(a, None if axis is np._NoValue else axis)
-    parts = [a]
+    parts = [numbers(a)]
     for n in axes:
         parts = [one for part in parts for one in pieces(part, n)]
     found = reduce(multiply, parts)

@@ -82,7 +82,9 @@ def lift(algebra: Any, value: Any) -> SymbolicArray:
         sign, square, halves = known
         constant = algebra.scale(algebra.power(algebra.constant(square), Fraction(1, 2)), sign)
         constant = algebra.multiply(constant, algebra.power_of_pi(Fraction(halves, 2)))
-    return SymbolicArray(algebra, [axis_of(algebra, n) for n in array.shape], constant, positive)
+    result = SymbolicArray(algebra, [axis_of(algebra, n) for n in array.shape], constant, positive)
+    result.is_truth = array.dtype.kind == "b"
+    return result
 
 
 def _stacked(algebra: Any, values: Any) -> SymbolicArray:
@@ -106,7 +108,7 @@ def split(a: SymbolicArray, axis: int, parts: Axis) -> SymbolicArray:
     return a._view(axes, a.algebra.rename(polynomial, {fresh: place}))
 
 
-def _common(a: SymbolicArray, b: SymbolicArray, axis_a: int, axis_b: int) -> tuple[SymbolicArray, SymbolicArray]:
+def common(a: SymbolicArray, b: SymbolicArray, axis_a: int, axis_b: int) -> tuple[SymbolicArray, SymbolicArray]:
     """The two with equal axes there, one split as the other is; refused if they do not fit for every size."""
     left, right = a.axes[axis_a], b.axes[axis_b]
     if left == right or not left or not right:
@@ -142,7 +144,7 @@ def aligned(arrays: Sequence[SymbolicArray]) -> tuple[list[SymbolicArray], tuple
             for k in range(n):
                 a, b = arrays[n], arrays[k]
                 if position < a.ndim and position < b.ndim:
-                    arrays[n], arrays[k] = _common(a, b, a.ndim - 1 - position, b.ndim - 1 - position)
+                    arrays[n], arrays[k] = common(a, b, a.ndim - 1 - position, b.ndim - 1 - position)
     axes: list[Axis] = []
     for position in reversed(range(rank)):
         found = [a.axes[a.ndim - 1 - position] for a in arrays if position < a.ndim]
@@ -157,7 +159,7 @@ def broadcast_to(a: SymbolicArray, axes: Sequence[Axis]) -> SymbolicArray:
     lengths = [length(a.algebra, axis) for axis in common]
     if len(common) != len(axes) or lengths != [length(a.algebra, axis) for axis in axes]:
         raise refusal(f"shape {a.shape} broadcast to {target.shape}", "the shapes do not fit for every size")
-    return SymbolicArray(a.algebra, common, wide.polynomial, a.positive)
+    return a.like(common, wide.polynomial)
 
 
 def reshape(a: SymbolicArray, shape: Sequence[Any]) -> SymbolicArray:

@@ -39,7 +39,9 @@ def subtract(a: SymbolicArray, b: SymbolicArray) -> SymbolicArray:
 
 
 def multiply(a: SymbolicArray, b: SymbolicArray) -> SymbolicArray:
-    """a·b."""
+    """a·b; of truth values a and b."""
+    if a.is_truth and b.is_truth:
+        return conjunction(a, b)
     same = a.axes == b.axes and a.polynomial == b.polynomial
     return elementwise(a.algebra.multiply, [a, b], "nonneg" if same and not a.positive else both(a, b, sum_=False))
 
