@@ -158,16 +158,6 @@ class BatchNormalization(SavedLayer):
         # Keras would round a float32 input of a 16-bit layer before the layer sees it; `call` casts.
         self.autocast = False
 
-    @property
-    def statistics(self) -> str:
-        """Which statistics normalize. A function traced or compiled before a change keeps the old value."""
-        return self._statistics
-
-    @statistics.setter
-    def statistics(self, value: str) -> None:
-        arguments.statistics(value)
-        self._statistics = value
-
     def build(self, input_shape: Any) -> None:
         shape = tf.TensorShape(input_shape)
         self._settle_axis(shape.rank)

@@ -89,9 +89,15 @@ def own_weights(layer: Any, store: Any, rank: int | None) -> dict[str, Any]:
     Raises:
         ValueError: there are too few weights, or their sizes are others.
     """
+    if not layer.built:
+        raise ValueError(
+            f"{layer.name} has no weights yet. Received: weights for a layer that is not built. First call it on data, "
+            "or call its build(input_shape)."
+        )
     values = [np.asarray(store[str(i)]) for i in range(len(store))]
-    names = _names(layer, values)
-    found = dict(zip(names, values, strict=True))
+    if len(layer.weights) != len(layer._own_weights):  # those of a derived class, which are its own business
+        return dict(store)
+    found = _named(layer, values)
     if "renorm_mean_weight" in found:
         found |= _debiased_references(found)
     own = [weight.name for weight in layer.weights]
@@ -110,8 +116,8 @@ def own_weights(layer: Any, store: Any, rank: int | None) -> dict[str, Any]:
     return {str(i): shaped[name] for i, name in enumerate(own)}
 
 
-def _names(layer: Any, values: list[np.ndarray]) -> list[str]:
-    """Which weights these are: their number tells, and that of the scalars among them."""
+def _named(layer: Any, values: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """The weights by name: their number tells which they are, and that of the scalars among them."""
     plain = [*["gamma"] * layer.scale, *["beta"] * layer.center, "moving_mean", "moving_variance"]
     references = ["moving_stddev", "renorm_mean", "renorm_stddev"]
     # TensorFlow up to 1.14: averages of the references that start at 0, and the sums of their weights.
@@ -125,15 +131,35 @@ def _names(layer: Any, values: list[np.ndarray]) -> list[str]:
         (1, [*plain, *references, "update_count", "renorm_step"]),
         (2, [*plain, *biased]),
     ]
+    own = [weight.name for weight in layer.weights]
     scalars = sum(value.shape == () for value in values)
     for number, names in layouts:
         if len(names) == len(values) and number == scalars:
-            return names
+            found = dict(zip(names, values, strict=True))
+            # So few may be those of a built-in layer with another center or scale, unless the layer has as many.
+            if _are_plausible(found) and (names in (own, plain) or len(names) > _MOST_OF_BUILT_IN):
+                return found
     raise ValueError(
-        f"{layer.name} holds {', '.join(weight.name for weight in layer.weights)}. Received: {len(values)} weights of "
-        f"the shapes {', '.join(str(value.shape) for value in values)}. Load a file of a layer with the same center "
-        "and scale."
+        f"{layer.name} holds {', '.join(own)}. Received: {len(values)} weights of the shapes "
+        f"{', '.join(str(value.shape) for value in values)}, which do not fit these. Load a file of a layer with the "
+        "same center and scale."
     )
+
+
+_MOST_OF_BUILT_IN = 4  # gamma, beta and two statistics, without renorm
+_LARGEST_EPSILON = 0.2
+
+
+def _are_plausible(found: dict[str, np.ndarray]) -> bool:
+    """Whether a count is none of a part of a batch, and a deviation that of the variance beside it."""
+    count, deviation = found.get("update_count"), found.get("moving_stddev")
+    if count is not None and ((count < 0) | ((count > 0) & (count < 1))).any():
+        return False
+    if deviation is None or deviation.shape != found["moving_variance"].shape:
+        return deviation is None
+    beyond = np.square(deviation.astype("float64")) - found["moving_variance"]
+    slack = 1e-2 * np.square(deviation)
+    return bool(((beyond >= -slack) & (beyond <= _LARGEST_EPSILON + slack)).all())
 
 
 def _debiased_references(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_bn import old_files
+from keras_bn.settable_options import SettableOptions
 from keras_bn.tensors import check_shape, with_channels
 
 
-class SavedLayer(keras.layers.BatchNormalization):
+class SavedLayer(SettableOptions):
     """The built-in layer, with what ours reads from files of its own and of others."""
 
     _axes: tuple[int, ...]
@@ -51,7 +51,11 @@ class SavedLayer(keras.layers.BatchNormalization):
         """Load the weights of this layer, or those of one that counts or renormalizes otherwise, or is older.
 
         What is missing starts from the moving statistics: the references of ``renorm``, and the count of batches, at
-        the 100 that have a part in an average of the default momentum.
+        the 100 that have a part in an average of the default momentum. Files know weights by their position alone, so
+        the layer that wrote them must have the same ``center`` and ``scale``.
+
+        Raises:
+            ValueError: the weights do not fit, or may be those of a layer with another ``center`` or ``scale``.
         """
         super().load_own_variables(old_files.own_weights(self, store, self._rank))
 

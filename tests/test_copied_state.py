@@ -186,3 +186,16 @@ def test_a_whole_model_with_the_moving_statistics(kind):
     assert same == [False, False, True, True]
     assert np.isnan(history["norm/mean_gap"][0])
     assert inspection.examine(norm).statistics == "moving"
+
+
+def test_the_optimizer_survives_a_model_that_was_written_to_h5(tmp_path):
+    """Keras takes the optimizer out of the configuration of a model that it writes in the old format."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3), keras.layers.BatchNormalization()])
+    model.compile(keras.optimizers.Adam(0.05), "mse")
+    x = np.random.default_rng(0).normal(size=(8, 3))
+    model.fit(x, x, verbose=0)
+    model.save(tmp_path / "m.h5")
+    copy = convert(model)
+    assert type(copy.optimizer) is keras.optimizers.Adam
+    assert float(copy.optimizer.learning_rate) == pytest.approx(0.05)
+    assert int(copy.optimizer.iterations) == 1

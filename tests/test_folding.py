@@ -339,3 +339,19 @@ def test_saved_and_converted(tmp_path):
     fold(model).save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert applications.error(loaded(x), model(x)) < 1e-5
+
+
+def test_a_model_of_which_nothing_is_folded_is_warned_of():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense, self.norm = keras.layers.Dense(2), keras.layers.BatchNormalization(name="norm")
+
+        def call(self, x, training=False):
+            return self.norm(self.dense(x), training=training)
+
+    model = Own()
+    model(np.zeros((1, 3), "float32"))
+    with pytest.warns(UserWarning, match="none of the 1 batch normalizations of own was folded. The first, norm: own"):
+        fold(model)
+    assert not fold(model, return_report=True)[1].folded  # who asks for the report needs no warning

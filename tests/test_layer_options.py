@@ -456,3 +456,40 @@ def test_every_combination(rank, axis, mask, dtype, renorm, ghost, training, see
     mean, variance, total = statistics(x64, weights)
     updated = np.where(total > 0, 0.3 * mean, 0)
     np.testing.assert_allclose(layer.moving_mean, vector(updated), atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("activation", "gelu"), ("momentum", 2.0), ("epsilon", -1), ("engine", "bogus"), ("statistics", "none")],
+)
+def test_options_that_are_set_later_are_checked(name, value):
+    layer = keras_bn.BatchNormalization()
+    layer.build((None, 3))
+    before = layer.get_config()
+    with pytest.raises(ValueError, match=name):
+        setattr(layer, name, value)
+    assert layer.get_config() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("renorm", True), ("zero_debias", True), ("axis", 0), ("scale", False), ("center", False), ("momentum", None),
+        ("virtual_batch_size", 2), ("synchronized", True),
+    ],
+)  # fmt: skip
+def test_options_that_a_built_layer_cannot_change_are_refused(name, value):
+    layer = keras_bn.BatchNormalization()
+    setattr(layer, name, getattr(layer, name))
+    layer.build((None, 3))
+    with pytest.raises(ValueError, match="settled when a layer is built"):
+        setattr(layer, name, value)
+
+
+def test_options_that_act_when_they_are_set():
+    layer = keras_bn.BatchNormalization()
+    x = np.array([[-1.0], [3.0]], "float32")
+    layer(x)
+    layer.epsilon, layer.momentum, layer.activation = 0.0, 0.5, "relu"
+    np.testing.assert_allclose(layer(x, training=True), [[0.0], [1.0]], atol=1e-6)
+    np.testing.assert_allclose(layer.moving_mean, [0.5])

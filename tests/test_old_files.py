@@ -330,3 +330,55 @@ def test_files_that_hold_no_older_model(tmp_path):
         file.attrs["layer_names"] = ["bn"]
     with pytest.raises(ValueError, match="holds weights without a model"):
         keras_bn.load_old_model(tmp_path / "w.h5")
+
+
+# Weights are stored by position alone: those of an unlike layer must not be taken for others.
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ({}, {"scale": False}),
+        ({}, {"center": False}),
+        ({"scale": False}, {"scale": False, "center": False}),
+        ({"renorm": True}, {"renorm": True, "scale": False}),
+        ({"scale": False, "zero_debias": True}, {"scale": False}),
+    ],
+)
+@pytest.mark.parametrize("by", ["set_weights", "file"])
+def test_weights_of_another_scale_or_center_are_refused(source, target, by, tmp_path):
+    models = [keras.Sequential([keras.Input((5,)), keras_bn.BatchNormalization(**o)]) for o in (source, target)]
+    models[0](np.random.default_rng(0).normal(1, 2, (64, 5)), training=True)
+    before = models[1].get_weights()
+    models[0].save_weights(tmp_path / "w.weights.h5")
+    layer, weights = models[1].layers[0], models[0].layers[0].get_weights()
+    with pytest.raises(ValueError, match="same center and scale"):
+        layer.set_weights(weights) if by == "set_weights" else models[1].load_weights(tmp_path / "w.weights.h5")
+    for was, value in zip(before, models[1].get_weights(), strict=True):
+        np.testing.assert_array_equal(value, was)
+
+
+def test_weights_for_a_layer_that_is_not_built():
+    with pytest.raises(ValueError, match="no weights yet"):
+        keras_bn.BatchNormalization().set_weights([np.ones(5)] * 4)
+
+
+@keras.saving.register_keras_serializable("tests")
+class WithMore(keras_bn.BatchNormalization):
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.more = self.add_weight(name="more", shape=(1,), trainable=self.center)
+
+
+@pytest.mark.parametrize("options", [{}, {"center": False}, {"zero_debias": True}])
+def test_a_derived_class_with_weights_of_its_own(options, tmp_path):
+    model = keras.Sequential([keras.Input((5,)), WithMore(**options)])
+    x = np.random.default_rng(0).normal(1, 2, (64, 5)).astype("float32")
+    model(x, training=True)
+    model.layers[0].more.assign([7.0])
+    model.save(tmp_path / "m.keras")
+    model.save_weights(tmp_path / "m.weights.h5")
+    for made in (keras.models.load_model(tmp_path / "m.keras"), keras_bn.convert(model)):
+        np.testing.assert_array_equal(made(x), model(x))
+        assert made.layers[0].more.numpy() == 7
+    model.load_weights(tmp_path / "m.weights.h5")
+    model.layers[0].set_weights(model.layers[0].get_weights())
+    assert model.layers[0].more.numpy() == 7

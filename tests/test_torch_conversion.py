@@ -291,6 +291,25 @@ def test_what_is_frozen_there_is_frozen_here(make):
     np.testing.assert_allclose(channels_last(back(torch.tensor(x)).detach()), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "option", [{"statistics": "batch"}, {"statistics": "moving"}, {"zero_debias": True}, {"renorm": True}]
+)
+def test_options_that_pytorch_lacks_are_refused(option):
+    layer = BatchNormalization(**option)
+    layer.build((None, 3))
+    ((name, value),) = option.items()
+    with pytest.raises(ValueError, match=f"cannot express {name}={value!r}"):
+        to_torch(layer)
+    to_torch(convert(layer, **{name: "auto" if name == "statistics" else False}))  # what the message advises
+
+
+def test_several_axes_are_refused():
+    layer = BatchNormalization(axis=(1, 2))
+    layer.build((None, 3, 2, 4))
+    with pytest.raises(ValueError, match="one channel axis"):
+        to_torch(layer)
+
+
 def test_statistics_that_move_on_without_gradients():
     layer = from_torch(without_gradients(), trainable=True)
     assert layer.trainable_variables == []

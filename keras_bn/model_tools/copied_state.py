@@ -78,6 +78,8 @@ def compile_alike(old: keras.Model, new: keras.Model) -> None:
         config = old.get_compile_config()
         if config is None:
             return
+        if old.optimizer is not None:  # Keras leaves it out of the configuration of a model that it wrote to .h5
+            config = {"optimizer": keras.saving.serialize_keras_object(old.optimizer)} | config
         new.compile_from_config(config)
     except (TypeError, ValueError) as error:
         # A loss or an optimizer of the user's own, without a config.

@@ -1,5 +1,6 @@
 """Batch normalization folded into the linear layers beside it, for inference."""
 
+import warnings
 from typing import Any, NamedTuple
 
 import keras
@@ -67,7 +68,8 @@ def fold(model: keras.Model, *, verbose: bool = False, return_report: bool = Fal
     Args:
         model: Built Functional, Sequential or subclassed model, with our layers or built-in ones.
         verbose: Whether to print the report: what was folded, and what was not and why.
-        return_report: Whether to return the report as well.
+        return_report: Whether to return the report as well. With neither, a model of which nothing was folded is
+            warned of.
 
     Returns:
         The folded model; with ``return_report`` the pair of the model and a ``FoldReport``.
@@ -98,6 +100,13 @@ def fold(model: keras.Model, *, verbose: bool = False, return_report: bool = Fal
     report = FoldReport(tuple(folding.folds))
     if verbose:
         print(report)
+    elif report.kept and not report.folded and not return_report:
+        first = report.kept[0]
+        warnings.warn(
+            f"none of the {len(report.kept)} batch normalizations of {model.name} was folded. The first, {first.name}: "
+            f"{first.reason}.",
+            stacklevel=2,
+        )
     return (new, report) if return_report else new
 
 

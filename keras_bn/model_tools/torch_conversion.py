@@ -237,17 +237,23 @@ def _check_layer(layer: Any) -> None:
             f"PyTorch's batch normalization has no activation. Received: {layer.name} with activation={activation!r}. "
             "revert(layer) makes two layers of it, of which the first can be converted."
         )
-    lacking = []
+    # The value of each option that PyTorch's module has.
+    expressible = {"renorm": False, "virtual_batch_size": None, "zero_debias": False, "statistics": "auto"}
+    given = {name: getattr(layer, name, value) for name, value in expressible.items()}
+    if given["statistics"] == "moving" and not layer.trainable:  # as a module without gradients in evaluation mode
+        given["statistics"] = "auto"
+    lacking = {name: value for name, value in given.items() if value != expressible[name]}
     if isinstance(layer.axis, tuple):
-        lacking.append(f"axis={layer.axis}")
-    if layer.renorm:
-        lacking.append("renorm=True")
-    if getattr(layer, "virtual_batch_size", None) is not None:
-        lacking.append(f"virtual_batch_size={layer.virtual_batch_size}")
-    if lacking:
         raise ValueError(
-            f"PyTorch's batch normalization cannot express {', '.join(lacking)}. Received: {layer.name}. "
-            "convert(layer, renorm=False, virtual_batch_size=None) leaves out what inference does not depend on."
+            f"PyTorch's batch normalization has one channel axis. Received: {layer.name} with axis={layer.axis}. "
+            "Reshape its inputs, and use a layer of one axis."
+        )
+    if lacking:
+        options = ", ".join(f"{name}={expressible[name]!r}" for name in lacking)
+        raise ValueError(
+            "PyTorch's batch normalization cannot express "
+            f"{', '.join(f'{name}={value!r}' for name, value in lacking.items())}. Received: {layer.name}. "
+            f"convert(layer, {options}) makes a layer that it can."
         )
 
 
