@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from derivations.own_code.algebra.arithmetic import begun_again
 from derivations.own_code.algebra.polynomials import TooComplex
 from derivations.own_code.counterexamples import Counterexamples
 from derivations.own_code.exact.dual_numbers import Number
@@ -178,12 +179,15 @@ class Judge(Counterexamples):
                 pass
         return self._symbolic(builtin=True, follows_maxima=True)
 
-    def _symbolic(self, *, apart: frozenset[int] = frozenset(), **options: bool) -> Symbolic:
-        """The same; again with sums written out over axes of a length of which single places are used."""
-        algebra = SymbolicAlgebra(apart, follows_maxima=options.get("follows_maxima", False))
-        found = self._decided(algebra, options["builtin"])
-        self.blocks = algebra.blocks()
-        return found if algebra.lengths <= apart else self._symbolic(apart=apart | algebra.lengths, **options)
+    def _symbolic(self, *, builtin: bool, follows_maxima: bool = False) -> Symbolic:
+        def run(apart: frozenset[int]) -> Symbolic:
+            algebra = SymbolicAlgebra(apart, follows_maxima=follows_maxima)
+            found = self._decided(algebra, builtin)
+            self.blocks = algebra.blocks()
+            return found
+
+        found: Symbolic = begun_again(run)
+        return found
 
     def _decided(self, algebra: SymbolicAlgebra, builtin: bool) -> Symbolic:
         functions = [self.pair.forward, self.pair.backward]

@@ -28,6 +28,27 @@ PRODUCTS = 300_000  # of monomials in one proof, about a minute; an LSTM cell ne
 _TEMPORARY = 10**6  # names of indices that are bound next
 
 
+class PlacesNeeded(BaseException):
+    """A place stands by itself on an axis over which sums are not written term by term: begin again, with this length.
+
+    No Exception, so that no code of a user's catches it.
+    """
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.length = length
+
+
+def begun_again(run: Callable[[frozenset[int]], Any]) -> Any:
+    """The result of a run that is given the lengths of axes over which sums are written term by term."""
+    apart: frozenset[int] = frozenset()
+    while True:
+        try:
+            return run(apart)
+        except PlacesNeeded as needed:
+            apart |= {needed.length}
+
+
 class Arithmetic(ABC):
     """The atoms of one proof, and the ring of their polynomials."""
 
@@ -49,7 +70,6 @@ class Arithmetic(ABC):
         # Lengths of parts of an axis: the name of [i < the end of the first part], the whole length, whether the first.
         self.cuts: dict[Any, tuple[str, Polynomial, bool]] = {}
         self.masks: set[int] = set()  # atoms that are 1 or 0
-        self.lengths: set[int] = set()  # of the axes on which places stand: those that ``apart`` should hold
 
     @abstractmethod
     def power(self, a: Polynomial, power: Fraction | int) -> Polynomial:
@@ -154,15 +174,22 @@ class Arithmetic(ABC):
         return self.power(self.size(" π"), power)
 
     def element(self, name: str, indices: tuple[Any, ...]) -> Polynomial:
-        self.lengths |= {known[1] for index in indices if isinstance(index, int) and (known := place_of(index))}
+        for index in indices:
+            if isinstance(index, int) and (known := place_of(index)):
+                self.needs_apart(known[1])
         return single(self.atom("e", name, indices))
 
     def place(self, place: int, length: int) -> int:
         """The name of a place on an axis of a known length."""
         if length > LONGEST:
             raise TooComplex(f"a place on an axis that is longer than {LONGEST}")
-        self.lengths.add(length)
+        self.needs_apart(length)
         return place_name(place, length)
+
+    def needs_apart(self, length: int) -> None:
+        """Begin again unless sums over axes of this length are written term by term."""
+        if length not in self.apart:
+            raise PlacesNeeded(length)
 
     def equal_indices(self, a: Any, b: Any) -> Polynomial:
         """[a = b]; of two indices or places, each of which may be that of an axis that is split."""

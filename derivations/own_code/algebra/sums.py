@@ -9,6 +9,7 @@ from typing import Any
 
 from derivations.own_code.algebra.arithmetic import Arithmetic
 from derivations.own_code.algebra.polynomials import (
+    Monomial,
     Polynomial,
     Renaming,
     TooComplex,
@@ -175,13 +176,14 @@ class Sums(Arithmetic, ABC):
     # Names of indices
 
     def rename(self, a: Polynomial, names: Renaming) -> Polynomial:
-        if not names or self.indices(a).isdisjoint(flat(tuple(names))):
+        if not names or self.indices(a).isdisjoint(chain.from_iterable(map(_names_in, names))):
             return a
         return self.mapped(a, lambda atom, power: self._raised(self.renamed_atom(atom, names), power))
 
     def renamed_atom(self, atom: int, names: Renaming) -> Polynomial:
-        kept = [(old, new) for old, new in names.items() if old != new and self.free[atom].issuperset(flat((old,)))]
-        key = atom, tuple(sorted(kept, key=str))
+        free = self.free[atom]
+        kept = [pair for pair in names.items() if pair[0] != pair[1] and free.issuperset(_names_in(pair[0]))]
+        key = atom, tuple(sorted(kept, key=_old_name))
         if not key[1]:
             return single(atom)
         if key not in self._renamed:
@@ -204,6 +206,8 @@ class Sums(Arithmetic, ABC):
                 return self.equal_indices(a, b)
             case "S":
                 _, sizes, monomial, bound = parts
+                if len(bound) == 1 and (same := self._renamed_within(monomial, names)):
+                    return single(self.atom("S", sizes, same, bound))
                 fresh = {name: next(self._fresh) for name in bound}
                 powers: dict[int, Any] = {}
                 for inner, power in monomial:
@@ -218,6 +222,17 @@ class Sums(Arithmetic, ABC):
         inner_polynomial = self.rename(dict(parts[2]), names)
         return single(self.atom("f", parts[1], frozen(inner_polynomial)))
 
+    def _renamed_within(self, monomial: Monomial, names: Renaming) -> Monomial | None:
+        """What a sum over one index sums, at other free indices; None where two factors become one.
+
+        The name of the bound index stays: it depends on how deep sums are nested, and on nothing else.
+        """
+        renamed: dict[int, Any] = {}
+        for atom, power in monomial:
+            (((new, e),),) = self.renamed_atom(atom, names).keys()
+            renamed[new] = power * e
+        return tuple(sorted(renamed.items())) if len(renamed) == len(monomial) else None
+
     def _canonical(self, atom: int) -> tuple[int, dict[int, int]]:
         """The atom with its free indices in the smallest order, and the way back."""
         best: tuple[int, dict[int, int]] | None = None
@@ -228,3 +243,12 @@ class Sums(Arithmetic, ABC):
                 best = renamed, {new: old for old, new in names.items()}
         assert best is not None
         return best
+
+
+def _names_in(old: Any) -> tuple[int, ...]:
+    """The names in what is renamed: one, or those in a place of an axis that is split."""
+    return (old,) if isinstance(old, int) else flat((old,))
+
+
+def _old_name(pair: tuple[Any, Any]) -> tuple[int, ...]:
+    return _names_in(pair[0])

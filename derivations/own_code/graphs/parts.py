@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from derivations.own_code.exact.arrays import wrapped
+from derivations.own_code.exact.dual_numbers import Number
 from derivations.own_code.graphs.sizes import strided_mask
 from derivations.own_code.refusal import refused_operation
 from derivations.own_code.symbolic.arrays import SymbolicArray
@@ -92,9 +93,8 @@ def _concatenated(run: Any, operation: Any, *given: Any) -> Any:
 
 
 def _packed(run: Any, operation: Any, *given: Any) -> Any:
-    return np.stack(
-        [np.asarray(v, dtype=object) if not hasattr(v, "axes") else v for v in given], axis=_axis(operation)
-    )
+    arrays = [wrapped(np.array(value, dtype=object)) if isinstance(value, Number) else value for value in given]
+    return np.stack(arrays, axis=_axis(operation))
 
 
 def _axis(operation: Any) -> int:

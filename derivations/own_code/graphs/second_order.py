@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from derivations.own_code.algebra.arithmetic import begun_again
 from derivations.own_code.exact.arrays import wrapped
 from derivations.own_code.exact.dual_numbers import Number
 from derivations.own_code.graphs.judge import GraphJudge, GraphPair
@@ -131,11 +132,14 @@ def second_order(function: Any, shapes: Mapping[str, Shape], first: GraphPair) -
 def _shapes_of_outputs(pair: GraphPair, shapes: Mapping[str, Shape]) -> list[Shape]:
     from derivations.own_code.symbolic.journal import SymbolicAlgebra
 
-    algebra = SymbolicAlgebra()
-    outputs, _ = pair.run_forward([variable(algebra, name, shape) for name, shape in shapes.items()])
+    def run(apart: frozenset[int]) -> list[Any]:
+        algebra = SymbolicAlgebra(apart)
+        outputs, _ = pair.run_forward([variable(algebra, name, shape) for name, shape in shapes.items()])
+        return [lift(algebra, output).shape for output in outputs]
+
     found = []
-    for output in outputs:
-        lengths = [n if isinstance(n, int) else repr(n) for n in lift(algebra, output).shape]
+    for shape in begun_again(run):
+        lengths = [n if isinstance(n, int) else repr(n) for n in shape]
         if any(isinstance(n, str) and not n.isidentifier() for n in lengths):
             raise NotUnderstood("order=2 is understood where each axis of an output is one of the inputs'")
         found.append(tuple(lengths))

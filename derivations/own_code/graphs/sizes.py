@@ -84,6 +84,8 @@ def _packed(run: Any, operation: Any, *given: Any) -> Any:
 
 
 def _concatenated(run: Any, operation: Any, *given: Any) -> Any:
+    if given[-1] in (1, -1) and all(isinstance(row, list) for part in given[:-1] for row in part):
+        return [[entry for row in rows for entry in row] for rows in zip(*given[:-1], strict=True)]
     return [entry for part in given[:-1] for entry in part]
 
 

@@ -98,6 +98,7 @@ def split(a: SymbolicArray, axis: int, parts: Axis) -> SymbolicArray:
     """The axis, of one known length, as several."""
     position = a.ndim - 1 - axis
     (name,) = names_of_axis(position, a.axes[axis])
+    _places_of_parts(a.algebra, dict(a.axes[axis][0]), [dict(part) for part in parts])
     names = names_of_axis(position, parts)
     place: Any = names[0]
     for inner, part in zip(names[1:], parts[1:], strict=True):
@@ -106,6 +107,13 @@ def split(a: SymbolicArray, axis: int, parts: Axis) -> SymbolicArray:
     fresh = 10**7  # the new names contain the old one
     polynomial = a.algebra.rename(a.polynomial, {name: fresh})
     return a._view(axes, a.algebra.rename(polynomial, {fresh: place}))
+
+
+def _places_of_parts(algebra: Any, whole: Polynomial, parts: Sequence[Polynomial]) -> None:
+    """Where single places are used of an axis that is split, they are of its parts as well."""
+    if set(whole) == {()} and whole[()] in algebra.apart:
+        for part in parts:
+            algebra.needs_apart(int(part[()]))
 
 
 def common(a: SymbolicArray, b: SymbolicArray, axis_a: int, axis_b: int) -> tuple[SymbolicArray, SymbolicArray]:
@@ -201,6 +209,7 @@ def reshape(a: SymbolicArray, shape: Sequence[Any]) -> SymbolicArray:
             elif ratio is not None and _whole(ratio):
                 left = ratio
             elif len(left) == 1 and _whole(inner := algebra.multiply(size, algebra.power(left, -1))):
+                _places_of_parts(algebra, size, [left, inner])
                 first, second = next(fresh), next(fresh)
                 substitutions[name] = (first, second, str(frozen(inner)))
                 queue.insert(0, (second, inner))
