@@ -75,6 +75,16 @@ def softmax_by_wrong_loops(dy, p):
     return dx
 
 
+def first_row_as_a_square(z):
+    return z.reshape(3, 2, 2)[0].reshape(4)
+
+
+def first_row_as_a_square_backward(dy, z):
+    dz = np.zeros_like(z)
+    dz[0] = dy
+    return dz
+
+
 def roughness(x):
     return np.sum((x[:, 1:] - x[:, :-1]) ** 2)
 
@@ -286,6 +296,12 @@ NUMPY = {
         lambda x: np.cumsum(x**2, axis=1),
         lambda dy, x: 2 * x * np.cumsum(dy, axis=1),
         X,
+    ),
+    "a row split and merged": (
+        "proved",
+        first_row_as_a_square,
+        first_row_as_a_square_backward,
+        {"z": (3, 4)},
     ),
     "another diagonal": ("proved", lambda x: np.eye(4, 4, 1) @ x, lambda dy, x: np.eye(4, k=-1) @ dy, {"x": (4, "D")}),
     "backwards to the first": (

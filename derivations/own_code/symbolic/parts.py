@@ -15,7 +15,7 @@ from derivations.own_code.algebra.polynomials import LONGEST, ONE, Polynomial
 from derivations.own_code.refusal import refusal
 from derivations.own_code.symbolic import blocks
 from derivations.own_code.symbolic.arrays import Axis, SymbolicArray, axis_of, length, names_of_axis
-from derivations.own_code.symbolic.shapes import broadcast_to, rearranged, reshape
+from derivations.own_code.symbolic.shapes import broadcast_to, common, rearranged, reshape
 from derivations.own_code.symbolic.sizes import Size, as_size
 
 _RULE = f"a part may be taken along an axis whose length is a number, up to {LONGEST}"
@@ -189,6 +189,9 @@ def replaced(a: SymbolicArray, key: Any, value: SymbolicArray) -> SymbolicArray:
     algebra = a.algebra
     value = broadcast_to(value, taken(a, key).axes)
     value = rearranged(value, [None if gone else chosen.order.index(axis) for axis, gone in enumerate(chosen.dropped)])
+    for axis, places in enumerate(chosen.places):
+        if places is None:  # split as the value is, or the value as the array
+            a, value = common(a, value, axis, axis)
     partial = [axis for axis, places in enumerate(chosen.places) if places is not None and a.axes[axis]]
     result = a
     for numbers in product(*(range(len(chosen.places[axis] or ())) for axis in partial)):
