@@ -171,6 +171,13 @@ def test_axes_in_blocks(name):
     assert proof.verdict == verdict, proof
 
 
+def test_a_number_of_blocks_may_be_zero():
+    proof = prove_gradient(
+        lambda x: x / tf.reduce_sum(tf.ones_like(x[: tf.shape(x)[0] // 8 * 8, 0])), inputs={"x": (None, 4)}
+    )
+    assert "≠ 0" in str(proof) or not proof
+
+
 @pytest.mark.parametrize(
     "function",
     [

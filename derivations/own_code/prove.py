@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from derivations.own_code.algebra.arithmetic import begun_again
+from derivations.own_code.algebra.atoms import begun_again
 from derivations.own_code.algebra.polynomials import TooComplex
 from derivations.own_code.counterexamples import Counterexamples
 from derivations.own_code.exact.dual_numbers import Number

@@ -5,11 +5,11 @@ from abc import ABC, abstractmethod
 from fractions import Fraction
 from typing import Any
 
+from derivations.own_code.algebra.places import Places
 from derivations.own_code.algebra.polynomials import Monomial, Polynomial, TooComplex, frozen, place_of, plain, single
-from derivations.own_code.algebra.sums import Sums
 
 
-class Rules(Sums, ABC):
+class Rules(Places, ABC):
     """Polynomials with a normal form."""
 
     @abstractmethod

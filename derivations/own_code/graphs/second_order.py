@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from derivations.own_code.algebra.arithmetic import begun_again
+from derivations.own_code.algebra.atoms import begun_again
 from derivations.own_code.exact.arrays import wrapped
 from derivations.own_code.exact.dual_numbers import Number
 from derivations.own_code.graphs.judge import GraphJudge, GraphPair

@@ -10,45 +10,49 @@ from typing import Any
 from derivations.own_code.algebra.polynomials import ONE, TooComplex, frozen
 from derivations.own_code.refusal import line_of_user, refusal
 from derivations.own_code.symbolic.arrays import SymbolicArray, length, names_of_axis
-from derivations.own_code.symbolic.shapes import broadcast_to
 from derivations.own_code.symbolic.sizes import Size
 
 
-def part(a: SymbolicArray, key: Any) -> SymbolicArray | None:
-    """a[:k], a[k:] or a[::n] for an axis and an unknown k or n; None for other keys."""
+def part(a: SymbolicArray, key: Any) -> tuple[SymbolicArray, Any] | None:
+    """a[:k], a[k:] or a[::n] for an unknown k or n, and what else the key says; None for other keys."""
     keys = key if isinstance(key, tuple) else (key,)
     cut = [n for n, k in enumerate(keys) if isinstance(k, slice) and _has_rounded_bounds(k)]
-    others = [k for n, k in enumerate(keys) if n not in cut]
-    if len(cut) != 1 or not all(isinstance(k, slice) and k == slice(None) for k in others):
+    if not cut:
         return None
-    (axis,) = cut
+    axis = cut[0]
+    if len(cut) > 1 or any(k is None or k is Ellipsis for k in keys[:axis]):
+        raise refusal("this slice of an axis of unknown length", "cut one axis at a time, by whole axes before it")
+    rest = (*keys[:axis], slice(None), *keys[axis + 1 :])
     start, stop, step = keys[axis].start, keys[axis].stop, keys[axis].step
+    start = None if isinstance(start, int) and not isinstance(start, Size) and start == 0 else start
     if isinstance(step, Size) and start is None and stop is None:
-        return _every_so_many(a, axis)
+        return _every_so_many(a, axis), rest
     bound = stop if start is None else start
     if not isinstance(bound, Size) or len(a.axes[axis]) != 1 or None not in (start, stop) or step is not None:
         raise refusal("this slice of an axis of unknown length", "give the length as a number")
     try:
-        rest = a.algebra.cut(bound.polynomial, length(a.algebra, a.axes[axis]))
+        left = a.algebra.cut(bound.polynomial, length(a.algebra, a.axes[axis]))
     except TooComplex as error:
         raise refusal("this slice of an axis of unknown length", str(error)) from error
-    new = frozen(rest if stop is None else bound.polynomial)
-    return SymbolicArray(a.algebra, [*a.axes[:axis], (new,), *a.axes[axis + 1 :]], a.polynomial, a.positive)
+    new = frozen(left if stop is None else bound.polynomial)
+    return a.like([*a.axes[:axis], (new,), *a.axes[axis + 1 :]], a.polynomial), rest
 
 
 def replaced(a: SymbolicArray, key: Any, value: SymbolicArray) -> SymbolicArray | None:
     """The array after a[:k] = value or a[k:] = value for an unknown k; None for other keys."""
-    place = part(a, key)
-    if place is None:
+    from derivations.own_code.symbolic import parts
+
+    if (found := part(a, key)) is None:
         return None
+    before, rest = found
+    after = parts.replaced(before, rest, value)
     algebra = a.algebra
-    (axis,) = [n for n in range(a.ndim) if place.axes[n] != a.axes[n]]
+    (axis,) = [n for n in range(a.ndim) if before.axes[n] != a.axes[n]]
     (index,) = names_of_axis(a.ndim - 1 - axis, a.axes[axis])
-    size = dict(place.axes[axis][0])
-    if (here := algebra.within(index, size)) == ONE:
+    if (here := algebra.within(index, dict(before.axes[axis][0]))) == ONE:
         raise refusal("assigning to a slice with an unknown step", "assign to the whole array")
-    change = algebra.add(broadcast_to(value, place.axes).polynomial, a.polynomial, -1)
-    return SymbolicArray(algebra, a.axes, algebra.add(a.polynomial, algebra.multiply(here, change)))
+    change = algebra.add(after.polynomial, before.polynomial, -1)
+    return a.like(a.axes, algebra.add(a.polynomial, algebra.multiply(here, change)), None)
 
 
 def _has_rounded_bounds(key: slice) -> bool:

@@ -59,7 +59,7 @@ def _sign_of_difference(algebra: Any, a: Polynomial) -> Polynomial:
         if algebra.derivative(a, name, _PROBE):  # it depends on it; the largest element is equal to it
             raise refusal("a comparison with a maximum or minimum of values", "the largest element has no derivative")
     if algebra.of_sizes_alone(a):
-        if abs(known := size_sign(a) or 0) != 1:
+        if algebra.is_rounded(a) or abs(known := size_sign(a) or 0) != 1:
             raise refusal("a comparison of sizes", "it must have the same answer for every size")
         return algebra.constant(known)
     sign = algebra.function("sign", a)

@@ -62,7 +62,8 @@ def _require(a: SymbolicArray, relation: str, of: str = "") -> None:
 
 def _require_one(algebra: Any, a: Polynomial, relation: str, of: str) -> None:
     polynomial = algebra.reduce(a)
-    known = sign(polynomial) if algebra.of_sizes_alone(polynomial) else None
+    is_known = algebra.of_sizes_alone(polynomial) and not algebra.is_rounded(polynomial)  # a quotient may be 0
+    known = sign(polynomial) if is_known else None
     if known == 1 or (known == -1 and relation == "≠ 0"):
         return
     if relation != "≠ 0" and polynomial and known in (-1, -2):

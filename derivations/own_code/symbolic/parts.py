@@ -172,8 +172,8 @@ def is_copy(key: Any) -> bool:
 
 def taken(a: SymbolicArray, key: Any) -> SymbolicArray:
     """a[key]."""
-    if (part := blocks.part(a, key)) is not None:
-        return part
+    if (found := blocks.part(a, key)) is not None:
+        a, key = found
     chosen = selection(a, key)
     for axis, places in enumerate(chosen.places):
         if places is not None and a.axes[axis]:
