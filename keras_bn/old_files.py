@@ -137,7 +137,8 @@ def _named(layer: Any, values: list[np.ndarray]) -> dict[str, np.ndarray]:
         if len(names) == len(values) and number == scalars:
             found = dict(zip(names, values, strict=True))
             # So few may be those of a built-in layer with another center or scale, unless the layer has as many.
-            if _are_plausible(found) and (names in (own, plain) or len(names) > _MOST_OF_BUILT_IN):
+            is_clear = names in (own, plain) or len(names) > _MOST_OF_BUILT_IN
+            if is_clear and _counts_batches(found) and (names == own or _has_deviations(found)):
                 return found
     raise ValueError(
         f"{layer.name} holds {', '.join(own)}. Received: {len(values)} weights of the shapes "
@@ -150,16 +151,21 @@ _MOST_OF_BUILT_IN = 4  # gamma, beta and two statistics, without renorm
 _LARGEST_EPSILON = 0.2
 
 
-def _are_plausible(found: dict[str, np.ndarray]) -> bool:
-    """Whether a count is none of a part of a batch, and a deviation that of the variance beside it."""
-    count, deviation = found.get("update_count"), found.get("moving_stddev")
-    if count is not None and ((count < 0) | ((count > 0) & (count < 1))).any():
+def _counts_batches(found: dict[str, np.ndarray]) -> bool:
+    """Whether what should be a count of batches is none of a part of a batch."""
+    count = found.get("update_count", np.zeros(()))
+    return bool(((count == 0) | (count >= 1)).all())
+
+
+def _has_deviations(found: dict[str, np.ndarray]) -> bool:
+    """Whether what should be standard deviations are those of the variances beside them."""
+    if "moving_stddev" not in found:
+        return True
+    square, variance = np.square(found["moving_stddev"].astype("float64")), found["moving_variance"]
+    if square.shape != variance.shape:
         return False
-    if deviation is None or deviation.shape != found["moving_variance"].shape:
-        return deviation is None
-    beyond = np.square(deviation.astype("float64")) - found["moving_variance"]
-    slack = 1e-2 * np.square(deviation)
-    return bool(((beyond >= -slack) & (beyond <= _LARGEST_EPSILON + slack)).all())
+    slack = 1e-2 * square
+    return bool(((square - variance >= -slack) & (square - variance <= _LARGEST_EPSILON + slack)).all())
 
 
 def _debiased_references(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -284,7 +284,7 @@ def test_tools_respect_statistics(statistics):
     model = keras_bn.convert(backbone(), statistics=statistics)
     x = X.astype("float32")
     y = model.predict(x, verbose=0)
-    folded = keras_bn.fold(model)
+    folded, _ = keras_bn.fold(model, return_report=True)
     np.testing.assert_allclose(folded.predict(x, verbose=0), y, atol=1e-4)
     left = [layer for layer in folded.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert bool(left) is (statistics == "batch")
