@@ -406,6 +406,20 @@ def doubled_through_a_piece(x):
     return y
 
 
+def copied_by_functions(x):
+    e = np.exp(x)
+    size, joined, repeated = np.abs(e), np.concatenate([e]), np.tile(e, 1)
+    size *= 2
+    joined *= 3
+    repeated *= 5
+    return e + size + joined + repeated
+
+
+def test_what_numpy_copies_is_a_copy():
+    proof = prove_gradient(copied_by_functions, lambda dy, x: 11 * dy * np.exp(x), inputs={"x": ("N",)})
+    assert proof, proof
+
+
 def test_single_elements_are_numbers():
     proof = prove_gradient(of_single_elements, of_single_elements_backward, inputs={"x": (4,)})
     assert proof, proof

@@ -7,7 +7,7 @@ import numpy as np
 
 from derivations.own_code.refusal import NoRandomNumbers
 from derivations.own_code.symbolic.arrays import SymbolicArray
-from derivations.own_code.symbolic.axes import broadcast, filled, identity, tile, unset
+from derivations.own_code.symbolic.axes import filled, identity, unset
 from derivations.own_code.symbolic.reductions import floats_only
 from derivations.own_code.symbolic.shapes import lift
 from derivations.own_code.symbolic.sizes import Size
@@ -43,8 +43,8 @@ def symbolic_names(algebra: Any) -> dict[str, Any]:
         "full": full,
         "empty": empty,
         "eye": partial(identity, algebra),
-        "tile": lambda a, reps: tile(lift(algebra, a), reps),
-        "broadcast_to": lambda a, shape, **options: broadcast(lift(algebra, a), shape, **options),
+        "tile": lambda a, reps: np.tile(lift(algebra, a), reps),
+        "broadcast_to": lambda a, shape, **options: np.broadcast_to(lift(algebra, a), shape, **options),
         "identity": lambda n, *_, **__: identity(algebra, n),
         "array": array,
         "asarray": as_array,

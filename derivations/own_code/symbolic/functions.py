@@ -86,6 +86,15 @@ def ufunc_result(algebra: Any, ufunc: Any, method: str, inputs: Sequence[Any], o
                 "make it by np.zeros_like(x)",
             )
         return target.set(result)
+    return _own(result, inputs)
+
+
+def _own(result: Any, inputs: Any) -> Any:
+    """What a function returned, as an array of its own where that is one of its inputs, or a view of one."""
+    arrays = [a for value in inputs for a in (value if isinstance(value, list | tuple) else [value])]
+    memories = [a._memory for a in arrays if isinstance(a, SymbolicArray)]
+    if isinstance(result, SymbolicArray) and any(result._memory is memory for memory in memories):
+        return result.__copy__()
     return result
 
 
@@ -200,6 +209,10 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
 _CHOICES = (np.argmax, np.argmin, np.sort, np.argsort, np.median, np.select, np.nan_to_num)
 
 
+_VIEWS = (
+    np.transpose, np.swapaxes, np.moveaxis, np.reshape, np.ravel, np.squeeze, np.expand_dims, np.broadcast_to, np.real,
+    np.atleast_1d, np.atleast_2d, np.split, np.array_split, np.hsplit, np.vsplit,
+)  # fmt: skip
 _OF_SEVERAL = (np.concatenate, np.stack, np.vstack, np.hstack, np.column_stack)  # arrays in a list
 
 
@@ -217,7 +230,8 @@ def function_result(algebra: Any, function: Any, args: Any, kwargs: Any) -> Any:
     if args and isinstance(args[0], list | tuple) and function not in _OF_SEVERAL:
         args = (lift(algebra, args[0]), *args[1:])
     try:
-        return FUNCTIONS[function](*args, **kwargs)
+        result = FUNCTIONS[function](*args, **kwargs)
+        return result if function in _VIEWS else _own(result, args)
     except (TypeError, AttributeError, KeyError) as error:
         raise refusal(f"numpy.{function.__name__} with these arguments", str(error)) from error
 

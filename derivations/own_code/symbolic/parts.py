@@ -238,6 +238,8 @@ def concatenate(arrays: Sequence[SymbolicArray], axis: int | None = 0) -> Symbol
     """np.concatenate, along an axis of known lengths."""
     if axis is None:
         return concatenate([reshape(a, (-1,)) for a in arrays])
+    if len(arrays) == 1:
+        return arrays[0]
     n = axis % arrays[0].ndim
     return joined([one for a in arrays for one in pieces(a, n)], n)
 
