@@ -420,3 +420,9 @@ def test_accuracy_is_rescued(accident, kind):
                 layer.moving_variance.assign(1 + 0 * layer.moving_variance.numpy())
     assert accuracy(model) < 0.8
     assert accuracy(recalibrate(model, x[train], batch_size=100)) > 0.95
+
+
+def test_a_model_without_batch_normalization_is_warned_of():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    with pytest.warns(UserWarning, match="has no batch normalization"):
+        recalibrate(model, np.zeros((4, 3), "float32"))

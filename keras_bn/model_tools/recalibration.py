@@ -1,5 +1,6 @@
 """The moving statistics of a finished model, from a data set instead of from its training."""
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -82,6 +83,8 @@ def recalibrate(
     total = data_sets.count(data, steps=steps, batch_size=batch_size)
     new = model if in_place else copying_models.rebuild(model, lambda layer: None)
     layers = [layer for layer in copying_models.all_layers(new) if is_batch_normalization(layer)]
+    if not layers:
+        warnings.warn(f"{model.name} has no batch normalization, and is as it was.", stacklevel=2)
     if unbuilt := [layer.name for layer in layers if not layer.built]:
         raise ValueError(
             f"every layer must be built. Received: {', '.join(unbuilt)} without weights. Call the model on data."
