@@ -145,6 +145,7 @@ BLOCKS = {
         "proved",
         with_gradient(lambda x: x * staged_sum(x), lambda dy, x: dy * staged_sum(x) + staged_sum(dy * x)),
     ),
+    "an exponential": ("proved", lambda x: staged_sum(tf.exp(x)) * x),
     "whole blocks alone": ("proved", lambda x: x[: tf.shape(x)[0] // 8 * 8] ** 2),
     "the rest left out of the gradient": (
         "refuted",
