@@ -415,6 +415,18 @@ def copied_by_functions(x):
     return e + size + joined + repeated
 
 
+def summed_into_another(x):
+    out = np.zeros_like(x)
+    np.cumsum(x**2, axis=1, out=out)
+    return out
+
+
+def test_results_written_into_another_array():
+    backward = NUMPY["sums"][2]
+    proof = prove_gradient(summed_into_another, backward, inputs=X, pass_inputs=True)
+    assert proof, proof
+
+
 def test_what_numpy_copies_is_a_copy():
     proof = prove_gradient(copied_by_functions, lambda dy, x: 11 * dy * np.exp(x), inputs={"x": ("N",)})
     assert proof, proof

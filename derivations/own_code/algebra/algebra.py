@@ -125,15 +125,7 @@ class Algebra(Powers):
 
     def places_of(self, a: Polynomial, name: str) -> list[tuple[Any, ...]]:
         """The places at which elements of this name stand."""
-        found = []
-        waiting = [atom for monomial in a for atom, _ in monomial]
-        while waiting:
-            parts = self.atoms[waiting.pop()]
-            if parts[:2] == ("e", name):
-                found.append(parts[2])
-            elif parts[0] == "S":
-                waiting += [atom for atom, _ in parts[2]]
-        return found
+        return [indices for element, indices in self.elements_in(a, through="S") if element == name]
 
     def _holds(self, atom: int, name: str) -> bool:
         parts = self.atoms[atom]

@@ -1,6 +1,6 @@
 """The atoms of which polynomials are made: sizes, elements, sums and functions, each known by a number."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import Any
 
@@ -133,6 +133,17 @@ class Atoms:
 
     def indices(self, polynomial: Polynomial) -> frozenset[int]:
         return self._of_monomials(polynomial)[0]
+
+    def elements_in(self, a: Polynomial, through: str = "Sqfh") -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """The name and the indices of each element, also of those within atoms of these kinds."""
+        waiting = [atom for monomial in a for atom, _ in monomial]
+        while waiting:
+            parts = self.atoms[waiting.pop()]
+            if parts[0] == "e":
+                yield parts[1], parts[2]
+            elif parts[0] in through:
+                inside = [parts[2]] if parts[0] == "S" else [monomial for monomial, _ in parts[-1]]
+                waiting += [atom for monomial in inside for atom, _ in monomial]
 
     def held(self, polynomial: Polynomial) -> Polynomial:
         """The polynomial with derivative 0."""

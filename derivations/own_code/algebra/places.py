@@ -46,14 +46,9 @@ class Places(Sums, ABC):
             else:
                 seen.setdefault(where, {})[index] = None
 
-        waiting = [atom for monomial in a for atom, _ in monomial]
-        while waiting:
-            parts = self.atoms[waiting.pop()]
-            if parts[0] in "qfh":
-                waiting += [atom for monomial, _ in parts[-1] for atom, _ in monomial]
-            elif parts[0] == "e":
-                for position, index in enumerate(parts[2]):
-                    note((parts[1], position), index)
+        for element, indices in self.elements_in(a, through="qfh"):
+            for position, index in enumerate(indices):
+                note((element, position), index)
         for names in seen.values():
             for one, other in combinations(sorted(names), 2):
                 if not place_of(one) and (one, other) not in apart:

@@ -147,13 +147,11 @@ class Rules(Places, ABC):
 
     def _holds_places(self, a: Polynomial) -> bool:
         """Whether there is an element at a place, such as x[i, 2], outside of sums."""
-        for atom in {atom for monomial in a for atom, _ in monomial}:
-            parts = self.atoms[atom]
-            if parts[0] == "e" and any(isinstance(index, tuple) or place_of(index) for index in parts[2]):
-                return True
-            if parts[0] in "qfh" and self._holds_places(dict(parts[-1])):
-                return True
-        return False
+        return any(
+            isinstance(index, tuple) or place_of(index)
+            for _, indices in self.elements_in(a, through="qfh")
+            for index in indices
+        )
 
     def _as_quotient(self, reduced: Polynomial) -> Polynomial:
         if len(reduced) == 1 and reduced[next(iter(reduced))] == 1:

@@ -101,17 +101,7 @@ class Sums(Arithmetic, ABC):
 
     def split_places(self, a: Polynomial) -> set[tuple[Any, ...]]:
         """The places of elements on axes that are split, wherever they stand."""
-        found: set[tuple[Any, ...]] = set()
-        waiting = [atom for monomial in a for atom, _ in monomial]
-        while waiting:
-            parts = self.atoms[waiting.pop()]
-            if parts[0] == "e":
-                found |= {place for place in parts[2] if isinstance(place, tuple)}
-            elif parts[0] == "S":
-                waiting += [atom for atom, _ in parts[2]]
-            elif parts[0] in "qfh":
-                waiting += [atom for monomial, _ in parts[-1] for atom, _ in monomial]
-        return found
+        return {place for _, indices in self.elements_in(a) for place in indices if isinstance(place, tuple)}
 
     def _moment(self, powers: dict[int, Any], bound: list[tuple[int, Any]]) -> int:
         """The atom of a sum, its bound indices named by the smallest of all orders."""

@@ -52,13 +52,7 @@ def _zeros(run: Any, shape: Any) -> Any:
 
 
 def _sliced(run: Any, operation: Any, value: Any, begin: Any, size: Any) -> Any:
-    whole = [start == 0 and (n == -1 or n is length) for start, n, length in zip(begin, size, value.shape, strict=True)]
-    return value[
-        tuple(
-            slice(None) if all_ else slice(start, None if n == -1 else start + n)
-            for all_, start, n in zip(whole, begin, size, strict=True)
-        )
-    ]
+    return value[tuple(slice(start, None if n == -1 else start + n) for start, n in zip(begin, size, strict=True))]
 
 
 def _along(axis: int, key: Any) -> tuple[Any, ...]:
@@ -94,11 +88,7 @@ def _concatenated(run: Any, operation: Any, *given: Any) -> Any:
 
 def _packed(run: Any, operation: Any, *given: Any) -> Any:
     arrays = [wrapped(np.array(value, dtype=object)) if isinstance(value, Number) else value for value in given]
-    return np.stack(arrays, axis=_axis(operation))
-
-
-def _axis(operation: Any) -> int:
-    return operation.get_attr("axis")
+    return np.stack(arrays, axis=operation.get_attr("axis"))
 
 
 def _padded(run: Any, operation: Any, value: Any, widths: Any, constant: Any = 0) -> Any:

@@ -127,6 +127,13 @@ def _at_least(rank: int, a: SymbolicArray) -> SymbolicArray:
     return rearranged(a, [*[None] * (rank - a.ndim), *range(a.ndim)])
 
 
+def _cumsum(a: SymbolicArray, axis: Any = None, **options: Any) -> SymbolicArray:
+    """np.cumsum."""
+    out = only_out("cumsum", options)
+    result = cumulated(a, axis)
+    return out.set(result) if isinstance(out, SymbolicArray) else result
+
+
 def _differences(a: SymbolicArray, n: int, axis: int) -> SymbolicArray:
     """np.diff."""
     whole = (slice(None),) * (axis % a.ndim)
@@ -193,7 +200,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.flipud: lambda a: flip(a, 0),
     np.tril: lambda a, k=0: multiply(a, lift(a.algebra, np.tril(np.ones(a.shape[-2:]), k))),
     np.triu: lambda a, k=0: multiply(a, lift(a.algebra, np.triu(np.ones(a.shape[-2:]), k))),
-    np.cumsum: lambda a, axis=None, **options: only_out("cumsum", options) or cumulated(a, axis),
+    np.cumsum: _cumsum,
     np.diff: lambda a, n=1, axis=-1: _differences(a, n, axis),
     np.trace: diagonal_sum,
     np.diag: diagonal,
