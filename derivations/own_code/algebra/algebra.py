@@ -288,6 +288,8 @@ def _named(indices: tuple[Any, ...], name: Callable[[int], str]) -> list[str]:
     for index in indices:
         if isinstance(index, tuple):
             found += _named(index[:2], name)
+        elif isinstance(index, str):  # which of the axes that this index counts through
+            found[-1] += f".{index}"
         else:
             found.append(str(known[0]) if (known := place_of(index)) else name(index))
     return found

@@ -1,10 +1,12 @@
 """The atoms of which polynomials are made: sizes, elements, sums and functions, each known by a number."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import Any
 
 from derivations.own_code.algebra.polynomials import (
+    JOINT,
     LONGEST,
     Monomial,
     Polynomial,
@@ -61,6 +63,7 @@ class Atoms:
         # Lengths of parts of an axis: the name of [i < the end of the first part], the whole length, whether the first.
         self.cuts: dict[Any, tuple[str, Polynomial, bool]] = {}
         self.masks: set[int] = set()  # atoms that are 1 or 0
+        self.joint: dict[str, tuple[Any, ...]] = {}  # the lengths of axes that have one index, by their text
 
     def atom(self, *parts: Any) -> int:
         if parts not in self._known:
@@ -101,11 +104,11 @@ class Atoms:
         return single(atom)
 
     def blocks(self) -> set[tuple[str, int]]:
-        """The names of sizes of which there are quotients, with the divisors."""
+        """The names of sizes of which there are quotients, and at how much there is one block, if others are 2."""
         return {
-            (self.atoms[atom][1], divisor)
+            (self.atoms[atom][1], math.ceil(divisor / coefficient / 2 ** (len(monomial) - 1)))
             for size, divisor in self.quotients.values()
-            for monomial, _ in size
+            for monomial, coefficient in size
             for atom, _ in monomial
         }
 
@@ -144,6 +147,22 @@ class Atoms:
             elif parts[0] in through:
                 inside = [parts[2]] if parts[0] == "S" else [monomial for monomial, _ in parts[-1]]
                 waiting += [atom for monomial in inside for atom, _ in monomial]
+
+    def split_places(self, a: Polynomial) -> set[tuple[Any, ...]]:
+        """The places of elements on axes that are split, or have one index together, wherever they stand."""
+        found: set[tuple[Any, ...]] = set()
+        waiting = [place for _, indices in self.elements_in(a) for place in indices if isinstance(place, tuple)]
+        while waiting:
+            place = waiting.pop()
+            found.add(place)
+            waiting += [part for part in place[:2] if isinstance(part, tuple)]
+        return found
+
+    def as_one_index(self, index: int, sizes: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """The places on several axes, of these lengths, that one index counts through."""
+        text = JOINT.join(map(str, sizes))
+        self.joint[text] = sizes
+        return [(index, str(n), text) for n in range(len(sizes))]
 
     def held(self, polynomial: Polynomial) -> Polynomial:
         """The polynomial with derivative 0."""

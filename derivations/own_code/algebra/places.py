@@ -42,8 +42,8 @@ class Places(Sums, ABC):
         def note(where: tuple[Any, ...], index: Any) -> None:
             if isinstance(index, tuple):
                 for n, part in enumerate(index[:2]):
-                    note((*where, n, index[2]), part)
-            else:
+                    note((*where, n, *index[1:]) if isinstance(index[1], str) else (*where, n, index[2]), part)
+            elif isinstance(index, int):
                 seen.setdefault(where, {})[index] = None
 
         for element, indices in self.elements_in(a, through="qfh"):

@@ -27,6 +27,7 @@ ONE: Polynomial = {(): Fraction(1)}
 
 # Names from here on are no indices but places, such as 2 of 4, on axes whose length is known.
 _PLACES, _OF_LENGTH = 3 * 10**8, 10**4
+JOINT = " × "  # between the lengths of axes that have one index together
 LONGEST = 32  # of the axes on which a place can stand by itself
 
 
@@ -52,7 +53,10 @@ def plain(power: Any) -> Any:
 
 
 def flat(indices: tuple[Any, ...]) -> tuple[int, ...]:
-    """The names of indices, of which an axis that was split has several, and a text with the length of the last."""
+    """The names of indices, of which an axis that was split has several, and a text with the length of the last.
+
+    An index of several axes as one has a text for which of them it stands.
+    """
     parts = (part for index in indices for part in (flat(index) if isinstance(index, tuple) else (index,)))
     return tuple(part for part in parts if isinstance(part, int) and not place_of(part))
 
@@ -80,11 +84,24 @@ def renamed_indices(indices: tuple[Any, ...], names: Renaming) -> tuple[Any, ...
 
 
 def _merged(parts: tuple[Any, ...], length: str) -> Any:
-    """The place on an axis that is split, from the places on its parts."""
+    """The place on an axis that is split, from the places on its parts; or on one of several that share an index."""
     outer, inner = parts
+    if isinstance(inner, str):
+        return _apart(outer, length.split(JOINT)).get(inner, (outer, inner, length))
     if isinstance(outer, int) and isinstance(inner, int) and (one := place_of(outer)) and (two := place_of(inner)):
         return place_name(one[0] * two[1] + two[0], one[1] * two[1])
     return outer, inner, length
+
+
+def _apart(place: Any, lengths: list[str]) -> dict[str, Any]:
+    """The places on several axes that had one index together, where that was split into axes of these lengths again."""
+    found: list[Any] = []
+    for length in reversed(lengths[1:]):
+        if not isinstance(place, tuple) or place[2] != length:
+            return {}
+        place, inner, _ = place
+        found.append(inner)
+    return {str(n): part for n, part in enumerate([place, *reversed(found)])}
 
 
 _NUMBER = re.compile(r"\d+")
@@ -94,6 +111,8 @@ def matched(places: tuple[Any, ...], indices: tuple[Any, ...]) -> list[tuple[int
     """Which name becomes which, for the places of an element."""
     names: list[tuple[int, Any]] = []
     for place, index in zip(places, indices, strict=True):
+        if any(isinstance(one, tuple) and isinstance(one[1], str) for one in (place, index)) and place != index:
+            raise TooComplex("several axes that are cut as one")
         if isinstance(place, int) and isinstance(index, tuple) and (known := place_of(place)):
             inner = int(_NUMBER.findall(index[2])[0])
             outer = place_name(known[0] // inner, known[1] // inner)

@@ -58,6 +58,8 @@ class Sums(Arithmetic, ABC):
             for place in range(length):
                 total = self.add(total, self.rename({tuple(inside): Fraction(1)}, {index: self.place(place, length)}))
             return total
+        if several := self._over_several(tuple(inside), index):
+            return several
         if len(inside) == 1 and inside[0][0] in self.masks:
             name = self.atoms[inside[0][0]][1]
             return next(dict(first) for first, cut in self.cuts.items() if cut[0] == name and cut[2])
@@ -84,6 +86,21 @@ class Sums(Arithmetic, ABC):
                 take(self.renamed_atom(atom, {index: bound[0][0]}), power)
         return self._unsplit(powers, bound) or single(self._moment(powers, bound))
 
+    def _over_several(self, monomial: Monomial, index: int) -> Polynomial:
+        """A sum over an index that counts through several axes, as one over theirs; nothing where it counts itself."""
+        joint = {
+            place
+            for place in self.split_places({monomial: Fraction(1)})
+            if place[0] == index and place[2] in self.joint
+        }
+        for text in {place[2] for place in joint}:
+            sizes = self.joint[text]
+            names = [next(self._fresh) for _ in sizes]
+            apart = self.rename({monomial: Fraction(1)}, {(index, str(n), text): name for n, name in enumerate(names)})
+            if index not in self.indices(apart):
+                return self._resummed(apart, [(name, dict(size)) for name, size in zip(names, sizes, strict=True)])
+        return {}
+
     def _unsplit(self, powers: dict[int, Any], bound: list[tuple[int, Any]]) -> Polynomial:
         """A sum over both parts of an axis that is split, as one over the whole axis; nothing if there is none."""
         size_of = {name: dict(size) for name, size in bound}
@@ -98,10 +115,6 @@ class Sums(Arithmetic, ABC):
             outer, inner = (size_of.pop(name) for name in place[:2])
             return self._resummed(whole, [(one, self.multiply(outer, inner)), *size_of.items()])
         return {}
-
-    def split_places(self, a: Polynomial) -> set[tuple[Any, ...]]:
-        """The places of elements on axes that are split, wherever they stand."""
-        return {place for _, indices in self.elements_in(a) for place in indices if isinstance(place, tuple)}
 
     def _moment(self, powers: dict[int, Any], bound: list[tuple[int, Any]]) -> int:
         """The atom of a sum, its bound indices named by the smallest of all orders."""

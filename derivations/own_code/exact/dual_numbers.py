@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from derivations.own_code.exact.rings import Undefined, product_of, sum_of
+from derivations.own_code.exact.rings import Undefined
 from derivations.own_code.refusal import asked_by_user, refusal
 from derivations.own_code.written_numbers import exact, irrational
 
@@ -50,15 +50,15 @@ class Number:
         o = self._lift(other)
         if o is None:
             return NotImplemented
-        normal = self.ring.normal
-        b = self.b if o.b is None else o.b if self.b is None else normal(sum_of(self.b, o.b))
-        return Number(self.ring, normal(sum_of(self.a, o.a)), b, self.constant and o.constant)
+        ring = self.ring
+        b = self.b if o.b is None else o.b if self.b is None else ring.sum(self.b, o.b)
+        return Number(ring, ring.sum(self.a, o.a), b, self.constant and o.constant)
 
     __radd__ = __add__
 
     def __neg__(self) -> "Number":
-        normal = self.ring.normal
-        return Number(self.ring, normal(-self.a), None if self.b is None else normal(-self.b), self.constant)
+        negative = self.ring.negative
+        return Number(self.ring, negative(self.a), None if self.b is None else negative(self.b), self.constant)
 
     def __pos__(self) -> "Number":
         return self
@@ -75,23 +75,20 @@ class Number:
         o = self._lift(other)
         if o is None:
             return NotImplemented
-        normal = self.ring.normal
-        b = None
-        if self.b is not None:
-            b = normal(product_of(self.b, o.a))
+        ring = self.ring
+        b = None if self.b is None else ring.product(self.b, o.a)
         if o.b is not None:
-            second = normal(product_of(self.a, o.b))
-            b = second if b is None else normal(sum_of(b, second))
+            second = ring.product(self.a, o.b)
+            b = second if b is None else ring.sum(b, second)
         constant = (self.constant and (o.constant or _is_zero(self.a))) or (o.constant and _is_zero(o.a))
-        return Number(self.ring, normal(product_of(self.a, o.a)), b, constant)
+        return Number(ring, ring.product(self.a, o.a), b, constant)
 
     __rmul__ = __mul__
 
     def _inverse(self) -> "Number":
-        inverse = self.ring.inverse(self.a)
-        normal = self.ring.normal
-        b = None if self.b is None else normal(product_of(-self.b, product_of(inverse, inverse)))
-        return Number(self.ring, inverse, b, self.constant)
+        ring, inverse = self.ring, self.ring.inverse(self.a)
+        b = None if self.b is None else ring.product(ring.negative(self.b), ring.product(inverse, inverse))
+        return Number(ring, inverse, b, self.constant)
 
     def __truediv__(self, other: Any) -> Any:
         o = self._lift(other)

@@ -25,8 +25,14 @@ class Residues:
     def of(self, value: Fraction) -> int:
         return value.numerator * pow(value.denominator, -1, self.p) % self.p
 
-    def normal(self, a: int) -> int:
-        return a % self.p
+    def sum(self, a: Any, b: Any) -> Any:
+        return (a + b) % self.p
+
+    def product(self, a: Any, b: Any) -> Any:
+        return a * b % self.p
+
+    def negative(self, a: int) -> int:
+        return -a % self.p
 
     def rational(self, a: int) -> Fraction:
         """The small half-integer that this is, for an exponent that was computed."""
@@ -70,8 +76,20 @@ class Reals:
     def of(self, value: Fraction) -> Any:
         return value
 
-    def normal(self, a: Any) -> Any:
-        return a
+    def sum(self, a: Any, b: Any) -> Any:
+        if type(a) is not type(b):
+            a, b = enclosure(a), enclosure(b)
+        return a + b
+
+    def product(self, a: Any, b: Any) -> Any:
+        if type(a) is not type(b):
+            if a == 0 or b == 0:
+                return Fraction(0)
+            a, b = enclosure(a), enclosure(b)
+        return a * b
+
+    def negative(self, a: Any) -> Any:
+        return -a
 
     def rational(self, a: Any) -> Fraction:
         """The number itself, if it is rational."""
@@ -142,17 +160,3 @@ def _error_function(x: Any) -> Any:
         low, high = (mp.erf(mp.make_mpf(end._mpi_[0])) for end in (x.a, x.b))
         margin = mp.mpf(10) ** (10 - iv.dps)
         return iv.mpf([low - margin, high + margin])
-
-
-def sum_of(a: Any, b: Any) -> Any:
-    if isinstance(a, Fraction) is not isinstance(b, Fraction) and not isinstance(a, int):
-        a, b = enclosure(a), enclosure(b)
-    return a + b
-
-
-def product_of(a: Any, b: Any) -> Any:
-    if isinstance(a, Fraction) is not isinstance(b, Fraction) and not isinstance(a, int):
-        if a == 0 or b == 0:
-            return Fraction(0)
-        a, b = enclosure(a), enclosure(b)
-    return a * b

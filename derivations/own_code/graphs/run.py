@@ -108,23 +108,23 @@ class Run:
         from tensorflow.python.framework.tensor_util import MakeNdarray
 
         value = MakeNdarray(operation.get_attr("value"))
-        if value.dtype.kind == "b" and value.ndim:
-            return self.like(value.astype(float)) > self.like(Fraction(1, 2))
-        if value.dtype.kind not in "iuf":
+        if value.dtype.kind not in "iufb":
             raise refused_operation(operation, "a constant that is not a real number")
         return self.number(value)
 
     def captured(self, tensor: Any) -> Any:
         """The value of a tensor that the function has from outside."""
         dtype = tensor.dtype
-        if not (dtype.is_floating or dtype.is_integer) or not hasattr(tensor, "numpy"):
+        if not (dtype.is_floating or dtype.is_integer or dtype.is_bool) or not hasattr(tensor, "numpy"):
             raise NotUnderstood("the function reads a variable, or a tensor that is no number; make it an input")
         return self.number(tensor.numpy())
 
     def number(self, value: Any) -> Any:
         """A constant, as the run takes it."""
         value = np.asarray(value)
-        if value.dtype.kind in "iu":
+        if value.dtype.kind == "b" and value.ndim:
+            return self.like(value.astype(float)) > self.like(Fraction(1, 2))
+        if value.dtype.kind in "iub":
             return value.tolist()
         if value.ndim == 0 and irrational(float(value)) is None:
             return exact(value[()])

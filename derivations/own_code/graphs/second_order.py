@@ -32,8 +32,14 @@ class _OfNumbers:
     def of(self, value: Fraction) -> Number:
         return Number(self.inner, self.inner.of(value))
 
-    def normal(self, a: Any) -> Any:
-        return a
+    def sum(self, a: Number, b: Number) -> Any:
+        return a + b
+
+    def product(self, a: Number, b: Number) -> Any:
+        return a * b
+
+    def negative(self, a: Number) -> Number:
+        return -a
 
     def rational(self, a: Number) -> Any:
         return self.inner.rational(a.a)

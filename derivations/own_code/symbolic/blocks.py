@@ -16,7 +16,7 @@ from derivations.own_code.symbolic.sizes import Size
 def part(a: SymbolicArray, key: Any) -> tuple[SymbolicArray, Any] | None:
     """a[:k], a[k:] or a[::n] for an unknown k or n, and what else the key says; None for other keys."""
     keys = key if isinstance(key, tuple) else (key,)
-    cut = [n for n, k in enumerate(keys) if isinstance(k, slice) and _has_rounded_bounds(k)]
+    cut = [n for n, k in enumerate(keys) if isinstance(k, slice) and _has_unknown_bounds(k)]
     if not cut:
         return None
     axis = cut[0]
@@ -28,12 +28,16 @@ def part(a: SymbolicArray, key: Any) -> tuple[SymbolicArray, Any] | None:
     if isinstance(step, Size) and start is None and stop is None:
         return _every_so_many(a, axis), rest
     bound = stop if start is None else start
-    if not isinstance(bound, Size) or len(a.axes[axis]) != 1 or None not in (start, stop) or step is not None:
+    if not isinstance(bound, Size) or None not in (start, stop) or step is not None:
         raise refusal("this slice of an axis of unknown length", "give the length as a number")
+    whole = length(a.algebra, a.axes[axis])
+    if bound.polynomial == whole:
+        return (a if start is None else _nothing_of(a, axis)), rest
     try:
-        left = a.algebra.cut(bound.polynomial, length(a.algebra, a.axes[axis]))
+        left = a.algebra.cut(bound.polynomial, whole)
     except TooComplex as error:
         raise refusal("this slice of an axis of unknown length", str(error)) from error
+    a = _with_one_index(a, axis)
     new = frozen(left if stop is None else bound.polynomial)
     return a.like([*a.axes[:axis], (new,), *a.axes[axis + 1 :]], a.polynomial), rest
 
@@ -55,8 +59,25 @@ def replaced(a: SymbolicArray, key: Any, value: SymbolicArray) -> SymbolicArray 
     return a.like(a.axes, algebra.add(a.polynomial, algebra.multiply(here, change)), None)
 
 
-def _has_rounded_bounds(key: slice) -> bool:
-    return any(isinstance(bound, Size) and bound.is_rounded for bound in (key.start, key.stop, key.step))
+def _has_unknown_bounds(key: slice) -> bool:
+    return any(isinstance(bound, Size) for bound in (key.start, key.stop, key.step))
+
+
+def _nothing_of(a: SymbolicArray, axis: int) -> SymbolicArray:
+    """What is left of an axis behind its end."""
+    return a.like([*a.axes[:axis], (frozen({}),), *a.axes[axis + 1 :]], {})
+
+
+def _with_one_index(a: SymbolicArray, axis: int) -> SymbolicArray:
+    """Axes that were merged, such as those of images, with one index that counts through all their elements."""
+    sizes = a.axes[axis]
+    if len(sizes) == 1:
+        return a
+    names = names_of_axis(a.ndim - 1 - axis, sizes)
+    fresh = 10**7  # the new places contain an old name
+    places = dict(zip(names, a.algebra.as_one_index(fresh, sizes), strict=True))
+    polynomial = a.algebra.rename(a.algebra.rename(a.polynomial, places), {fresh: names[0]})
+    return a.like([*a.axes[:axis], (frozen(length(a.algebra, sizes)),), *a.axes[axis + 1 :]], polynomial)
 
 
 def _every_so_many(a: SymbolicArray, axis: int) -> SymbolicArray:

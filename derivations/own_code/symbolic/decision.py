@@ -10,7 +10,7 @@ from derivations.own_code.refusal import NotUnderstood
 from derivations.own_code.running.calling import Shape
 from derivations.own_code.symbolic.arrays import SymbolicArray, axis_of, length, names_of_axis
 from derivations.own_code.symbolic.journal import Requirement, SymbolicAlgebra
-from derivations.own_code.symbolic.shapes import lift, split
+from derivations.own_code.symbolic.shapes import lift, place_on, split
 from derivations.own_code.symbolic.sizes import Size, as_size
 
 _DY = "dy"
@@ -119,13 +119,7 @@ def _gradient(
     target: list[Any] = []
     for n in real:
         names = names_of_axis(array.ndim - 1 - n, array.axes[n])
-        if len(names) == 1:
-            target.append(names[0])
-        else:
-            whole: Any = names[0]
-            for inner_name, part in zip(names[1:], array.axes[n][1:], strict=True):
-                whole = (whole, inner_name, str(part))
-            target.append(whole)
+        target.append(place_on(zip(names, map(dict, array.axes[n]), strict=True)))
     true: Polynomial = {}
     for y, dy, derivative in zip(ys, dys, derivatives, strict=True):
         free = [

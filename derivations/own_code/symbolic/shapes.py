@@ -1,6 +1,6 @@
 """Axes moved, merged, split, aligned and broadcast."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import count
 from typing import Any
@@ -99,14 +99,20 @@ def split(a: SymbolicArray, axis: int, parts: Axis) -> SymbolicArray:
     position = a.ndim - 1 - axis
     (name,) = names_of_axis(position, a.axes[axis])
     _places_of_parts(a.algebra, dict(a.axes[axis][0]), [dict(part) for part in parts])
-    names = names_of_axis(position, parts)
-    place: Any = names[0]
-    for inner, part in zip(names[1:], parts[1:], strict=True):
-        place = (place, inner, str(part))
+    place = place_on(zip(names_of_axis(position, parts), map(dict, parts), strict=True))
     axes = [*a.axes[:axis], parts, *a.axes[axis + 1 :]]
     fresh = 10**7  # the new names contain the old one
     polynomial = a.algebra.rename(a.polynomial, {name: fresh})
     return a._view(axes, a.algebra.rename(polynomial, {fresh: place}))
+
+
+def place_on(parts: Iterable[tuple[int, Polynomial]]) -> Any:
+    """The place on an axis that is split, from the indices and the lengths of its parts."""
+    (first, _), *others = parts
+    place: Any = first
+    for inner, size in others:
+        place = (place, inner, str(frozen(size)))
+    return place
 
 
 def _places_of_parts(algebra: Any, whole: Polynomial, parts: Sequence[Polynomial]) -> None:
@@ -192,7 +198,9 @@ def reshape(a: SymbolicArray, shape: Sequence[Any]) -> SymbolicArray:
     result: list[Axis] = []
     renamed: dict[int, Any] = {}
     queue = list(zip(names, lengths, strict=True))
-    substitutions: dict[int, Any] = {}
+    splits: dict[
+        int, list[tuple[int, Polynomial]]
+    ] = {}  # a name, and those of the parts of its axis with their lengths
     fresh = count(10**7)
     for n, target in enumerate(wanted):
         assert target is not None
@@ -211,7 +219,9 @@ def reshape(a: SymbolicArray, shape: Sequence[Any]) -> SymbolicArray:
             elif len(left) == 1 and _whole(inner := algebra.multiply(size, algebra.power(left, -1))):
                 _places_of_parts(algebra, size, [left, inner])
                 first, second = next(fresh), next(fresh)
-                substitutions[name] = (first, second, str(frozen(inner)))
+                pieces = next((found for found in splits.values() if found[-1][0] == name), None)
+                pieces = splits.setdefault(name, [(name, size)]) if pieces is None else pieces
+                pieces[-1:] = [(first, left), (second, inner)]
                 queue.insert(0, (second, inner))
                 name, size, left = first, left, ONE
             else:
@@ -224,8 +234,8 @@ def reshape(a: SymbolicArray, shape: Sequence[Any]) -> SymbolicArray:
     if queue:
         raise _no_reshape(a, shape)
     polynomial = a.polynomial
-    for name, place in substitutions.items():
-        polynomial = algebra.rename(polynomial, {name: place})
+    for name, pieces in splits.items():
+        polynomial = algebra.rename(polynomial, {name: place_on(pieces)})
     # In two steps: the new names may be old ones of other indices.
     away = {name: 2 * 10**7 + n for n, name in enumerate(renamed)}
     polynomial = algebra.rename(algebra.rename(polynomial, away), {away[name]: new for name, new in renamed.items()})
