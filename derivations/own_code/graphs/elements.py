@@ -259,3 +259,9 @@ def cross_entropy(logits: Any, labels: Any) -> list[Any]:
     """SoftmaxCrossEntropyWithLogits: the losses, and what the kernel multiplies in their gradient."""
     logarithms = _log_softmax(logits)
     return [-np.sum(labels * logarithms, axis=-1), np.exp(logarithms) - labels]
+
+
+def sparse_cross_entropy(run: Any, logits: Any, labels: list[int]) -> list[Any]:
+    """SparseSoftmaxCrossEntropyWithLogits, of labels that are constants."""
+    table = np.asarray(labels)[:, None] == np.arange(logits.shape[-1])
+    return cross_entropy(logits, run.like(table.astype(float)))

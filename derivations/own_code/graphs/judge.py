@@ -45,7 +45,7 @@ class GraphPair:
             return [tf.convert_to_tensor(value) for value in found if value is not None]
 
         signature = [tf.TensorSpec(shape, self.dtype) for shape in specs]
-        signature += [tf.TensorSpec(output.shape, self.dtype) for output in self.graph.outputs]
+        signature += [tf.TensorSpec(output.shape, output.dtype) for output in self.graph.outputs]
         self.gradient = tf.function(gradient, autograph=False).get_concrete_function(*signature)
         self.held: dict[str, None] = {}
 
@@ -71,7 +71,8 @@ class GraphPair:
         else:
             import tensorflow as tf
 
-            return [np.asarray(value) for value in function(*(tf.constant(value, self.dtype) for value in given))]
+            types = [tensor.dtype for tensor in function.inputs]
+            return [np.asarray(value) for value in function(*map(tf.constant, given, types))]
         outputs = [run.array(value) for value in run.graph(function, given)]
         self.held |= run.held
         return [wrapped(np.array(value, dtype=object)) if isinstance(value, Number) else value for value in outputs]
@@ -109,7 +110,7 @@ def _traced(tf: Any, function: Any, specs: list[list[int | None]]) -> tuple[Any,
         if not graph.outputs:
             raise NotUnderstood("the function returned nothing; it returns a tensor, or several")
         for output in graph.outputs:
-            if output.dtype != dtype:
+            if output.dtype not in (dtype, tf.float32):
                 raise NotUnderstood(f"an output is of {output.dtype.name}; all must be of the inputs' {dtype.name}")
         return dtype, graph
     raise errors[-1]
@@ -133,8 +134,15 @@ def prove_operation(function: Any, shapes: Mapping[str, Shape], order: int) -> P
         raise NotUnderstood(f"the first argument must be a function. Received: {type(function).__name__}")
     if order not in (1, 2):
         raise NotUnderstood(f"order must be 1 or 2. Received: {order!r}")
+    import tensorflow as tf
+
     pair = GraphPair(function, shapes)
-    proof = GraphJudge(pair, shapes).proof()
+    try:
+        proof = GraphJudge(pair, shapes).proof()
+    except tf.errors.InvalidArgumentError as error:
+        if sum(isinstance(size, str) for size in {size for shape in shapes.values() for size in shape}) > 1:
+            error.add_note("Each None is a size of its own; a name, such as 'N', says where sizes are equal.")
+        raise
     verdicts: dict[str, GradientVerdict] = dict(proof.gradients)
     if order == 2:
         from derivations.own_code.graphs.second_order import second_order

@@ -96,9 +96,43 @@ def _padded(run: Any, operation: Any, value: Any, widths: Any, constant: Any = 0
 
 
 def _gathered(run: Any, operation: Any, value: Any, places: Any, axis: Any = 0) -> Any:
-    if operation.type == "GatherV2" and operation.get_attr("batch_dims"):
-        raise refused_operation(operation, "tf.gather with batch_dims")
-    return value[_along(axis % value.ndim, places)]
+    table = np.asarray(places) if isinstance(places, list) else places
+    axis = axis % value.ndim
+    if operation.type == "GatherV2" and (batch := operation.get_attr("batch_dims")):
+        if (batch, axis, np.ndim(table)) != (1, 1, 1):
+            raise refused_operation(operation, "tf.gather of this shape with batch_dims; one index a row is understood")
+        return value[np.arange(len(table)), table]
+    if np.ndim(table) > 1:
+        return np.moveaxis(np.moveaxis(value, axis, 0)[table], range(table.ndim), range(axis, axis + table.ndim))
+    return value[_along(axis, places)]
+
+
+def _columns(operation: Any, places: Any) -> tuple[np.ndarray, ...]:
+    """Places given as rows of indices, by columns."""
+    table = np.asarray(places)
+    if table.ndim != 2 or table.dtype.kind != "i":
+        raise refused_operation(operation, "places that are no list of rows of numbers")
+    return tuple(table.T)
+
+
+def _gathered_rows(run: Any, operation: Any, value: Any, places: Any) -> Any:
+    return value[_columns(operation, places)]
+
+
+def _scattered_rows(run: Any, operation: Any, places: Any, values: Any, shape: Any) -> Any:
+    return _added_rows(run, operation, values.sum() * 0 + _zeros(run, shape), places, values)
+
+
+def _added_rows(run: Any, operation: Any, whole: Any, places: Any, values: Any) -> Any:
+    result = whole.copy()
+    np.add.at(result, _columns(operation, places), values)
+    return result
+
+
+def _updated_rows(run: Any, operation: Any, whole: Any, places: Any, values: Any) -> Any:
+    result = whole.copy()
+    result[_columns(operation, places)] = values
+    return result
 
 
 def _scattered(run: Any, operation: Any, values: Any, places: Any, count: Any) -> Any:
@@ -183,6 +217,10 @@ PARTS: dict[str, Callable[..., Any]] = {
     "Pad": _padded,
     "PadV2": _padded,
     "GatherV2": _gathered,
+    "GatherNd": _gathered_rows,
+    "ScatterNd": _scattered_rows,
+    "TensorScatterAdd": _added_rows,
+    "TensorScatterUpdate": _updated_rows,
     "UnsortedSegmentSum": _scattered,
     "Cumsum": _cumulated,
     "ReverseV2": _reversed,

@@ -13,7 +13,7 @@ import numpy as np
 
 from derivations.own_code.exact.arrays import wrapped
 from derivations.own_code.exact.dual_numbers import Number
-from derivations.own_code.graphs.elements import ON_SIZES, REALS, cross_entropy
+from derivations.own_code.graphs.elements import ON_SIZES, REALS, cross_entropy, sparse_cross_entropy
 from derivations.own_code.graphs.parts import SEVERAL
 from derivations.own_code.graphs.sizes import INTEGERS, TRUTHS, known, offsets, reduced_axes
 from derivations.own_code.refusal import NotUnderstood, refused_operation
@@ -82,6 +82,8 @@ class Run:
             return reduced_axes(*given)
         if kind == "SoftmaxCrossEntropyWithLogits":
             return cross_entropy(*map(self.array, given))
+        if kind == "SparseSoftmaxCrossEntropyWithLogits":
+            return sparse_cross_entropy(self, *given)
         if kind == "StopGradient":
             self.held[operation.name] = None
             return [_held(given[0])]
@@ -124,7 +126,7 @@ class Run:
         value = np.asarray(value)
         if value.dtype.kind == "b" and value.ndim:
             return self.like(value.astype(float)) > self.like(Fraction(1, 2))
-        if value.dtype.kind in "iub":
+        if value.dtype.kind in "iub" or not value.size:
             return value.tolist()
         if value.ndim == 0 and irrational(float(value)) is None:
             return exact(value[()])

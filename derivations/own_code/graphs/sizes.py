@@ -144,6 +144,7 @@ INTEGERS: dict[str, Callable[..., Any]] = {
     "Reshape": _reshaped,
     "Slice": _sliced,
     "ExpandDims": lambda run, operation, value, axis: [value],
+    "Tile": lambda run, operation, value, times: np.tile(value, times).tolist(),
     "Squeeze": lambda run, operation, value: value[0] if isinstance(value, list) else value,
     "Cast": _cast_to_integer,
     "AddV2": each(lambda a, b: a + b),

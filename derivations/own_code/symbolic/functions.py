@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from derivations.own_code.refusal import refusal
+from derivations.own_code.symbolic import listed
 from derivations.own_code.symbolic.arrays import SymbolicArray
 from derivations.own_code.symbolic.axes import (
     broadcast,
@@ -66,6 +67,9 @@ def ufunc_result(algebra: Any, ufunc: Any, method: str, inputs: Sequence[Any], o
         result = sum_(inputs[0], *inputs[1:], **options)
     elif ufunc is np.multiply and method == "outer":
         result = outer(lift(algebra, inputs[0]), lift(algebra, inputs[1]), flat=False)
+    elif ufunc is np.add and method == "at" and isinstance(inputs[0], SymbolicArray):
+        inputs[0].set(listed.added(inputs[0], inputs[1], lift(algebra, inputs[2])))
+        return None
     elif ufunc.__name__ in ("erf", "erfc") and method == "__call__":  # SciPy's
         erf = function_of("erf", lift(algebra, inputs[0]))
         result = erf if ufunc.__name__ == "erf" else 1 - erf

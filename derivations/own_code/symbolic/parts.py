@@ -13,7 +13,7 @@ import numpy as np
 
 from derivations.own_code.algebra.polynomials import LONGEST, ONE, Polynomial
 from derivations.own_code.refusal import refusal
-from derivations.own_code.symbolic import blocks
+from derivations.own_code.symbolic import blocks, listed
 from derivations.own_code.symbolic.arrays import Axis, SymbolicArray, axis_of, length, names_of_axis
 from derivations.own_code.symbolic.shapes import broadcast_to, common, rearranged, reshape
 from derivations.own_code.symbolic.sizes import Size, as_size
@@ -96,7 +96,6 @@ def selection(a: SymbolicArray, key: Any) -> Selection:
     if not any(k is Ellipsis for k in keys):
         keys = (*keys, Ellipsis)
     found = Selection([], [], [])
-    lists = 0
     for k in keys:
         axis = len(found.places)
         if k is None:
@@ -109,13 +108,10 @@ def selection(a: SymbolicArray, key: Any) -> Selection:
             found.dropped.extend([False] * len(rest))
             continue
         places, is_list = _places(a, axis, k)
-        lists += is_list
         found.places.append(places)
         found.dropped.append(not is_list and not isinstance(k, slice))
         if not found.dropped[-1]:
             found.order.append(axis)
-    if lists > 1 or (lists and any(found.dropped)):
-        raise refusal("lists of indices beside other indices", "index one axis at a time")
     return found
 
 
@@ -172,8 +168,10 @@ def is_copy(key: Any) -> bool:
 
 def taken(a: SymbolicArray, key: Any) -> SymbolicArray:
     """a[key]."""
-    if (found := blocks.part(a, key)) is not None:
-        a, key = found
+    if (found := listed.taken(a, key)) is not None:
+        return found
+    if (part := blocks.part(a, key)) is not None:
+        a, key = part
     chosen = selection(a, key)
     for axis, places in enumerate(chosen.places):
         if places is not None and a.axes[axis]:
@@ -183,6 +181,8 @@ def taken(a: SymbolicArray, key: Any) -> SymbolicArray:
 
 def replaced(a: SymbolicArray, key: Any, value: SymbolicArray) -> SymbolicArray:
     """The array after a[key] = value."""
+    if (found := listed.replaced(a, key, value)) is not None:
+        return found
     if (whole := blocks.replaced(a, key, value)) is not None:
         return whole
     chosen = selection(a, key)
