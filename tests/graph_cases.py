@@ -402,10 +402,61 @@ CASES: dict[str, Case] = {
         y * tf.cast(tf.shape(x)[0] ** 5, x.dtype) / count(x) ** 5))),
     "a size in eight bits": Case("wrong", ROWS, changed(lambda y, x, mean, v, given: (
         y * tf.cast(tf.cast(tf.shape(x)[0], tf.int8), x.dtype) / count(x)))),
+    "a size times 2²⁸": Case("wrong", ROWS, changed(lambda y, x, mean, v, given: (
+        y * tf.cast(tf.shape(x)[0] * 2**28, x.dtype) / 2.0**28 / count(x)))),
+    "a size and 2³¹ − 1": Case("wrong", ROWS, changed(lambda y, x, mean, v, given: (
+        y * (tf.cast(tf.shape(x)[0] + (2**31 - 1), x.dtype) - (2.0**31 - 1)) / count(x)))),
+    "minus a size, without a sign": Case("wrong", ROWS, changed(lambda y, x, mean, v, given: (
+        y * tf.cast(tf.cast(-tf.shape(x)[0], tf.uint64), x.dtype) / -count(x)))),
+    "an integer quotient of zeros for 7 rows": Case("wrong", ROWS, changed(lambda y, x, mean, v, given: (
+        y * tf.cast((tf.shape(x)[0] - 7) // (tf.shape(x)[0] - 7), x.dtype)))),
+    "a sign that changes with the size": Case("wrong", ROWS, changed(
+        lambda y, x, mean, v, given: y * tf.sign(6.5 - count(x)))),
+    "a slope of ReLU that changes with the size": Case("wrong", ROWS, changed(
+        lambda y, x, mean, v, given: tf.raw_ops.ReluGrad(gradients=y, features=(6.5 - count(x)) * tf.ones_like(y)))),
+    "no value for 7 rows, beside γ": Case("wrong", ROWS, changed(lambda y, x, mean, v, given: (
+        y * ((count(x) - 7) * given["gamma"]) / ((count(x) - 7) * given["gamma"])))),
+    "0 for 7 rows, beside γ": Case("wrong", ROWS, changed(lambda y, x, mean, v, given: (
+        y * tf.math.divide_no_nan((count(x) - 7) * given["gamma"], (count(x) - 7) * given["gamma"])))),
+    "a root of what is below 0 for more than 7 rows": Case("wrong", ROWS, changed(
+        lambda y, x, mean, v, given: y + 0.0 * tf.sqrt((7 - count(x)) * v))),
+    # Tables of sizes along other axes than the first.
+    "sizes gathered along the second axis": Case("wrong", IMAGES, changed(lambda y, x, mean, v, given: (
+        y * tf.cast(tf.reduce_prod(tf.gather(tf.reshape(tf.shape(x), [2, 2]), 0, axis=1)), x.dtype)
+        / tf.cast(tf.shape(x)[0] * tf.shape(x)[1], x.dtype)), IMAGES)),
+    "a product over an axis of length 1": Case("wrong", IMAGES, changed(lambda y, x, mean, v, given: (
+        y * tf.cast(tf.reduce_prod(tf.reshape(tf.shape(x), [1, 4]), axis=0), x.dtype)
+        / tf.cast(tf.size(x), x.dtype)), IMAGES)),
+    "sizes side by side": Case("wrong", IMAGES, changed(lambda y, x, mean, v, given: (
+        y * tf.cast(tf.reshape(tf.concat([tf.reshape(tf.shape(x), [2, 2])] * 2, 1), [-1])[4], x.dtype)
+        / tf.cast(tf.shape(x)[0], x.dtype)), IMAGES)),
+    "a stack of lists": Case("wrong", ROWS, lambda given: (lambda y, mean, v: (
+        y, mean * tf.cast(tf.stack([tf.shape(given["x"])[0:1]]), mean.dtype) / count(given["x"]), v))(
+        *plain(ROWS)(given))),
+    # What TensorFlow does not run at every size.
+    "the shape of 7 rows": Case("wrong", ROWS, changed(lambda y, x, mean, v, given: tf.ensure_shape(y, [7, 4]))),
+    "images of 3 columns": Case("wrong", IMAGES, changed(
+        lambda y, x, mean, v, given: tf.ensure_shape(y, [None, None, 3, 4]), IMAGES)),
+    "broadcast to one row": Case("wrong", ROWS, changed(lambda y, x, mean, v, given: (
+        tf.ensure_shape(tf.raw_ops.BroadcastTo(input=y, shape=tf.constant([1, 4])), [None, 4])))),
+    "summed with one row": Case("wrong", ROWS, with_moments(lambda x: (
+        tf.raw_ops.Einsum(inputs=[x, tf.ones([1, 4], x.dtype)], equation="nc,nc->c") / count(x), moments(x)[1]))),
+    "the last size, by −1": Case("wrong", ROWS, changed(
+        lambda y, x, mean, v, given: y * tf.cast(tf.gather(tf.shape(x), -1), x.dtype) / 4)),
+    "no order of all axes": Case("wrong", ROWS, changed(lambda y, x, mean, v, given: (
+        tf.transpose(y, tf.math.invert_permutation(tf.constant([1, 3])))))),
     "no value for 7 rows": Case("wrong", ROWS, changed(
         lambda y, x, mean, v, given: y * ((count(x) - 7) / (count(x) - 7)))),
     "0 for 7 rows": Case("wrong", ROWS, changed(
         lambda y, x, mean, v, given: y * tf.math.divide_no_nan(count(x) - 7, count(x) - 7))),
+    # Right, in other ways.
+    "the variance as the square of the deviation": Case("right", ROWS, with_moments(
+        lambda x: (tf.reduce_mean(x, 0), tf.math.reduce_std(x, 0) ** 2))),
+    "a branch on the size that is always taken": Case("right", ROWS, changed(
+        lambda y, x, mean, v, given: tf.cond(tf.shape(x)[0] > 0, lambda: y, lambda: y))),
+    "a tenth of ten times": Case("right", ROWS, changed(lambda y, x, mean, v, given: y * 0.1 * 10.0)),
+    "a size of 64 bits in 32": Case("right", ROWS, changed(lambda y, x, mean, v, given: (
+        y * tf.cast(tf.cast(tf.shape(x, out_type=tf.int64)[0], tf.int32), x.dtype) / count(x)))),
     # Right, but not understood.
     "an exponential": Case("refused", ROWS, changed(lambda y, x, mean, v, given: y + tf.exp(x) - tf.exp(x))),
     "sorted": Case("refused", ROWS, changed(lambda y, x, mean, v, given: y + 0.0 * tf.sort(x, 0))),

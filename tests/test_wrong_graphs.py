@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from derivations.claims.claim import Disagreement, Verdict
 from derivations.claims.families.graphs import claims_about
@@ -23,7 +24,12 @@ def wrong_outputs(case, traced):
     wrong = set()
     for sizes in SIZES[case.graph.layout]:
         values = values_of(case.graph, sizes)
-        found, expected = traced.function(*values), truth.function(*values)
+        expected = truth.function(*values)
+        try:
+            found = traced.function(*values)
+        except tf.errors.InvalidArgumentError:  # no value at these sizes
+            wrong |= {*case.graph.outputs}
+            continue
         for name, ours, theirs in zip(case.graph.outputs, found, expected, strict=True):
             if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-9, atol=1e-9):
                 wrong.add(name)

@@ -4,6 +4,7 @@ This is all that the two walks share.
 """
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -112,6 +113,15 @@ def bodies_of(graph: Any) -> list[Any]:
                         found.append(body)
                         waiting.append(body)
     return found
+
+
+def as_written(value: Any) -> Fraction:
+    """A number of a constant, as it was written: 0.1 is 1/10, whatever it is rounded to.
+
+    Args:
+        value: A scalar of NumPy's, of a floating-point type.
+    """
+    return Fraction(str(value))
 
 
 def bits(dtype: Any) -> int:

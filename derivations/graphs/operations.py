@@ -42,7 +42,7 @@ OPERATIONS: dict[str, Operation] = {
     "OptionalGetValue": Operation("its arguments", attributes={"output_shapes": LOOKED_AT}),
     "OptionalNone": Operation("no value"),
     "PreventGradient": Operation("its arguments", attributes={"message": LOOKED_AT}),
-    "EnsureShape": Operation("its arguments", attributes={"shape": LOOKED_AT}),
+    "EnsureShape": Operation("its argument, which must have this shape at every size", attributes={"shape": LOOKED_AT}),
     "NoOp": Operation("nothing"),
     "PartitionedCall": Operation("a function, walked", attributes=_CALL),
     "StatefulPartitionedCall": Operation("a function, walked", attributes=_CALL),
@@ -68,11 +68,11 @@ OPERATIONS: dict[str, Operation] = {
     "RealDiv": Operation("a/b", "b ≠ 0"), "Div": Operation("a/b", "b ≠ 0"),
     "DivNoNan": Operation("a/b; 0 where b = 0", "b ≠ 0", symbolic="under the hypothesis v + ε > 0"),
     "Reciprocal": Operation("1/a", "a ≠ 0"), "Inv": Operation("1/a", "a ≠ 0"),
-    "ReciprocalGrad": Operation("−dy·y²"), "InvGrad": Operation("−dy·y²"),
+    "ReciprocalGrad": Operation("−dy·y²; 0 where dy = 0"), "InvGrad": Operation("−dy·y²; 0 where dy = 0"),
     "Square": Operation("a²"), "SquaredDifference": Operation("(a − b)²"),
     "Pow": Operation("a^b for a constant b, a multiple of ½", "a > 0, or a ≠ 0, or a ≥ 0, as b demands"),
     "Sqrt": Operation("√a", "a ≥ 0"), "Rsqrt": Operation("a^(−1/2)", "a > 0"),
-    "SqrtGrad": Operation("dy/(2y)", "y ≠ 0"), "RsqrtGrad": Operation("−dy·y³/2"),
+    "SqrtGrad": Operation("dy/(2y); 0 where dy = 0", "y ≠ 0"), "RsqrtGrad": Operation("dy·y³/−2; 0 where dy = 0"),
     # Sums.
     "Sum": Operation("Σ over axes", attributes=_KEEP), "Mean": Operation("Σ/m over axes", "m ≠ 0", attributes=_KEEP),
     "MatMul": Operation(

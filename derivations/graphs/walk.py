@@ -14,7 +14,7 @@ from derivations.graphs.nodes import Node, UnknownGraph, bits, nodes_of
 
 # What TensorFlow passes through as it is.
 PASSED = (
-    "Identity", "IdentityN", "PreventGradient", "EnsureShape", "OptionalFromValue", "OptionalGetValue", "Snapshot",
+    "Identity", "IdentityN", "PreventGradient", "OptionalFromValue", "OptionalGetValue", "Snapshot",
 )  # fmt: skip
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 CASTS = "casts are exact"

@@ -101,7 +101,7 @@ class GraphClaim(Claim):
         """A quotient or a root that has no value for some sizes of the batch is no proof for every size."""
         if first.verdict is not Verdict.PROVED or not first.side_conditions:
             return first
-        of_sizes = [c for c in open_conditions(self.setting, self.conditions) if c.expression.free_symbols <= {m}]
+        of_sizes = [c for c in open_conditions(self.setting, self.conditions) if _depends_on_the_size(c.expression)]
         if not of_sizes:
             return first
         texts = (f"{printing.unicode(c.expression)} {c.relation}" for c in of_sizes)
@@ -137,6 +137,12 @@ class GraphClaim(Claim):
         for _ in known:  # one may hold another
             value = value.xreplace(known)
         return member._replace(value=value)
+
+
+def _depends_on_the_size(e: Expr) -> bool:
+    """Whether some factor is one of the size alone, and may have another sign for another size."""
+    factors = sp.Mul.make_args(sp.factor(e))
+    return any(f.free_symbols == {m} and not f.is_positive for f in factors) or e.free_symbols <= {m}
 
 
 def _with_fresh_indices(e: Expr) -> Expr:

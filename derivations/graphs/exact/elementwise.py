@@ -73,6 +73,8 @@ def _sign(a: Numbers) -> Numbers:
 def _rounded_down(a: Any, b: Any, function: Callable[..., np.ndarray]) -> np.ndarray:
     if is_number(a):
         raise UnknownGraph("data divided and rounded; sizes are understood")
+    if not np.all(b):
+        raise UnknownGraph("a size divided by 0, in integers")
     return np.asarray(function(a, b))
 
 
@@ -103,7 +105,26 @@ def _reshaped(value: Any, shape: Any) -> Any:
 
 
 def _gathered(values: Any, indices: Any, axis: Any) -> Any:
-    return _moved(values, lambda array: np.take(array, np.asarray(indices).astype(int), int(axis)))
+    places = np.asarray(indices).astype(int)
+    if (places < 0).any():
+        raise UnknownGraph("a GatherV2 of negative indices")
+    return _moved(values, lambda array: np.take(array, places, int(axis)))
+
+
+def _inverted(order: np.ndarray) -> np.ndarray:
+    if sorted(order) != list(range(len(order))):
+        raise UnknownGraph(f"the order {order}, which is none of all axes")
+    return np.argsort(order)
+
+
+def _slope(of: Callable[[Numbers, Numbers], Numbers]) -> Callable[[Numbers, Numbers], Numbers]:
+    """A kernel's product of dy and what has no value at some y: it is 0 where dy is."""
+
+    def product(y: Numbers, dy: Numbers) -> Numbers:
+        zero = reduce(np.logical_and, [(part.real == 0) & (part.residue == 0) for part in dy.parts.values()])
+        return _zero_where(np.broadcast_to(zero, np.broadcast_shapes(y.shape, dy.shape)), of(y, dy))
+
+    return product
 
 
 def _slice(value: Any, begin: Any, size: Any) -> Any:
@@ -129,15 +150,15 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "DivNoNan": _quotient_or_zero,
     "Reciprocal": lambda a: 1 / a,
     "Inv": lambda a: 1 / a,
-    "ReciprocalGrad": lambda y, dy: -dy * y * y,
-    "InvGrad": lambda y, dy: -dy * y * y,
+    "ReciprocalGrad": _slope(lambda y, dy: -dy * y * y),
+    "InvGrad": _slope(lambda y, dy: -dy * y * y),
     "Square": lambda a: a * a,
     "SquaredDifference": lambda a, b: (a - b) * (a - b),
     "Pow": _power,
     "Sqrt": lambda a: a.root(),
     "Rsqrt": lambda a: a.inverse_root(),
-    "SqrtGrad": lambda y, dy: dy / (y * 2),
-    "RsqrtGrad": lambda y, dy: dy * y * y * y / -2,
+    "SqrtGrad": _slope(lambda y, dy: dy / (y * 2)),
+    "RsqrtGrad": _slope(lambda y, dy: dy * y * y * y / -2),
     "Size": lambda a: np.asarray(a.size, dtype=np.int64),
     "Rank": lambda a: np.asarray(a.ndim, dtype=np.int64),
     "Reshape": _reshaped,
@@ -153,7 +174,7 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "FloorMod": lambda a, b: _rounded_down(a, b, np.mod),
     "Range": lambda start, limit, step: np.arange(int(start), int(limit), int(step)),
     "GatherV2": _gathered,
-    "InvertPermutation": np.argsort,
+    "InvertPermutation": _inverted,
     "DynamicStitch": _stitched,
     "IsFinite": lambda a: np.isfinite(a.real),
     "IsInf": lambda a: np.isinf(a.real),

@@ -83,6 +83,7 @@ def judged(graph: Graph, traced: Traced, primes: Sequence[int] = FIELDS[:2]) -> 
         except UnknownGraph as error:
             not_run[str(point)] = str(error)
             continue
+        branch = None if graph.branch is None else branch
         for name, (ours, truth) in compared.items():
             collected.setdefault(branch, {}).setdefault(name, _Output()).add(point, ours, truth)
     if not collected:
@@ -239,6 +240,8 @@ class _Output:
         undecided = self.undecided
         if not self.sizes:
             undecided = f"the graph was run at no point: {next(iter(not_run.values()), 'none is defined')}"
+        elif not_run and not undecided:
+            undecided = "the graph could not be run at {}: {}".format(*next(iter(not_run.items())))
         equal = not (self.found or undecided)
         return Run(equal, DEGREES, sizes, len(self.sizes), BOUND ** len(primes), primes, undecided, not_run, self.found)
 

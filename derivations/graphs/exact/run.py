@@ -13,6 +13,7 @@ import numpy as np
 
 from derivations.graphs import kernel_axioms
 from derivations.graphs.exact.elementwise import PLAIN
+from derivations.graphs.nodes import as_written
 from derivations.graphs.walk import GraphWalk, UnknownGraph
 from derivations.prime_fields.arrays import NoPoint, Numbers, Part, joined
 
@@ -46,17 +47,16 @@ class ExactRun(GraphWalk):
             return value
         if value.dtype.kind not in "fV":
             raise UnknownGraph(f"a constant of the type {value.dtype}; numbers and truth values are understood")
-        value = value.astype(np.float64)
         if value.size and (value == value.ravel()[0]).all():
-            return self.number(float(value.ravel()[0])).mapped(lambda array: np.broadcast_to(array, value.shape))
-        return Numbers.of(value, self.p)
+            return self.number(value.ravel()[0]).mapped(lambda array: np.broadcast_to(array, value.shape))
+        return Numbers.of(np.vectorize(_written, otypes=[object])(value) if value.size else value, self.p)
 
-    def number(self, value: float) -> Numbers:
+    def number(self, value: Any) -> Numbers:
         """One number of the graph, as it is meant."""
         for near, meant in self.nominal:
-            if math.isclose(value, near, rel_tol=self.near):
+            if math.isclose(float(value), near, rel_tol=self.near):
                 return meant
-        return Numbers.of(np.array(value), self.p)
+        return Numbers.of(np.array(_written(value), dtype=object), self.p)
 
     def taken(self, operation: Any, predicate: Any) -> bool:
         if isinstance(predicate, Numbers):
@@ -74,6 +74,8 @@ class ExactRun(GraphWalk):
         if target.is_floating:
             self.loses_bits(source, target)
             return value if isinstance(value, Numbers) else Numbers.of(value.astype(np.int64), self.p)
+        if target.is_unsigned:
+            raise UnknownGraph(f"a cast to {target.name}, in which what is negative is another number")
         if isinstance(value, Numbers):
             value = np.trunc(value.real) if target.is_integer else value.real
         return value.astype(target.as_numpy_dtype)
@@ -84,10 +86,18 @@ class ExactRun(GraphWalk):
     # Axes.
 
     def _Shape(self, operation: Any, value: Any) -> np.ndarray:
-        return np.array(value.shape, dtype=np.int64)
+        return np.array(value.shape, dtype=operation.get_attr("out_type").as_numpy_dtype)
 
     def _ShapeN(self, operation: Any, *values: Any) -> tuple[np.ndarray, ...]:
         return tuple(self._Shape(operation, value) for value in values)
+
+    def _EnsureShape(self, operation: Any, value: Any) -> Any:
+        shape = operation.get_attr("shape")
+        if not shape.unknown_rank:
+            known = [dim.size for dim in shape.dim]
+            if len(known) != value.ndim or any(n not in (-1, size) for n, size in zip(known, value.shape, strict=True)):
+                raise UnknownGraph(f"data of the shape {value.shape}, which should be {known}")
+        return value
 
     def _Pack(self, operation: Any, *values: Any) -> Any:
         return _moved_together(values, lambda arrays: np.stack(arrays, operation.get_attr("axis")))
@@ -162,7 +172,7 @@ class ExactRun(GraphWalk):
         axes, keep = _axes(positions), operation.get_attr("keep_dims")
         if isinstance(value, Numbers):
             return value.sum(axes, keep=keep)
-        return value.sum(axis=axes, keepdims=keep)
+        return value.sum(axis=axes, keepdims=keep, dtype=value.dtype)
 
     def _Mean(self, operation: Any, value: Any, positions: np.ndarray) -> Any:
         count = math.prod(value.shape[axis] for axis in _axes(positions))
@@ -179,6 +189,10 @@ class ExactRun(GraphWalk):
         letters = sorted(set(inputs) - {","})
         if "." in inputs or any(len(set(term)) < len(term) for term in inputs.split(",")):
             raise UnknownGraph("an Einsum with an ellipsis or a diagonal; letters that differ are understood")
+        terms = zip(inputs.split(","), values, strict=True)
+        sizes = {pair for term, value in terms for pair in zip(term, value.shape, strict=True)}
+        if len(sizes) > len(letters):
+            raise UnknownGraph(f"an Einsum of axes of the sizes {sorted(sizes)}")
         product = self.number(1.0)
         for term, value in zip(inputs.split(","), values, strict=True):
             product = product * _spread(value, term, letters)
@@ -201,7 +215,7 @@ class ExactRun(GraphWalk):
     def _Prod(self, operation: Any, value: Any, positions: np.ndarray) -> Any:
         axes, keep = _axes(positions), operation.get_attr("keep_dims")
         if not isinstance(value, Numbers):
-            return np.prod(value, axis=axes, keepdims=keep, dtype=np.int64)
+            return np.prod(value, axis=axes, keepdims=keep, dtype=value.dtype)
         raise UnknownGraph("a product of data over an axis; of sizes it is understood")
 
     def _Max(self, operation: Any, value: Any, positions: np.ndarray) -> Any:
@@ -271,6 +285,11 @@ def _redrawn(old: Numbers, new: Numbers, wrong: np.ndarray) -> Numbers:
             matched = matched & along.reshape([size if n == own[0] else 1 for n in range(old.ndim)])
     parts = (np.where(matched, a, b) for a, b in zip(new.parts[0], old.parts[0], strict=True))
     return Numbers({0: Part(*parts)}, old.p)
+
+
+def _written(value: Any) -> Any:
+    """A number as it is written; what is not finite as it is."""
+    return as_written(value) if np.isfinite(np.float64(value)) else float(value)
 
 
 def _moved(value: Any, function: Callable[..., np.ndarray]) -> Any:

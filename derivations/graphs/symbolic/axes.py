@@ -110,6 +110,10 @@ class Sizes:
             self._blocks[size, length] = Symbol(f"blocks{len(self._blocks)}", integer=True, nonnegative=True)
         return self._blocks[size, length]
 
+    def lengths(self) -> dict[Expr, int]:
+        """Of the blocks, by the symbols for how many there are."""
+        return {symbol: length for (_, length), symbol in self._blocks.items()}
+
     def is_whole(self, head: Expr, size: Expr) -> bool:
         """Whether ``head`` is how many entries lie in whole blocks of one length."""
         return any(head == length * self.blocks(size, length) for length in BLOCKS)

@@ -18,14 +18,13 @@ is b·x + (1 − b)·y.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
 import sympy as sp
 from sympy import Expr, Indexed, IndexedBase, Rational, S, Sum, Symbol
 
-from derivations.graphs.nodes import bits, bodies_of, nodes_of
+from derivations.graphs.nodes import as_written, bits, bodies_of, nodes_of
 from derivations.graphs.symbolic import axes
 from derivations.graphs.symbolic.axes import Tensor
 from derivations.graphs.symbolic.kernels import Kernels
@@ -78,9 +77,12 @@ class Interpretation(Predicates, Shapes, Kernels, GraphWalk):
         self._names: dict[Expr, IndexedBase] = {}
         self._unfolded: dict[IndexedBase, Expr] = {}
         self._under_roots: set[float] = set()
+        self._times = 1  # how many elements an input has for each one of the batch
 
     def run(self, function: Any, inputs: Sequence[Any], variables: Mapping[str, Any] | None = None) -> list[Any]:
         """As ``GraphWalk.run``."""
+        for value in (value for value in inputs if isinstance(value, Tensor)):
+            self._times = max(self._times, int(sp.Mul(*value.sizes()).as_coeff_Mul()[0]))
         constants = (node for body in bodies_of(function.graph) for node in nodes_of(body) if node.type == "Const")
         for constant in constants:
             number = _one_number(constant.constant)
@@ -94,7 +96,7 @@ class Interpretation(Predicates, Shapes, Kernels, GraphWalk):
         if isinstance(value, int | Expr):
             value = np.asarray(value, dtype=object)
         if isinstance(value, np.ndarray):
-            check_fits(value)
+            check_fits(value, self._times, self.sizes.lengths())
         return value
 
     def _named(self, tensor: Tensor) -> Tensor:
@@ -138,7 +140,7 @@ class Interpretation(Predicates, Shapes, Kernels, GraphWalk):
         number = float(value.ravel()[0])
         if not np.isfinite(number):
             raise UnknownGraph(f"the constant {number}; finite numbers are understood")
-        exact = self.constants.get(number, Rational(Fraction(number)))
+        exact = self.constants.get(number, Rational(as_written(value.ravel()[0])))
         if number in self._under_roots and operation is not None and operation.is_added():
             exact = self.epsilon[number]
         return Tensor(tuple(self.sizes.axis(sp.Integer(size)) for size in value.shape), exact)
@@ -161,7 +163,7 @@ class Interpretation(Predicates, Shapes, Kernels, GraphWalk):
         if source.is_bool and not isinstance(value, Tensor):
             raise UnknownGraph("a comparison cast to a number; a branch on it is understood")
         if isinstance(value, np.ndarray) and target.is_integer:
-            if bits(target) < 32:
+            if bits(target) < 31 or target.is_unsigned:
                 raise UnknownGraph(f"a size cast to {target.name}, where it may wrap round; int32 is understood")
             return value
         raise UnknownGraph(f"data cast to {target.name}; casts to floating-point types are understood")
@@ -250,6 +252,8 @@ class Interpretation(Predicates, Shapes, Kernels, GraphWalk):
         data = as_data(a)
         self._channel_of(data)
         if not data.expression.is_positive:
+            if not self.unfold(data.expression).atoms(Indexed):
+                raise UnknownGraph(f"{data.expression}, whose sign may change with the size of the batch")
             self.assume(f"{alike(self.unfold(data.expression), data.axes)} > 0")
 
     # What is selected.

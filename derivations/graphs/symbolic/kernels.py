@@ -50,6 +50,11 @@ class Kernels(Arithmetic):
         terms, letters = inputs.split(","), sorted(set(inputs) - {","})
         if "." in inputs or len(values) > 2 or any(len(set(term)) < len(term) for term in terms):
             raise UnknownGraph("an Einsum with an ellipsis, a diagonal or three factors; without them it is one")
+        sizes: dict[str, Any] = {}
+        for value, term in zip(values, terms, strict=True):
+            for letter, size in zip(term, as_data(value).sizes(), strict=True):
+                if sizes.setdefault(letter, size) != size:
+                    raise UnknownGraph(f"an Einsum of axes {letter} of the sizes {sizes[letter]} and {size}")
         spread = [_spread(as_data(value), term, letters) for value, term in zip(values, terms, strict=True)]
         product = self.of_known(lambda p, *q: p * sp.Mul(*q), *spread)
         total = axes.summed(product, [n for n, letter in enumerate(letters) if letter not in output], keep=False)

@@ -71,7 +71,20 @@ class Shapes(SizeOperations):
 
     def _BroadcastTo(self, operation: Any, value: Value, shape: Value) -> Tensor:
         target = Tensor(tuple(self.sizes.axis(sp.sympify(size)) for size in integers(shape)), S.Zero)
-        return self.elementwise(lambda a, _: a, value, target)
+        result = self.elementwise(lambda a, _: a, value, target)
+        if result.sizes() != target.sizes():
+            raise UnknownGraph(f"{result.sizes()} broadcast to {target.sizes()}")
+        return result
+
+    def _EnsureShape(self, operation: Any, value: Any) -> Any:
+        sizes = value.sizes() if isinstance(value, Tensor) else list(np.shape(value))
+        shape = operation.get_attr("shape")
+        known = [dim.size for dim in shape.dim]
+        if not shape.unknown_rank and (
+            len(known) != len(sizes) or any(n not in (-1, size) for n, size in zip(known, sizes, strict=True))
+        ):
+            raise UnknownGraph(f"the shape {known}, of data of the shape {sizes}, which need not have it")
+        return value
 
     def _Fill(self, operation: Any, shape: Value, value: Value) -> Value:
         if not isinstance(value, Tensor):

@@ -1,5 +1,6 @@
 """The operations by which TensorFlow computes shapes, on arrays of symbolic sizes."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +14,10 @@ from derivations.graphs.walk import UnknownGraph
 Value = Tensor | np.ndarray
 
 
-# How often a size may be counted in a number that a graph computes from it. A product of sizes, and a few hundred times
-# that (blocks of rows, channels), stay in the range of TensorFlow's integers as long as the tensors themselves do.
-# 65536²·m wraps round, and is then another number than the one that is proved about.
-TIMES = 1024
+# TensorFlow's integers wrap round beyond these, and are then other numbers than those that are proved about. What
+# counts elements of an input, such as a product of its sizes, stays below if that has fewer than 2³¹ elements.
+LARGEST = 2**31 - 1
+LARGEST_BESIDE_A_SIZE = 2**20
 
 
 class Few(NamedTuple):
@@ -54,10 +55,10 @@ class SizeOperations:
     def _Pack(self, operation: Any, *values: Value) -> np.ndarray:
         if operation.get_attr("axis") != 0:
             raise UnknownGraph("a Pack along another axis than the first; of sizes, along the first, it is understood")
-        return np.array([sp.sympify(integers(value).item()) for value in values], dtype=object)
+        return np.stack([np.asarray(integers(value), dtype=object) for value in values])
 
     def _ConcatV2(self, operation: Any, *values: Value) -> np.ndarray:
-        return np.concatenate([np.atleast_1d(integers(value)) for value in values[:-1]])
+        return np.concatenate([integers(value) for value in values[:-1]], int(integers(values[-1]).item()))
 
     def _FloorDiv(self, operation: Any, a: Value, b: Value) -> np.ndarray:
         size, divisor = integers(a), integers(b)
@@ -78,13 +79,20 @@ class SizeOperations:
         return np.array([sp.Integer(n) for n in range(*numbers)], dtype=object)
 
     def _GatherV2(self, operation: Any, values: Value, indices: Value, axis: Value) -> np.ndarray:
-        return integers(values)[integers(indices).astype(int)]
+        places, along = integers(indices).astype(int), int(integers(axis).item())
+        if (places < 0).any():
+            raise UnknownGraph("a GatherV2 of negative indices, which TensorFlow does not take on every device")
+        return np.asarray(np.take(integers(values), places, along), dtype=object)
 
     def _Prod(self, operation: Any, values: Value, axis: Value) -> np.ndarray:
-        return np.asarray(sp.Mul(*integers(values).ravel()), dtype=object)
+        axes = tuple(int(position) for position in integers(axis).ravel())
+        return np.asarray(integers(values).prod(axis=axes, keepdims=operation.get_attr("keep_dims")), dtype=object)
 
     def _InvertPermutation(self, operation: Any, order: Value) -> np.ndarray:
-        return np.array([sp.Integer(n) for n in np.argsort(integers(order).astype(int))], dtype=object)
+        places = integers(order).astype(int)
+        if sorted(places) != list(range(len(places))):
+            raise UnknownGraph(f"the order {list(places)}, which is none of all axes")
+        return np.array([sp.Integer(n) for n in np.argsort(places)], dtype=object)
 
     def _DynamicStitch(self, operation: Any, *arguments: Value) -> np.ndarray:
         half = len(arguments) // 2
@@ -181,16 +189,31 @@ def integers(value: Any) -> np.ndarray:
     return value
 
 
-def check_fits(values: np.ndarray) -> None:
-    """Raise UnknownGraph where integers that are computed from sizes may wrap round."""
+def check_fits(values: np.ndarray, times: int, lengths: Mapping[Expr, int]) -> None:
+    """Raise UnknownGraph where integers that are computed from sizes may wrap round.
+
+    Args:
+        values: The integers.
+        times: How many elements an input has for each one of the batch.
+        lengths: Of the blocks that are counted by a symbol.
+    """
     for value in values.ravel():
-        for monomial, times in sp.expand(value).as_coefficients_dict().items():
-            powers = monomial.as_powers_dict().values()
-            if abs(times) > (TIMES if monomial.free_symbols else 2**31 - 1) or any(power > 1 for power in powers):
-                raise UnknownGraph(
-                    f"{value}, computed in integers, which may wrap round; products of different sizes, at most "
-                    f"{TIMES} times, are understood. Cast to a floating-point type first"
-                )
+        counted = {1: sp.Integer(0), -1: sp.Integer(0)}
+        largest = LARGEST
+        for monomial, coefficient in sp.expand(value).as_coefficients_dict().items():
+            powers = monomial.as_powers_dict()
+            if monomial.free_symbols:
+                whole = sp.Mul(*(lengths.get(symbol, 1) for symbol in powers))
+                counted[1 if coefficient > 0 else -1] += abs(coefficient) / whole
+                largest = LARGEST_BESIDE_A_SIZE
+            if any(power > 1 for power in powers.values()):
+                largest = -1
+        constant = abs(sp.expand(value).as_coefficients_dict().get(S.One, 0))
+        if constant > largest or max(counted.values()) > times:
+            raise UnknownGraph(
+                f"{value}, computed in integers, which may wrap round; products of different sizes are understood, at "
+                f"most {times} times, which is how many numbers there are. Cast to a floating-point type first"
+            )
 
 
 def as_data(value: Any) -> Tensor:
@@ -205,6 +228,8 @@ def as_data(value: Any) -> Tensor:
 
 
 def _exact_quotient(a: Any, b: Any) -> Expr:
+    if not sp.sympify(b).is_positive:
+        raise UnknownGraph(f"{a} // {b}, where the divisor may be 0; by what is known to be above 0 it is understood")
     quotient = sp.cancel(sp.sympify(a) / sp.sympify(b))
     # m/256 is a polynomial too, but m // 256 is not its value.
     if not quotient.is_polynomial() or not all(c.is_integer for c in quotient.as_coefficients_dict().values()):
