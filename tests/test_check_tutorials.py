@@ -67,7 +67,25 @@ ONE_LINE = (
     "- (h - mu) * (var + eps)**(-1.0) * np.sum(dy * (h - mu), axis=0))"
 )
 
+NCHW = (
+    "gamma*s*(dout - np.sum(dout, axis=(0,2,3), keepdims=True)/{count}"
+    " - xhat*np.sum(dout*xhat, axis=(0,2,3), keepdims=True)/{count})"
+)
+TORCH = (
+    "v = {variance}; istd = (v + eps)**-0.5;gamma*istd*(delta - mean(delta) - (x - mu)*istd*mean(delta*(x - mu)*istd))"
+)
+
 PROVED = [
+    ("dx", "N, C, H, W = x.shape; m = N*H*W; " + NCHW.format(count="m")),
+    ("dx", "N, C, H, W = x.shape; m = N*H; m = m*W; " + NCHW.format(count="m")),
+    ("dx", "N, C, H, W = x.shape; " + NCHW.format(count="N/H/W")),
+    ("dx", NCHW.format(count="(x.shape[0]*x.shape[2]*x.shape[3])")),
+    ("dx", TORCH.format(variance="np.var(x, axis=0)")),
+    ("dx", TORCH.format(variance="torch.var(x, dim=0, unbiased=False)")),
+    ("dx", TORCH.format(variance="x.var(dim=0, correction=0)")),
+    ("dx", "eps = 10**-5; " + TORCH.format(variance="var")),
+    ("dx", "γ·(σ² + ε)^(−1/2)·(δ − mean(δ) − x̂·mean(δ·x̂))"),
+    ("dbeta", "np.sum(dout, axis=0)*int(N)/x.shape[0]"),
     # Code, as a whole, for each of its gradients.
     *[(target, STAGED) for target in ("dx", "dgamma", "dbeta", "dx_hat", "dvariance", "dmean")],
     *[(target, PAPER) for target in ("dx", "dgamma", "dbeta", "dx_hat", "dvariance", "dmean")],
@@ -156,6 +174,8 @@ PROVED = [
 ]
 
 REFUTED = [
+    ("dx", TORCH.format(variance="torch.var(x, dim=0)")),
+    ("dx", TORCH.format(variance="torch.std(x, dim=0)**2")),
     ("dx", STAGED.replace("dx = dx1 + dx2", "dx = dx1")),
     ("dx", STAGED.replace("0.5 * 1.", "1.")),
     ("dx", STAGED.replace("dmu = -1 *", "dmu =")),
@@ -294,7 +314,7 @@ REFUSED = [
     ("dx += dout", "there is no 'dx'"),
     ("a, b = dout, x; a*b", "several names"),
     ("gamma/np.sqrt(var + 1e-5)*dout", "write epsilon for 1e-5"),
-    ("for i in range(N): dx = 1", "loops and cases are not understood"),
+    ("for i in range(N): dx = 1", "loops, cases and functions are not understood"),
     ("x.reshape(1, -1)*dout", r"\.reshape is not understood"),
     ("dout[None, :]*gamma", "without an index"),
     ("np.linalg.norm(x)", "there is no"),
@@ -303,7 +323,43 @@ REFUSED = [
     ("1/sqrt(-1 - x.var(0))", "defined nowhere"),
     ("x = x - x; 1/x", "defined nowhere"),
     ("a = x + x; " + "; ".join("a = a + a" for _ in range(30)), "written out"),
+    # Lengths of axes.
+    (NCHW.format(count="x.shape[0]"), "not how many elements share statistics"),
+    (NCHW.format(count="len(x)"), "not how many elements share statistics"),
+    (NCHW.format(count="N"), "not how many elements share statistics"),
+    ("N, C, H, W = x.shape; " + NCHW.format(count="N"), r"write m, or x.shape\[0\]·x.shape\[2\]·x.shape\[3\]"),
+    ("N, C, H, W = x.shape; " + NCHW.format(count="(N*H)"), "not how many elements"),
+    ("N, C, H, W = x.shape; dout*H", "H is a size of which"),
+    ("np.sum(dout, axis=0)/gamma.shape[0]", "no axis of the batch"),
+    ("np.sum(dout, axis=0)/len(gamma)", "no axis of the batch"),
+    ("N, D = gamma.shape; dout/N", "N is a size of which"),
+    # Casts that round.
+    ("dout + int(x) - x", "whole numbers"),
+    ("dout + x.astype(int) - x", "whole numbers"),
+    ("dout + tf.cast(x, tf.int32) - x", "whole numbers"),
+    ("dout*np.array(x, dtype=int)/x", "whole numbers"),
+    # Numbers that are computed.
+    ("eps = -1; dout", "epsilon is above 0"),
+    ("m = 2*5; dout/m", "every size m: leave this line out"),
+    ("gamma/np.sqrt(var + 10**-5)*dout", "write epsilon for this number"),
+    ("*".join(["x"] * 200), "more than 100 factors"),
+    # What is wrong, in words.
+    ("dout*xhat)", "no '\\(' that it closes"),
+    ("delta, x", "one formula is judged"),
+    ("import os", "no formula in these lines"),
+    ("Σⱼδⱼx̂ⱼ", "write · between factors"),
 ]
+
+
+@pytest.mark.parametrize("elements", [("not valid",), ("t", "t")])
+def test_elements_are_names(elements):
+    with pytest.raises(FormulaError, match="takes names, each once"):
+        judge("delta/t", forward="x/t", elements=elements)
+
+
+def test_a_forward_pass_without_letters_has_no_target():
+    with pytest.raises(FormulaError, match="holds no letters"):
+        judge("0", forward="5")
 
 
 @pytest.mark.parametrize(("target", "formula"), PROVED)

@@ -3,6 +3,7 @@
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
+from derivations.check import counts
 from derivations.check.tokens import Token
 from derivations.check.tree import Node, difference, number, power, quotient
 
@@ -33,16 +34,16 @@ class _Argument(NamedTuple):
     position: int
 
 
-def call(parser: "Parser", name: Token, *, of_module: bool = False) -> Node:
+def call(parser: "Parser", name: Token, *, module: str = "") -> Node:
     """The function of this name and the arguments that follow.
 
-    ``of_module``: as in np.sum, which adds up channels where a value has no batch any more; sum( ) is over the batch.
+    ``module``: such as np of np.sum, which adds up channels where a value has no batch; sum( ) is over the batch.
     """
     function = name.text
     if function in _FILLED:
         _skip(parser)
         return number(_FILLED[function], name.position)
-    return _apply(parser, name, _arguments(parser, function), of_arrays=of_module)
+    return _apply(parser, name, _arguments(parser, function), module=module)
 
 
 def trailer(parser: "Parser", node: Node) -> Node:
@@ -54,35 +55,35 @@ def trailer(parser: "Parser", node: Node) -> Node:
         raise parser.error("elements are written without an index: x, not x[i]", mark.position)
     name = parser.expect("name", "after '.'")
     match name.text:
-        case "shape" if parser.token.kind == "[":
-            parser.take()
-            axis = parser.expect("number", "in shape[ ]")
-            parser.expect("]", "to close '['")
-            return _size(parser, axis)
-        case "size" if parser.token.kind == "(":
-            parser.take()
-            axis = parser.expect("number", "in size( )")
-            parser.expect(")", "to close '('")
-            return _size(parser, axis)
+        case "shape" | "size" if parser.token.kind == ("[" if name.text == "shape" else "("):
+            opening = parser.take()
+            axis = parser.expect("number", f"in {name.text}")
+            parser.expect("]" if opening.kind == "[" else ")", f"to close {opening.text!r}")
+            return _size(parser, node, axis)
         case "reshape" | "squeeze" | "ravel" | "flatten" if not node.per_element:  # one number a channel remains that
             _skip(parser)
             return node
-        case "copy" | "astype" | "float" | "double" | "detach" | "numpy" if name.text != "detach":
-            _skip(parser)
+        case "copy" | "astype" | "float" | "double" | "numpy":
+            _skip(parser, whole_numbers=True)
             return node
     if parser.token.kind != "(" or name.text not in (*_REDUCTIONS, *_SPREADS, *_POWERS, "sqrt", "pow"):
         raise parser.error(
             f".{name.text} is not understood: formulas know .sum, .mean, .var and .shape[0]", name.position
         )
     return _apply(
-        parser, name, [_Argument("", node, node.position), *_arguments(parser, name.text, method=True)], of_arrays=True
+        parser,
+        name,
+        [_Argument("", node, node.position), *_arguments(parser, name.text, method=True)],
+        module="a method",
     )
 
 
-def _size(parser: "Parser", axis: Token) -> Node:
-    if axis.text != "0":
-        raise parser.error("the batch is axis 0; a formula is for one channel", axis.position)
-    return Node("name", axis.position, name="m")
+def _size(parser: "Parser", node: Node, axis: Token) -> Node:
+    if not node.per_element:
+        raise parser.error("this has no axis of the batch: the sizes of x are understood", axis.position)
+    if not axis.text.isdigit():
+        raise parser.error("an axis is a whole number", axis.position)
+    return counts.length([int(axis.text)], axis.position)
 
 
 def _only_new_axes(parser: "Parser") -> bool:
@@ -92,14 +93,21 @@ def _only_new_axes(parser: "Parser") -> bool:
     return parser.take().kind == "]"
 
 
-def _skip(parser: "Parser") -> None:
-    """Past arguments that do not matter."""
+def _no_whole_numbers(parser: "Parser", token: Token) -> None:
+    if token.kind == "name" and token.text.lstrip("u").startswith(("int", "bool", "long")):
+        raise parser.error("a cast to whole numbers is not understood: it rounds", token.position)
+
+
+def _skip(parser: "Parser", *, whole_numbers: bool = False) -> None:
+    """Past arguments that do not matter; casts to whole numbers do."""
     parser.expect("(", "after the name")
     depth = 1
     while depth:
         token = parser.take()
         if token.kind == "end":
             raise parser.error("expected ')' to close '(', found the end", token.position)
+        if whole_numbers:
+            _no_whole_numbers(parser, token)
         depth += (token.kind in ("(", "[")) - (token.kind in (")", "]"))
 
 
@@ -116,16 +124,13 @@ def _arguments(parser: "Parser", function: str, *, method: bool = False) -> list
             parser.take()
             if keyword not in _KEYWORDS:
                 raise parser.error(f"{keyword}= is not understood in {function}( )", position)
-        if keyword == "dtype":
+        if keyword == "dtype" or (function == "cast" and found):
             while parser.token.kind in ("name", "."):
-                parser.take()
+                _no_whole_numbers(parser, parser.take())
         elif keyword in ("axis", "dim") or ((found or method) and function in (*_REDUCTIONS, *_SPREADS)):
             found.append(_Argument(keyword or "axis", _literal(parser), position))
         elif keyword in ("keepdims", "keepdim", "unbiased", "ddof", "correction"):
             found.append(_Argument(keyword, _literal(parser), position))
-        elif function == "cast" and found:
-            while parser.token.kind in ("name", "."):
-                parser.take()
         else:
             found.append(_Argument("", parser.deeper(parser.formula), position))
         if parser.token.kind != ",":
@@ -161,7 +166,7 @@ def _literal(parser: "Parser") -> tuple[int, ...] | bool | None:
     raise parser.error("expected a whole number such as axis=0, None, True or False", token.position)
 
 
-def _apply(parser: "Parser", name: Token, arguments: list[_Argument], *, of_arrays: bool) -> Node:
+def _apply(parser: "Parser", name: Token, arguments: list[_Argument], *, module: str) -> Node:
     function, position = name.text, name.position
     values = [argument.value for argument in arguments if isinstance(argument.value, Node)]
     settings = {argument.keyword: argument for argument in arguments if not isinstance(argument.value, Node)}
@@ -170,17 +175,17 @@ def _apply(parser: "Parser", name: Token, arguments: list[_Argument], *, of_arra
         raise parser.error(f"{function}( ) takes {wanted} formula{'s' * (wanted > 1)}", position)
     if function in _REDUCTIONS or function in _SPREADS:
         (value,) = values
-        if (of_arrays or {"axis", "dim"} & settings.keys()) and not value.per_element:
+        if (module or {"axis", "dim"} & settings.keys()) and not value.per_element:
             raise parser.error(
                 f"what is added up here is one number a channel already: {function}( ) would add up the channels",
                 position,
             )
         _check_axis(parser, function, settings)
-        if of_arrays and not any(settings[key].value for key in ("axis", "dim") if key in settings):
+        if module and not any(settings[key].value for key in ("axis", "dim") if key in settings):
             parser.axes.add(())
         if function in _REDUCTIONS:
             return parser.summed(_REDUCTIONS[function], position, value)
-        return _spread(parser, function, value, settings, position)
+        return _spread(parser, function, value, settings, position, of_torch=module == "torch" or "dim" in settings)
     if function in _POWERS:
         return power(values[0], _POWERS[function])
     match function:
@@ -188,8 +193,12 @@ def _apply(parser: "Parser", name: Token, arguments: list[_Argument], *, of_arra
             return Node("sqrt", position, (values[0],))
         case "negative":
             return Node("-", position, (values[0],))
+        case "len" if not values[0].per_element:
+            raise parser.error("this has no axis of the batch: len(x) is understood", position)
         case "len":
-            return Node("name", position, name="m")
+            return counts.length([0], position, "len( )")
+        case "int" if values[0].kind != "length" and values[0].name != "m" and parser.number_of(values[0]) is None:
+            raise parser.error("a cast to whole numbers is not understood: it rounds", position)
         case "multiply":
             return Node("*", position, tuple(values))
         case "add":
@@ -219,9 +228,14 @@ def _check_axis(parser: "Parser", function: str, settings: dict[str, _Argument])
         parser.axes.add(given.value)
 
 
-def _spread(parser: "Parser", function: str, value: Node, settings: dict[str, _Argument], position: int) -> Node:
-    """The variance of a value per element, or its root; divided by m − ddof if that is said."""
-    less = 0
+def _spread(
+    parser: "Parser", function: str, value: Node, settings: dict[str, _Argument], position: int, *, of_torch: bool
+) -> Node:
+    """The variance of a value per element, or its root; divided by m − ddof if that is said.
+
+    PyTorch divides by m − 1 where nothing is said.
+    """
+    less = int(of_torch)
     for keyword, argument in settings.items():
         if keyword == "unbiased":
             less = int(bool(argument.value))

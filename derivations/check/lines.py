@@ -5,12 +5,14 @@ passed over: comments, imports, the head of a function, unpacked caches whose na
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
+from derivations.check import counts
 from derivations.check.names import ALIASES, ASSIGNED, PHRASES, Names
 from derivations.check.parser import Parser
 from derivations.check.tokens import Token
-from derivations.check.tree import Node
+from derivations.check.tree import FormulaError, Node
 
 _SIZES = ("m", "epsilon")  # what a formula holds for whatever its value is
 
@@ -56,11 +58,9 @@ class _Lines(Parser):
                 continue
             self._line()
             if self.token.kind not in ("newline", "end"):
-                raise self.error(
-                    f"unexpected {self.token.text!r}: an operator is missing before it", self.token.position
-                )
+                raise self.unexpected()
         if self.last is None:
-            raise self.error("the formula is empty", 0)
+            raise self.error("there is no formula in these lines" if self.text.strip() else "the formula is empty", 0)
         name, value = self.last
         if name:
             asked = [other for other in ASSIGNED.get(target, (target,)) if other in self.own]
@@ -69,7 +69,11 @@ class _Lines(Parser):
             else:
                 self._check_target(name, target, value)
         self.check(value)
-        return Program(value, self.own, tuple(self.letters))
+        own = {}
+        for other, assigned in self.own.items():
+            with suppress(FormulaError):  # a size that is not asked for
+                own[other] = self.resolved(assigned)
+        return Program(self.resolved(value), own, tuple(self.letters))
 
     def _check_target(self, name: str, target: str, value: Node) -> None:
         for other, spellings in ASSIGNED.items():
@@ -120,10 +124,10 @@ class _Lines(Parser):
                     value = Node("*", name.position, (before, value))
                 case _:
                     value = Node("*", name.position, (before, Node("/", value.position, (value,))))
-        elif value.kind == "number" and (meant := ALIASES.get(name.text, name.text)) in _SIZES:
+        elif (known := self.number_of(value)) is not None and (meant := ALIASES.get(name.text, name.text)) in _SIZES:
             if meant == "m":
                 raise self.error("a formula is judged for every size m: leave this line out", name.position)
-            if value.value <= 0:
+            if known <= 0:
                 raise self.error("epsilon is above 0 here: a formula is judged for every ε > 0", name.position)
             return  # eps = 1e-5: what holds for every ε > 0 holds for this one
         self._assign(name.text, value)
@@ -154,9 +158,10 @@ class _Lines(Parser):
     def _unpack(self, names: list[str]) -> None:
         """N, D = x.shape or a cache, whose names must be known."""
         if any(token.text == "shape" for token in self._rest()):
-            first, *others = names
-            self.assigned[first] = Node("name", self.token.position, name="m")
-            self.assigned.update(dict.fromkeys(others))
+            of = self.token
+            has_batch = of.kind != "name" or self._value(of.text, "", of).per_element
+            for axis, name in enumerate(names):
+                self.assigned[name] = counts.length([axis], of.position, name) if has_batch else None
             self._pass_over()
             return
         if self.token.text != "cache" and not any(token.text == "cache" for token in self._rest()):

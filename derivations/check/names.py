@@ -25,6 +25,8 @@ ALIASES = {
     "ε": "epsilon", "eps": "epsilon", "EPS": "epsilon", "ϵ": "epsilon",
     "N": "m", "n": "m", "batch_size": "m", "M": "m",
 }  # fmt: skip
+# Those that are the length of the first axis to some, and m where no other axis belongs to the batch.
+BATCH = ("N", "n", "batch_size")
 # Names of others that stand for more than a name of ours.
 PHRASES = {
     "xmu": "x - mu", "x_mu": "x - mu", "xc": "x - mu", "x_centered": "x - mu", "centered": "x - mu", "X_mu": "x - mu",

@@ -14,8 +14,19 @@ from difflib import get_close_matches
 from fractions import Fraction
 from keyword import iskeyword
 
-from derivations.check import calls
-from derivations.check.names import ALIASES, AMBIGUOUS, HINTS, LETTERS, MEANING, PHRASES, TEXTBOOK, WEIGHTS, Names
+from derivations.check import calls, counts
+from derivations.check.names import (
+    ALIASES,
+    AMBIGUOUS,
+    BATCH,
+    HINTS,
+    LETTERS,
+    MEANING,
+    PHRASES,
+    TEXTBOOK,
+    WEIGHTS,
+    Names,
+)
 from derivations.check.tokens import Token, tokens
 from derivations.check.tree import FormulaError, Node, number
 
@@ -24,7 +35,10 @@ MAX_TREE_DEPTH = 120  # with every assigned name written out
 MAX_PARTS = 4000
 MAX_EXPONENT = 12  # of nested powers, the product
 MAX_DECIMALS = 40
+MAX_FACTORS = 100  # of a product, multiplied out
 SMALL = Fraction(1, 100)  # up to which a number under a root is taken for an ε
+
+_NO_CASES = "loops, cases and functions are not understood; write formulas and assignments"
 
 
 def parse(text: str, names: Names = TEXTBOOK) -> Node:
@@ -38,9 +52,9 @@ def parse(text: str, names: Names = TEXTBOOK) -> Node:
         raise parser.error("the formula is empty", 0)
     node = parser.formula()
     if parser.token.kind != "end":
-        raise parser.error(f"unexpected {parser.token.text!r}: an operator is missing before it", parser.token.position)
+        raise parser.unexpected()
     parser.check(node)
-    return node
+    return parser.resolved(node)
 
 
 class Parser:
@@ -73,6 +87,22 @@ class Parser:
         token = self.token
         self.next = min(self.next + 1, len(self.tokens) - 1)
         return token
+
+    def unexpected(self) -> FormulaError:
+        """What is wrong with a word after the end of a formula."""
+        token = self.token
+        reason = {
+            ")": "there is no '(' that it closes",
+            "]": "there is no '[' that it closes",
+            ",": "one formula is judged, and not several",
+        }.get(token.text, "an operator is missing before it")
+        if token.kind == "name" and iskeyword(token.text):
+            reason = _NO_CASES
+        return self.error(f"unexpected {token.text!r}: {reason}", token.position)
+
+    def resolved(self, node: Node) -> Node:
+        """The formula, with m for the lengths of the axes of the batch."""
+        return counts.resolved(node, max(self.axes, default=()), self.text)
 
     def expect(self, kind: str, after: str) -> Token:
         if self.token.kind != kind:
@@ -109,6 +139,7 @@ class Parser:
                 raise self.error("@ is no product of elements: write sum(a*b) over the batch", operator.position)
             part = self._factor()
             parts.append(part if operator.kind == "*" else Node("/", operator.position, (part,)))
+        parts = counts.merged(parts)
         return parts[0] if len(parts) == 1 else Node("*", position, tuple(parts))
 
     def _factor(self) -> Node:
@@ -143,7 +174,16 @@ class Parser:
                 return Fraction(1) / divisor
             case "*":
                 return math.prod(map(self.constant, node.parts), start=Fraction(1))
+            case "**" if node.value.denominator == 1 and (base := self.constant(node.parts[0])):
+                return Fraction(base) ** int(node.value)
         raise self.error("an exponent must be a number, such as 2, -1, 0.5 or (-3/2)", node.position)
+
+    def number_of(self, node: Node) -> Fraction | None:
+        """The value of what holds numbers alone; None of what does not."""
+        try:
+            return self.constant(node)
+        except FormulaError:
+            return None
 
     def _atom(self) -> Node:
         token = self.take()
@@ -194,13 +234,13 @@ class Parser:
             )
         return Node(kind, position, (inner,))
 
-    def _named(self, token: Token, *, of_module: bool = False) -> Node:
+    def _named(self, token: Token, *, module: str = "") -> Node:
         name, index = token.text, ""
         if self.token.kind == "." and (name in calls.MODULES or (name in calls.OBJECTS and name not in self.assigned)):
             self.take()
-            return self._named(self.expect("name", f"after {name}."), of_module=name in calls.MODULES)
+            return self._named(self.expect("name", f"after {name}."), module=name if name in calls.MODULES else "")
         if self.token.kind == "(" and name in calls.FUNCTIONS:
-            return calls.call(self, token, of_module=of_module)
+            return calls.call(self, token, module=module)
         for ending, letter in LETTERS.items():
             if name.endswith(ending) and len(name) > len(ending) and name not in self.assigned:
                 base = name[: -len(ending)]
@@ -218,6 +258,8 @@ class Parser:
             if (value := self.assigned[name]) is None:
                 raise self.error(f"{name} is a size of which a formula for one channel knows nothing", token.position)
             return value
+        if name in BATCH and "m" in self.names.all and name not in self.names.all:
+            return counts.length([0], token.position, name)
         if name in self.names.all:
             canonical = name
         elif ALIASES.get(name) in self.names.all:
@@ -245,7 +287,9 @@ class Parser:
         if name in WEIGHTS:
             return f"there is no {name!r} without weights: w and W are known with --weighted"
         if iskeyword(name):
-            return f"there is no {name!r}: loops and cases are not understood; write formulas and assignments"
+            return f"there is no {name!r}: {_NO_CASES}"
+        if sum(name.count(letter) for letter in "ᵢⱼₖ") > 1:
+            return f"there is no {name!r}: write · between factors"
         if name.lower() in AMBIGUOUS:
             phrase = AMBIGUOUS[name.lower()]
             return f"there is no {name!r}: did you mean {phrase}? Say so in a line before, {name} = {phrase}; {listed}"
@@ -287,6 +331,8 @@ class Parser:
                 node.position,
             )
         self._exponents(node, Fraction(1))
+        if node.degree > MAX_FACTORS:
+            raise self.error(f"multiplied out, this has products of more than {MAX_FACTORS} factors", node.position)
         if self.names.textbook:
             self._shifts(node)
 
@@ -295,9 +341,10 @@ class Parser:
         if node.kind == "sqrt" or (node.kind == "**" and node.value.denominator == 2):
             (radicand,) = node.parts
             for part in radicand.parts if radicand.kind == "+" else ():
-                if part.kind == "number" and 0 < part.value <= SMALL:
+                if 0 < (self.number_of(part) or 0) <= SMALL:
                     raise self.error(
-                        f"write epsilon for {part.name}: a formula is judged for every ε > 0", part.position
+                        f"write epsilon for {part.name or 'this number'}: a formula is judged for every ε > 0",
+                        part.position,
                     )
         for part in node.parts:
             self._shifts(part)

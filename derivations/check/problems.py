@@ -75,6 +75,8 @@ def own(forward: str, elements: tuple[str, ...] = ()) -> FormulaProblem:
     Raises:
         FormulaError: the forward pass is no formula, or defined nowhere.
     """
+    if wrong := [name for name in elements if not name.isidentifier() or elements.count(name) > 1]:
+        raise FormulaError(f"--elements takes names, each once. Received: {wrong[0]!r}", forward, 0)
     statistics = ("mu", "var", "s", "epsilon", "m")
     program = read(forward, Names(("x", "x_hat", *elements), statistics, True, False))
     if reserved := [

@@ -52,6 +52,9 @@ def tokens(text: str) -> list[Token]:
         start, position = match.start(kind), match.end()
         if kind == "power":  # s² as s**2
             word = word.translate(SUPERSCRIPTS)
+            if word == "2" and found and found[-1].text in ("σ", "σ_B"):  # the variance, as papers have it
+                found[-1] = found[-1]._replace(text="σ²")
+                continue
             found += [Token("**", "**", start)] + [Token("-", "-", start)] * word.startswith("-")
             kind, word = "number", word.lstrip("-")
         depth += (word in ("(", "[")) - (word in (")", "]"))

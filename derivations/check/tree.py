@@ -53,6 +53,16 @@ class Node:
         return 1 + max((part.depth for part in self.parts), default=0)
 
     @cached_property
+    def degree(self) -> Fraction:
+        """How many factors its longest product has, multiplied out."""
+        degrees = [part.degree for part in self.parts]
+        if self.kind == "name":
+            return Fraction(1)
+        if self.kind == "*":
+            return sum(degrees, Fraction(0))
+        return max(degrees, default=Fraction(0)) * (max(abs(self.value), Fraction(1)) if self.kind == "**" else 1)
+
+    @cached_property
     def per_element(self) -> bool:
         """Whether there is a value for each element, outside of any sum."""
         if self.kind in ("sum", "mean"):

@@ -92,7 +92,8 @@ def judge(
     """
     problem = own(forward, elements) if forward else textbook(weighted)
     if target not in problem.targets:
-        raise FormulaError(f"there is no target {target} here: choose from {', '.join(problem.targets)}", text, 0)
+        known = f"choose from {', '.join(problem.targets)}" if problem.targets else "the forward pass holds no letters"
+        raise FormulaError(f"there is no target {target} here: {known}", text, 0)
     aim = problem.targets[target]
     tree = read(text, problem.names, target, problem.assigned).value
     translation = Translation(text, problem)
