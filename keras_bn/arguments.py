@@ -57,6 +57,11 @@ def momentum(name: str, value: Any, *, optional: bool = False) -> None:
         return
     if not _is_number(value) or not 0 <= value <= 1:
         alternative = ", or None for the average of all batches" if optional else ""
+        if hasattr(value, "assign") or callable(value):
+            raise ValueError(
+                f"{name} must be a number in [0, 1]{alternative}. Received: {name}={value!r}. A schedule is a callback "
+                f"that sets layer.{name} and compiles the model again."
+            )
         raise ValueError(
             f"{name} must be in [0, 1]{alternative}. Received: {name}={value!r}. It is the weight of the old value: "
             "PyTorch's momentum is 1 minus this one."

@@ -11,6 +11,7 @@ from keras_bn import (
     arguments,
     functional,
     ghost_batches,
+    keras_internals,
     masking,
     moving_state,
     old_files,
@@ -192,6 +193,8 @@ class BatchNormalization(SavedLayer):
         if isinstance(inputs, tf.RaggedTensor):
             rows, mask = ragged.rows(inputs, mask, self)
             return ragged.like(inputs, self.call(rows, training, mask))
+        if mask is None and tf.is_tensor(training):  # where Keras leaves it to the layer to look for its mask
+            mask = keras_internals.attached_mask(inputs)
         x = as_real("inputs", inputs, self.compute_dtype)
         x = as_built(x, self.name, self._settled_rank(x.shape), self._axes, self._channels)
         state = moving_state.read(self._own_weights, statistics_dtype(x.dtype))

@@ -14,8 +14,6 @@ def weights_of(mask: Any, inputs: Any, x: tf.Tensor, axes: tuple[int, ...]) -> t
 
     The weights are None without a mask.
     """
-    # Where ``training`` is a tensor, Keras leaves it to the layer to look for the mask that it attached.
-    mask = getattr(inputs, "_keras_mask", None) if mask is None else mask
     if mask is None:
         return None, False
     given, from_keras = tf.convert_to_tensor(mask), is_propagated(mask, inputs)

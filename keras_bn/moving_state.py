@@ -47,7 +47,7 @@ def renewed(layer: Any, state: State, batch: TensorBatch, moments: Moments) -> S
     weight: Any = layer.momentum
     if "update_count" in state:
         old = 1.0 if layer.momentum is None else layer.momentum
-        new["update_count"] = moving_statistics.effective_count(state["update_count"], old)
+        new["update_count"] = moving_statistics.effective_count(_counted(layer, state), old)
         weight = moving_statistics.debiased_momentum(new["update_count"])
     update = moving_statistics.update
     new["moving_mean"] = update(state["moving_mean"], mean, weight)
@@ -66,6 +66,15 @@ def renewed(layer: Any, state: State, batch: TensorBatch, moments: Moments) -> S
     if "renorm_step" in state:
         new["renorm_step"] = state["renorm_step"] + 1
     return new
+
+
+def _counted(layer: Any, state: State) -> tf.Tensor:
+    """The count so far. Statistics that were assigned without one, as from a checkpoint, count as they do in files."""
+    count, mean, variance = (state[name] for name in ("update_count", "moving_mean", "moving_variance"))
+    initializers = layer.moving_mean_initializer, layer.moving_variance_initializer
+    if not all(map(isinstance, initializers, (keras.initializers.Zeros, keras.initializers.Ones))):
+        return count  # what a new layer starts from cannot be told from what was assigned
+    return tf.where(count == 0, count_of(mean, variance, TRAINED_BATCHES), count)
 
 
 def kept(state: State) -> State:

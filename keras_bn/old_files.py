@@ -90,6 +90,8 @@ def own_weights(layer: Any, store: Any, rank: int | None) -> dict[str, Any]:
         ValueError: there are too few weights, or their sizes are others.
     """
     if not layer.built:
+        if not len(store):  # of a layer that was not built either
+            return {}
         raise ValueError(
             f"{layer.name} has no weights yet. Received: weights for a layer that is not built. First call it on data, "
             "or call its build(input_shape)."

@@ -250,6 +250,25 @@ def test_a_mask_beside_one_that_keras_propagates():
     np.testing.assert_allclose(moving_mean(mask.tolist()), as_propagated, rtol=1e-5)
 
 
+def test_no_mask_is_no_mask():
+    """A derived class that calls its parent without the mask that Keras attached means it, as with Keras' layer."""
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 3)).astype("float32"))
+    inputs = tf.identity(x)
+    inputs._keras_mask = tf.constant([[True, False, True], [True, True, False]])
+    layer = Layer(momentum=0.0)
+    layer.build(x.shape)
+    layer.call(inputs, training=True, mask=None)
+    np.testing.assert_allclose(layer.moving_mean, x.numpy().mean((0, 1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "momentum", [tf.Variable(0.9), keras.Variable(0.9), keras.optimizers.schedules.CosineDecay(1, 9)]
+)
+def test_a_schedule_of_the_momentum_is_refused_with_what_to_do(momentum):
+    with pytest.raises(ValueError, match="A schedule is a callback"):
+        Layer(momentum=momentum)
+
+
 @pytest.mark.parametrize("shape", [(3,), (None, None), (4, 3)])
 def test_build_refuses(shape):
     layer = Layer(axis=-1 if shape != (4, 3) else 2)

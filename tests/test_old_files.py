@@ -1,6 +1,8 @@
 """Configs and weights that older layers wrote, and those of layers with other options."""
 
+import copy
 import json
+import pickle
 
 import h5py
 import keras
@@ -359,6 +361,32 @@ def test_weights_of_another_scale_or_center_are_refused(source, target, by, tmp_
 def test_weights_for_a_layer_that_is_not_built():
     with pytest.raises(ValueError, match="no weights yet"):
         keras_bn.BatchNormalization().set_weights([np.ones(5)] * 4)
+
+
+@keras.saving.register_keras_serializable("tests")
+class WithAnUnusedBranch(keras.Model):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.used, self.unused = keras.layers.Dense(2), keras_bn.BatchNormalization()
+
+    def build(self, shape):
+        self.used.build(shape)
+
+    def call(self, x):
+        return self.used(x)
+
+
+def test_a_layer_that_was_never_built_is_saved_copied_and_loaded(tmp_path):
+    """A subclassed model may hold one that its call does not use: its file was lost."""
+    model = WithAnUnusedBranch()
+    y = model(np.ones((2, 3), "float32"))
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "model.keras")(np.ones((2, 3), "float32")), y)
+    layer = keras_bn.BatchNormalization(momentum=0.5)
+    for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert other.momentum == 0.5
+        assert not other.built
+    layer.set_weights([])
 
 
 @keras.saving.register_keras_serializable("tests")

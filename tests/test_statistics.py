@@ -227,6 +227,34 @@ def test_31_trained_statistics_count_as_a_hundred_batches(tmp_path, options):
     np.testing.assert_allclose(layer.moving_mean, [*expected[:3], X.mean(0)[3]], rtol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{"momentum": None}, {"zero_debias": True, "momentum": 0.9}])
+@pytest.mark.parametrize("source", ["checkpoint", "by hand"])
+def test_statistics_that_come_without_a_count_count_as_in_files(tmp_path, options, source):
+    """A checkpoint restores variables one by one, and the layer does not see it."""
+    models = [
+        keras.Sequential([keras.Input((4,)), kind]) for kind in (keras.layers.BatchNormalization(), Layer(**options))
+    ]
+    models[0].set_weights(trained())
+    layer = models[1].layers[0]
+    if source == "checkpoint":
+        path = tf.train.Checkpoint(model=models[0]).save(str(tmp_path / "model"))
+        tf.train.Checkpoint(model=models[1]).restore(path).expect_partial()
+    else:
+        layer.moving_mean.assign(models[0].layers[0].moving_mean)
+        layer.moving_variance.assign(models[0].layers[0].moving_variance)
+    layer(X.astype("float32"), training=True)
+    a = options["momentum"] or 1.0
+    old = 100 * a / (100 * a + 1)
+    expected = old * np.array([1.0, 2.0, 3.0, 0.0]) + (1 - old) * X.mean(0)
+    np.testing.assert_allclose(layer.moving_mean, [*expected[:3], X.mean(0)[3]], rtol=1e-5)
+
+
+def test_statistics_that_start_elsewhere_are_those_of_a_new_layer():
+    layer = Layer(momentum=None, moving_mean_initializer=keras.initializers.Constant(7.0))
+    layer(X.astype("float32"), training=True)
+    np.testing.assert_allclose(layer.moving_mean, X.mean(0), rtol=1e-5)
+
+
 def test_convert_to_an_average_of_all_batches_keeps_what_was_trained():
     model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(momentum=0.9)])
     model.set_weights(trained())

@@ -45,13 +45,13 @@ def run(options: argparse.Namespace) -> Outcome:
     try:
         source = _existing(options.input)
         if options.subcommand == "inspect":
-            return _inspect(_load(source))
+            return _inspect(_built(_load(source), source))
         target = _target(options)
         if options.subcommand == "convert":
             _check_options(options)
         if options.subcommand == "recalibrate" and not options.data.is_file():
             raise _Usage(f"{options.data} is not there. Check the path.")
-        model = _load(source)
+        model = _built(_load(source), source)
         if not _examined(model):
             raise ValueError(f"{source} has no batch normalization. Nothing was written.")
         with warnings.catch_warnings(record=True) as notes, step(f"{options.subcommand.capitalize()} {model.name}"):
@@ -83,6 +83,12 @@ def run(options: argparse.Namespace) -> Outcome:
 def _load(path: Path) -> keras.Model:
     with step(f"Load {path}"):
         return model_files.load(path)
+
+
+def _built(model: keras.Model, source: Path) -> keras.Model:
+    if not model.built:
+        raise ValueError(f"{source} holds a model that is not built. Call it on data once, and save it again.")
+    return model
 
 
 def _readable(text: str) -> str:
