@@ -14,11 +14,11 @@ from derivations.own_code.exact.arrays import Forgetting, wrapped
 from derivations.own_code.exact.dual_numbers import Number
 from derivations.own_code.exact.rings import Reals
 from derivations.own_code.exact.runs import NO_VALUE, as_number
+from derivations.own_code.proof import VALUES_ARE_RIGHT
 from derivations.own_code.refusal import short
 
-VALUES_ARE_RIGHT = "the values are right"
 TRIES = 6  # points, until everything has a value
-_SIZES = ((5, 3, 2), (3, 5, 2))  # a name must fit at both, so that a size is told from a number
+_SIZES = ((5, 3, 2), (3, 2, 5))  # a name must fit at both, so that a size is told from a number
 _FACTORS = [Fraction(2), Fraction(1, 2), Fraction(4), Fraction(1, 4)]  # none of them a size
 
 
@@ -31,16 +31,14 @@ def named(judge: Any, name: str, example: Any) -> str:
     """
     if judge.blocks:  # what it is at few rows, of which no block is whole, it need not be at many
         return ""
-    found = ""
-    for row in _SIZES:
-        mistake = _at(judge, name, dict(zip(judge.letters, (*row, *[1] * len(judge.letters)), strict=False)))
-        if not mistake or (found and mistake != found):
-            return ""
-        found = mistake
-    return found
+    first, *others = (
+        _at(judge, name, dict(zip(judge.letters, (*row, *[1] * len(judge.letters)), strict=False))) for row in _SIZES
+    )
+    return next((mistake for mistake in first if all(mistake in other for other in others)), "")
 
 
-def _at(judge: Any, name: str, sizes: dict[str, int]) -> str:
+def _at(judge: Any, name: str, sizes: dict[str, int]) -> list[str]:
+    """The mistakes that explain what is returned at a point, the likeliest first."""
     rng = random.Random(3)
     for _ in range(TRIES):
         ring = Reals()
@@ -49,35 +47,34 @@ def _at(judge: Any, name: str, sizes: dict[str, int]) -> str:
             return _named(judge, name, ring, judge._arrays(ring, sizes, draw), draw, sizes)
         except NO_VALUE:
             continue
-    return ""
+    return []
 
 
 def _fifths(rng: random.Random) -> Fraction:
     return Fraction(rng.randint(1, 19), 5)
 
 
-def _named(judge: Any, name: str, ring: Any, inputs: Any, draw: Any, sizes: dict[str, int]) -> str:
+def _named(judge: Any, name: str, ring: Any, inputs: Any, draw: Any, sizes: dict[str, int]) -> list[str]:
     array = partial(judge._array, ring, entry=draw)
     found, dys = judge.run(ring, inputs, array)
     returned = found[name]
     if returned is None:
-        return "None was returned"
+        return ["None was returned"]
     true = _derivative(judge, name, ring, inputs, dys)
     if np.shape(returned) != true.shape:
-        return _of_shape(ring, returned, true, sizes)
+        return [_of_shape(ring, returned, true, sizes)]
     if _same(ring, returned, true):
-        return ""  # right here, and wrong at other sizes
-    for mistake, value in _multiples(true, sizes):
-        if _same(ring, returned, value):
-            return mistake
+        return []  # right here, and wrong at other sizes
+    if multiples := [mistake for mistake, value in _multiples(true, sizes) if _same(ring, returned, value)]:
+        return multiples
     if mistake := _held(judge, name, ring, inputs, dys, returned):
-        return mistake
+        return [mistake]
     if mistake := _one_less(judge, name, ring, inputs, dys, returned, sizes):
-        return mistake
+        return [mistake]
     ones = judge.run(ring, inputs, partial(judge._array, ring, entry=lambda: ring.of(Fraction(1))))
     if _same(ring, ones[0][name], _derivative(judge, name, ring, inputs, ones[1])):
-        return "this is right for a loss of Σy only"
-    return ""
+        return ["this is right for a loss of Σy only"]
+    return []
 
 
 def _derivative(judge: Any, name: str, ring: Any, inputs: Any, dys: Any) -> Any:

@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 PROVED, REFUTED, NOT_PROVED = "proved", "refuted", "not proved"
+VALUES_ARE_RIGHT = "the values are right"  # how the name of a mistake begins that is one of the shape alone
 
 
 @dataclass(frozen=True)

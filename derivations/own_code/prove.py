@@ -3,7 +3,7 @@
 import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from fractions import Fraction
 from functools import partial
 from itertools import cycle, product
@@ -15,7 +15,15 @@ from derivations.own_code.algebra.atoms import begun_again
 from derivations.own_code.algebra.polynomials import TooComplex
 from derivations.own_code.counterexamples import Counterexamples
 from derivations.own_code.exact.dual_numbers import Number
-from derivations.own_code.proof import NOT_PROVED, PROVED, REFUTED, Counterexample, GradientVerdict, Proof
+from derivations.own_code.proof import (
+    NOT_PROVED,
+    PROVED,
+    REFUTED,
+    VALUES_ARE_RIGHT,
+    Counterexample,
+    GradientVerdict,
+    Proof,
+)
 from derivations.own_code.refusal import NotUnderstood, short
 from derivations.own_code.running.calling import Pair, concrete, shapes_of
 from derivations.own_code.running.floats import same_at_every_size, same_in_every_call
@@ -125,12 +133,31 @@ class Judge(Counterexamples):
             self.try_out()
             if self.pair.forward is not None:  # not a graph
                 same_in_every_call(self)
-            symbolic = self.symbolic()
+            try:
+                symbolic = self.symbolic()
+            except NotUnderstood as refused:
+                if refused.may_be_refuted and (found := self._refuted_although(refused)) is not None:
+                    return found
+                raise
             self._defined = self._guarded(self.compare_with_floats) or not symbolic.conditions
             gradients = {name: self._verdict(name, symbolic) for name in self.names}
-            if self.way is not None:
+            if self.way is not None and any(gradients.values()):
                 same_at_every_size(self, self.way, [name for name, found in gradients.items() if found])
         return Proof(gradients, tuple(self.letters), held=symbolic.held)
+
+    def _refuted_although(self, refused: NotUnderstood) -> Proof | None:
+        """What is not understood for every size may be wrong at one: then the counterexample is the verdict."""
+        with suppress(Exception):
+            self.compare_with_floats()
+            gradients = {name: GradientVerdict(name, NOT_PROVED, reason=str(refused)) for name in self.names}
+            for name in set(self.names) - self.absent:
+                equal, where = self.examine(name)
+                example = self.counterexample(name, where) if equal is False else None
+                if example and not (mistake := self.mistake(name, example)).startswith(VALUES_ARE_RIGHT):
+                    gradients[name] = GradientVerdict(name, REFUTED, mistake=mistake, counterexample=example)
+            if any(gradient.verdict == REFUTED for gradient in gradients.values()):
+                return Proof(gradients, tuple(self.letters))
+        return None
 
     _defined = False
 
@@ -236,15 +263,14 @@ class Judge(Counterexamples):
         if equal is not True or not proved:
             if equal is not True and (example := self._guarded(self.counterexample, name, where)):
                 mistake = self.mistake(name, example)
-                if mistake.startswith("the values are right"):
+                if mistake.startswith(VALUES_ARE_RIGHT):
                     return GradientVerdict(name, NOT_PROVED, reason=mistake)
                 return GradientVerdict(name, REFUTED, mistake=mistake, counterexample=example)
             if proved and equal is None:
                 reason = "the exact runs found no point at which the code has a value"
             elif equal is False:
-                reason = (
-                    f"right for most sizes, but not at {_sizes_text(where)}, where no small counterexample was found"
-                )
+                reason = f"exact runs differ at {_sizes_text(where)}, and no small counterexample was found"
+                reason += "; a constant may be rounded"
             else:
                 reason = symbolic.reasons.get(name, "") or "the normal form leaves a difference"
                 reason += "; exact runs at several sizes found no error" if equal else ""

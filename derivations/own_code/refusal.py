@@ -11,16 +11,22 @@ _HERE = str(Path(__file__).parent)
 
 
 class NotUnderstood(ValueError):
-    """The code does something of which nothing can be proved; the message says what, where, and what to do instead."""
+    """The code does something of which nothing can be proved; the message says what, where, and what to do instead.
+
+    may_be_refuted: whether that is a limit of the first proof alone, so that a counterexample is sought all the same.
+    """
+
+    may_be_refuted = False
 
 
 _runs: list[list[NotUnderstood]] = []  # the refusals in each run that is going on
 
 
-def refusal(operation: str, rule: str) -> NotUnderstood:
+def refusal(operation: str, rule: str, *, may_be_refuted: bool = False) -> NotUnderstood:
     """The refusal of an operation, at the line of the user's code that is running."""
     place = line_of_user()
     error = NotUnderstood(f"{place}: {operation} is not understood: {rule}" if place else f"{operation}: {rule}")
+    error.may_be_refuted = may_be_refuted
     if _runs:
         _runs[-1].append(error)
     return error
@@ -63,8 +69,24 @@ def short(file: str) -> str:
     return "cell" if "ipykernel" in file else Path(file).name
 
 
+_operations: list[Any] = []  # of a TensorFlow graph, that are being run, one within another
+
+
+@contextmanager
+def running(operation: Any) -> Iterator[None]:
+    """While an operation of a graph is run, the line of the user's code is where it was made."""
+    _operations.append(operation)
+    try:
+        yield
+    finally:
+        _operations.pop()
+
+
 def line_of_user(full: bool = False) -> str:
     """``file:line`` of the innermost frame that is neither ours nor a library's; empty if there is none."""
+    for operation in reversed(_operations):
+        if line := _line_of(operation, full):
+            return line
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
@@ -75,10 +97,15 @@ def line_of_user(full: bool = False) -> str:
     return ""
 
 
+def _line_of(operation: Any, full: bool = False) -> str:
+    """``file:line`` of the user's code that made an operation; empty if it is not known."""
+    frames = [f for f in operation.traceback if "site-packages" not in f.filename and "own_code" not in f.filename]
+    return f"{frames[-1].filename if full else short(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+
+
 def refused_operation(operation: Any, rule: str) -> NotUnderstood:
     """The refusal of an operation of a graph, at the line of the user's code that made it."""
-    frames = [f for f in operation.traceback if "site-packages" not in f.filename and "own_code" not in f.filename]
-    line = f"{short(frames[-1].filename)}:{frames[-1].lineno}" if frames else "the function"
+    line = _line_of(operation) or "the function"
     return NotUnderstood(f"{line}: TensorFlow's {operation.type} ({operation.name}) is not understood: {rule}")
 
 

@@ -12,22 +12,29 @@ from typing import Any
 import numpy as np
 
 from derivations.own_code.exact.dual_numbers import Number, constant
+from derivations.own_code.exact.truths import truths
 
 
 def _compared(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     by_element = np.frompyfunc(function, 2, 1)
 
     def compare(a: Any, b: Any) -> Any:
-        found = by_element(np.asarray(a, dtype=object), np.asarray(b, dtype=object))
-        return found.astype(bool) if isinstance(found, np.ndarray) else np.bool_(found)
+        left, right = np.asarray(a, dtype=object), np.asarray(b, dtype=object)
+        return truths(by_element(left, right), _ring_of(left, right))
 
     return compare
 
 
-def choose(condition: Any, a: Any, b: Any) -> Any:
+def _ring_of(*arrays: Any) -> Any:
+    """The ring of the numbers in some arrays; None if there are none."""
+    return next((value.ring for array in arrays for value in array.flat if type(value) is Number), None)
+
+
+def choose(condition: Any, a: Any, b: Any, ring: Any = None) -> Any:
     """np.where, of constants as well."""
     left, right = (np.asarray(value, dtype=object) for value in (a, b))
-    ring = next((value.ring for value in (*left.flat, *right.flat) if type(value) is Number), None)
+    condition = np.asarray(condition)
+    ring = _ring_of(left, right) or ring
     if ring is None:
         return np.where(condition, a, b)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from derivations.own_code.exact.arrays import ExactArray, wrapped
 from derivations.own_code.exact.dual_numbers import Number
+from derivations.own_code.exact.truths import Truths
 from derivations.own_code.refusal import NoRandomNumbers
 
 
@@ -26,6 +27,8 @@ def exact_names(ring: Any) -> dict[str, Any]:
         return wrapped(np.vectorize(constant, otypes=[object])(np.eye(n, columns, k).astype(int)))
 
     def array(value: Any, *_: Any, **options: Any) -> Any:
+        if isinstance(value, Truths):
+            value = value.astype(options.pop("dtype", _[0] if _ else bool))
         made = np.array(value, dtype=object) if _holds_numbers(value) else np.array(value, *_, **options)
         return wrapped(made) if made.dtype == object else made
 

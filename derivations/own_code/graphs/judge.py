@@ -30,10 +30,19 @@ class GraphPair:
         self.names = tuple(shapes)
         self.forward = self.backward = None
         specs = [[None if isinstance(n, str) else n for n in shape] for shape in shapes.values()]
-        self.dtype, self.graph = _traced(tf, function, specs)
-        self.count = len(self.graph.outputs)
-
         self.connected: list[bool] = []
+        self.held: dict[str, None] = {}
+        try:
+            self._trace(tf, function, specs, tf.float64)
+        except (TypeError, ValueError, tf.errors.InvalidArgumentError):  # there may be constants of float32 in it
+            self._trace(tf, function, specs, tf.float32)
+
+    def _trace(self, tf: Any, function: Any, specs: list[list[int | None]], dtype: Any) -> None:
+        """The graphs of the function and of its gradient, for inputs of a data type."""
+        self.dtype = dtype
+
+        def forward(*inputs: Any) -> Any:
+            return [tf.convert_to_tensor(value) for value in tf.nest.flatten(function(*inputs))]
 
         def gradient(*given: Any) -> Any:
             inputs, dys = given[: len(specs)], given[len(specs) :]
@@ -44,10 +53,15 @@ class GraphPair:
             self.connected = [value is not None for value in found]
             return [tf.convert_to_tensor(value) for value in found if value is not None]
 
-        signature = [tf.TensorSpec(shape, self.dtype) for shape in specs]
+        signature = [tf.TensorSpec(shape, dtype) for shape in specs]
+        self.graph = tf.function(forward, autograph=False).get_concrete_function(*signature)
+        if not self.graph.outputs:
+            raise NotUnderstood("the function returned nothing; it returns a tensor, or several")
+        for output in self.graph.outputs:
+            if output.dtype not in (dtype, tf.float32):
+                raise NotUnderstood(f"an output is of {output.dtype.name}; all must be of the inputs' {dtype.name}")
         signature += [tf.TensorSpec(output.shape, output.dtype) for output in self.graph.outputs]
         self.gradient = tf.function(gradient, autograph=False).get_concrete_function(*signature)
-        self.held: dict[str, None] = {}
 
     def run_forward(self, inputs: Sequence[Any]) -> tuple[list[Any], tuple[Any, ...]]:
         """The outputs."""
@@ -90,30 +104,10 @@ def _exact(ring: Any, value: Any) -> Any:
         return number(
             value.item() if isinstance(value, np.ndarray) and value.dtype == np.float64 else np.asarray(value)[()]
         )
-    return wrapped(np.vectorize(number, otypes=[object])(value))
-
-
-def _traced(tf: Any, function: Any, specs: list[list[int | None]]) -> tuple[Any, Any]:
-    """The data type that the function takes, and its graph."""
-    errors = []
-    for dtype in (tf.float64, tf.float32):
-        signature = [tf.TensorSpec(shape, dtype) for shape in specs]
-
-        def forward(*inputs: Any) -> Any:
-            return [tf.convert_to_tensor(value) for value in tf.nest.flatten(function(*inputs))]
-
-        try:
-            graph = tf.function(forward, autograph=False).get_concrete_function(*signature)
-        except (TypeError, ValueError, tf.errors.InvalidArgumentError) as error:
-            errors.append(error)
-            continue
-        if not graph.outputs:
-            raise NotUnderstood("the function returned nothing; it returns a tensor, or several")
-        for output in graph.outputs:
-            if output.dtype not in (dtype, tf.float32):
-                raise NotUnderstood(f"an output is of {output.dtype.name}; all must be of the inputs' {dtype.name}")
-        return dtype, graph
-    raise errors[-1]
+    entries = [number(entry) for entry in value.ravel()]  # with their type: a float32 is the number that was written
+    result = np.empty(value.size, dtype=object)
+    result[:] = entries
+    return wrapped(result.reshape(value.shape))
 
 
 class GraphJudge(Judge):

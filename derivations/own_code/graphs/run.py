@@ -16,7 +16,7 @@ from derivations.own_code.exact.dual_numbers import Number
 from derivations.own_code.graphs.elements import ON_SIZES, REALS, cross_entropy, sparse_cross_entropy
 from derivations.own_code.graphs.parts import SEVERAL
 from derivations.own_code.graphs.sizes import INTEGERS, TRUTHS, known, offsets, reduced_axes
-from derivations.own_code.refusal import NotUnderstood, refused_operation
+from derivations.own_code.refusal import NotUnderstood, refused_operation, running
 from derivations.own_code.symbolic.arrays import SymbolicArray
 from derivations.own_code.symbolic.sizes import Size
 from derivations.own_code.written_numbers import exact, irrational
@@ -50,7 +50,8 @@ class Run:
                     raise NotUnderstood(f"{operation.name}: a captured tensor or variable; make it an input")
                 continue
             given = [values[tensor.name] for tensor in operation.inputs]
-            results = self.operation(operation, given)
+            with running(operation):
+                results = self.operation(operation, given)
             for tensor, value in zip(operation.outputs, results, strict=True):
                 values[tensor.name] = value
         return [values[tensor.name] for tensor in graph.outputs]

@@ -138,7 +138,8 @@ def common(a: SymbolicArray, b: SymbolicArray, axis_a: int, axis_b: int) -> tupl
             ):  # constant along this axis
                 same = one._view([*one.axes[:n], other, *one.axes[n + 1 :]], one.polynomial)
                 return (same, b) if one is a else (a, same)
-        raise refusal("an axis that was merged beside one that was not", "reshape both in the same way")
+        rule = "reshape both in the same way"
+        raise refusal("an axis that was merged beside one that was not", rule, may_be_refuted=True)
     raise refusal(
         f"shapes {a.shape} and {b.shape} in one operation",
         "they do not fit for every size: an axis must have the same length in both, or length 1",
@@ -264,4 +265,5 @@ def _whole(ratio: Polynomial) -> bool:
 
 
 def _no_reshape(a: SymbolicArray, shape: Sequence[Any]) -> NotUnderstood:
-    return refusal(f"reshaping {a.shape} to {tuple(shape)}", "only whole axes can be merged or split, in order")
+    rule = "only whole axes can be merged or split, in order"
+    return refusal(f"reshaping {a.shape} to {tuple(shape)}", rule, may_be_refuted=True)
