@@ -25,7 +25,7 @@ class Counterexamples(ExactRuns):
             for attempt in range(12):
                 low, high = ((0, 3), (-2, 3), (1, 4))[attempt % 3]
                 entry = partial(_small, rng, low, high)
-                defined, example = self._tried(name, sizes, entry, rng)
+                defined, example = self._tried(name, sizes, entry, rng, rational=irrational is not None)
                 if not defined:
                     continue
                 if example is None:
@@ -50,13 +50,24 @@ class Counterexamples(ExactRuns):
         return None
 
     def _tried(
-        self, name: str, sizes: Mapping[str, int], entry: Callable[[], Fraction], rng: random.Random
+        self,
+        name: str,
+        sizes: Mapping[str, int],
+        entry: Callable[[], Fraction],
+        rng: random.Random,
+        *,
+        rational: bool = False,
     ) -> tuple[bool, Counterexample | None]:
-        """Whether the code and its derivative have a value at a point, and the counterexample that it is."""
+        """Whether the code and its derivative have a value at a point, and the counterexample that it is.
+
+        rational: only one of rational numbers is of use.
+        """
         found = self.point(sizes, entry, rng)
         if found is None:
             return False, None
         ring, inputs, returned, dys = found
+        if rational and not _rational(_shown(ring, returned[name])):
+            return True, None
         try:
             return True, self._example(ring, inputs, name, returned[name], dys, sizes)
         except (*NO_VALUE, OverflowError):
@@ -70,18 +81,23 @@ class Counterexamples(ExactRuns):
         correct = np.empty(shape, dtype=object)
         for place, value in zip(np.ndindex(shape), true, strict=True):
             correct[place] = value
-        if returned is None or (np.shape(returned) == shape and not self._different(ring, inputs, name, returned, dys)):
+        if returned is None or (np.shape(returned) == shape and not self._differs(ring, returned, true, shape)):
             return None
-        shown = np.empty(np.shape(returned), dtype=object)
-        for place in np.ndindex(shown.shape):
-            shown[place] = as_number(ring, returned, place).a
         given = {key: plain(value) for key, value in inputs.items()}
         return Counterexample(
             {**given, **{name: plain(dy) for name, dy in zip(names_of_cotangents(len(dys)), dys, strict=True)}},
-            shown.tolist(),
+            _shown(ring, returned),
             correct.tolist(),
             dict(sizes),
         )
+
+
+def _shown(ring: Any, returned: Any) -> Any:
+    """The entries of what was returned, as nested lists."""
+    shown = np.empty(np.shape(returned), dtype=object)
+    for place in np.ndindex(shown.shape):
+        shown[place] = as_number(ring, returned, place).a
+    return shown.tolist()
 
 
 def _odd(rng: random.Random, count: int, divisor: int) -> Fraction:

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from derivations.own_code.exact.arrays import Forgetting, wrapped
 from derivations.own_code.exact.dual_numbers import Number
 from derivations.own_code.exact.rings import Reals
-from derivations.own_code.exact.runs import NO_VALUE, as_number
+from derivations.own_code.exact.runs import NO_VALUE, along
 from derivations.own_code.proof import VALUES_ARE_RIGHT
 from derivations.own_code.refusal import short
 
@@ -55,26 +55,56 @@ def _fifths(rng: random.Random) -> Fraction:
 
 
 def _named(judge: Any, name: str, ring: Any, inputs: Any, draw: Any, sizes: dict[str, int]) -> list[str]:
-    array = partial(judge._array, ring, entry=draw)
-    found, dys = judge.run(ring, inputs, array)
+    found, dys = judge.run(ring, inputs, partial(judge._array, ring, entry=draw))
     returned = found[name]
     if returned is None:
         return ["None was returned"]
-    true = _derivative(judge, name, ring, inputs, dys)
-    if np.shape(returned) != true.shape:
-        return [_of_shape(ring, returned, true, sizes)]
-    if _same(ring, returned, true):
+    if np.shape(returned) != inputs[name].shape:
+        return [_of_shape(ring, returned, _derivative(judge, name, ring, inputs, dys), sizes)]
+    line = _Line(judge, name, ring, inputs, {place: draw() for place in np.ndindex(inputs[name].shape)})
+    claimed, true = line.claimed(returned), line.slope(dys)
+    if not ring.differ(claimed, true):
         return []  # right here, and wrong at other sizes
-    if multiples := [mistake for mistake, value in _multiples(true, sizes) if _same(ring, returned, value)]:
+    factors = _multiples(sizes)
+    if multiples := [mistake for mistake, factor in factors if not ring.differ(claimed, ring.product(true, factor))]:
         return multiples
-    if mistake := _held(judge, name, ring, inputs, dys, returned):
-        return [mistake]
-    if mistake := _one_less(judge, name, ring, inputs, dys, returned, sizes):
+    if mistake := _held(line, dys, claimed) or _one_less(line, dys, claimed, sizes):
         return [mistake]
     ones = judge.run(ring, inputs, partial(judge._array, ring, entry=lambda: ring.of(Fraction(1))))
-    if _same(ring, ones[0][name], _derivative(judge, name, ring, inputs, ones[1])):
+    if not ring.differ(line.claimed(ones[0][name]), line.slope(ones[1])):
         return ["this is right for a loss of Σy only"]
     return []
+
+
+class _Line(NamedTuple):
+    """A direction in which derivatives are compared: of two that differ, the products with random steps differ."""
+
+    judge: Any
+    name: str
+    ring: Any
+    inputs: Any
+    steps: dict[tuple[int, ...], Fraction]
+
+    def slope(self, dys: Any, forgetting: Forgetting | None = None) -> Any:
+        """The true derivative in this direction."""
+        return self.judge.slope(self.ring, self.inputs, self.name, self.steps.__getitem__, dys, forgetting)
+
+    def claimed(self, returned: Any) -> Any:
+        """What the returned gradient makes of the direction."""
+        return along(self.ring, returned, self.steps)
+
+    def places(self, dys: Any) -> list[str]:
+        """The lines of the sums and roots of the forward pass, in their order."""
+        watched = Forgetting()
+        self.slope(dys, watched)
+        return watched.places
+
+    def is_slope(self, dys: Any, claimed: Any, forgetting: Forgetting) -> bool:
+        """Whether this is the derivative of the changed forward pass."""
+        try:
+            return not self.ring.differ(claimed, self.slope(dys, forgetting))
+        except NO_VALUE:  # of the changed run
+            return False
 
 
 def _derivative(judge: Any, name: str, ring: Any, inputs: Any, dys: Any) -> Any:
@@ -131,63 +161,40 @@ def _divisors(text: str, n: int) -> Iterator[tuple[Fraction, str]]:
         yield Fraction(n - 1, n), f"{text} instead of {text} − 1"
 
 
-def _multiples(true: Any, sizes: dict[str, int]) -> Iterator[tuple[str, Any]]:
-    yield "the sign is wrong", -true
-    products = _products(sizes)
-    for text, n in products.items():
+def _multiples(sizes: dict[str, int]) -> Iterator[tuple[str, Fraction]]:
+    """Factors by which gradients are wrong."""
+    yield "the sign is wrong", Fraction(-1)
+    for text, n in _products(sizes).items():
         for factor, instead in _divisors(text, n):
-            yield f"it is divided by {instead}", true * factor
-        yield f"it is {text} times too large: a sum in the place of a mean", true * n
-        yield f"it is {text} times too small: a mean in the place of a sum", true * Fraction(1, n)
+            yield f"it is divided by {instead}", factor
+        yield f"it is {text} times too large: a sum in the place of a mean", Fraction(n)
+        yield f"it is {text} times too small: a mean in the place of a sum", Fraction(1, n)
     for factor in _FACTORS:
-        yield f"it is {factor} of what it should be: a factor is wrong", true * factor
-    yield "it is always 0", true * 0
+        yield f"it is {factor} of what it should be: a factor is wrong", factor
+    yield "it is always 0", Fraction(0)
 
 
-def _places(judge: Any, name: str, ring: Any, inputs: Any, dys: Any) -> list[str]:
-    """The lines of the sums and roots of the forward pass, in their order."""
-    watched = Forgetting()
-    judge.slope(ring, inputs, name, lambda _: ring.of(Fraction(1)), dys, watched)
-    return watched.places
-
-
-def _held(judge: Any, name: str, ring: Any, inputs: Any, dys: Any, returned: Any) -> str:
+def _held(line: _Line, dys: Any, claimed: Any) -> str:
     """Whether the code is right if some sum or root of the forward pass were a constant."""
-    places = _places(judge, name, ring, inputs, dys)
+    places = line.places(dys)
     for k, place in enumerate(places):
-        if _is_derivative(judge, name, ring, inputs, dys, returned, Forgetting(k)):
+        if line.is_slope(dys, claimed, Forgetting(k)):
             return f"{_what(place)} was held fixed: the path through it is missing"
-    if len(places) > 1 and _is_derivative(judge, name, ring, inputs, dys, returned, Forgetting(-1)):
+    if len(places) > 1 and line.is_slope(dys, claimed, Forgetting(-1)):
         return "all sums and roots of the forward pass were held fixed"
     return ""
 
 
-def _one_less(judge: Any, name: str, ring: Any, inputs: Any, dys: Any, returned: Any, sizes: dict[str, int]) -> str:
+def _one_less(line: _Line, dys: Any, claimed: Any, sizes: dict[str, int]) -> str:
     """Whether the code is right if some sum of the forward pass were divided by N − 1 instead of N, or the reverse."""
-    for k, place in enumerate(_places(judge, name, ring, inputs, dys)):
+    for k, place in enumerate(line.places(dys)):
         for text, n in _products(sizes).items():
             for factor, instead in _divisors(text, n):
-                if _is_derivative(judge, name, ring, inputs, dys, returned, Forgetting(k, factor)):
+                if line.is_slope(dys, claimed, Forgetting(k, factor)):
                     return f"the path through {_what(place)} is divided by {instead}"
-                if _is_derivative(judge, name, ring, inputs, dys, returned, Forgetting(k, factor, factor)):
+                if line.is_slope(dys, claimed, Forgetting(k, factor, factor)):
                     return f"it is the gradient for {_what(place)} divided by {instead}"
     return ""
-
-
-def _is_derivative(
-    judge: Any, name: str, ring: Any, inputs: Any, dys: Any, returned: Any, forgetting: Forgetting
-) -> bool:
-    """As ``_same`` of ``_derivative``; the first entry that differs ends it."""
-    one, zero = ring.of(Fraction(1)), ring.of(Fraction(0))
-    for place in np.ndindex(inputs[name].shape):
-        forgetting.seen = 0
-        try:
-            slope = judge.slope(ring, inputs, name, lambda p, at=place: one if p == at else zero, dys, forgetting)
-        except NO_VALUE:  # of the changed run
-            return False
-        if ring.differ(as_number(ring, returned, place).a, slope):
-            return False
-    return True
 
 
 def _what(place: str) -> str:
