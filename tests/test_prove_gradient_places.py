@@ -151,9 +151,3 @@ def test_tensorflow(name):
 def test_lists_that_do_not_fit_are_an_error_as_in_numpy():
     with pytest.raises((IndexError, NotUnderstood), match="broadcast"):
         prove_gradient(lambda x: (x[[0, 1], [0, 1, 2]], x), lambda dy, x: x, inputs=SQUARE)
-
-
-def test_sizes_that_are_not_named_equal_get_a_hint():
-    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
-        prove_gradient(lambda x, y: x * y, inputs={"x": (None, 3), "y": (None, 3)})
-    assert any("a size of its own" in note for note in raised.value.__notes__)

@@ -12,6 +12,8 @@ from derivations.own_code.exact.runs import NO_VALUE, ExactRuns, as_number
 from derivations.own_code.proof import Counterexample
 from derivations.own_code.symbolic.decision import names_of_cotangents
 
+_FEW_SIZES, _POINTS = 3, 16  # tried beside each number with which the code compares
+
 
 class Counterexamples(ExactRuns):
     """Runs that look for a small counterexample."""
@@ -49,6 +51,21 @@ class Counterexamples(ExactRuns):
                     return example
         return None
 
+    def around(self, name: str, thresholds: Sequence[Fraction]) -> Counterexample | None:
+        """A counterexample beside the numbers with which the code compares, where points by chance seldom are."""
+        rng = random.Random(0)
+        factors = (Fraction(1, 16), Fraction(15, 16), Fraction(17, 16), Fraction(3, 2), Fraction(4))
+        beside = [sign * factor * threshold for threshold in thresholds for factor in factors for sign in (1, -1)]
+        small = [Fraction(n) for n in (-2, -1, 1, 2, 3)]
+        table = sorted(self.sizes(), key=lambda sizes: np.prod([1, *sizes.values()]))[:_FEW_SIZES] if beside else []
+        for sizes in table:
+            for attempt in range(_POINTS):
+                entry = partial(rng.choice, beside if attempt % 2 else [*beside, *small * len(thresholds)])
+                _, example = self._tried(name, sizes, entry, rng, cotangent=entry if attempt % 3 else None)
+                if example is not None:
+                    return example
+        return None
+
     def _tried(
         self,
         name: str,
@@ -57,12 +74,13 @@ class Counterexamples(ExactRuns):
         rng: random.Random,
         *,
         rational: bool = False,
+        cotangent: Callable[[], Fraction] | None = None,
     ) -> tuple[bool, Counterexample | None]:
         """Whether the code and its derivative have a value at a point, and the counterexample that it is.
 
         rational: only one of rational numbers is of use.
         """
-        found = self.point(sizes, entry, rng)
+        found = self.point(sizes, entry, rng, cotangent=cotangent)
         if found is None:
             return False, None
         ring, inputs, returned, dys = found

@@ -1,12 +1,14 @@
 """What was found: a verdict for each gradient, with a proof's conditions or a counterexample."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 PROVED, REFUTED, NOT_PROVED = "proved", "refuted", "not proved"
 VALUES_ARE_RIGHT = "the values are right"  # how the name of a mistake begins that is one of the shape alone
+
+_SHOWN = 4  # conditions
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,14 @@ class Proof:
 
     gradients: by the names of the inputs.
     sizes: the names of the unknown sizes.
-    steps: how it was settled, in words.
+    held: where values are held constant.
+    note: what else was assumed, in words.
     """
 
     gradients: Mapping[str, GradientVerdict]
     sizes: tuple[str, ...] = ()
-    steps: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
-    about: str = field(default="", compare=False)
+    note: str = ""
 
     def __bool__(self) -> bool:
         return self.verdict == PROVED
@@ -76,7 +78,9 @@ class Proof:
 
     def _line(self, gradient: GradientVerdict) -> str:
         if gradient.verdict == PROVED:
-            where = f" where {' and '.join(gradient.conditions)}" if gradient.conditions else ""
+            few, rest = gradient.conditions[:_SHOWN], len(gradient.conditions) - _SHOWN
+            where = f" where {' and '.join(few)}" if few else ""
+            where += f" and {rest} more conditions hold, which .conditions lists" if rest > 0 else ""
             return f"proved{self._for_every()}{where}"
         if gradient.verdict == REFUTED:
             return f"refuted: {gradient.mistake}" if gradient.mistake else "refuted by a counterexample"
@@ -91,6 +95,7 @@ class Proof:
                 lines += [f"    {line}" for line in gradient.counterexample.lines(name)]
         if self.held:
             lines.append(f"held constant: {', '.join(self.held)}")
+        lines += [self.note] if self.note else []
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -144,4 +149,6 @@ def _entry(value: Any) -> str:
 
     if isinstance(value, Fraction):
         return str(value)
-    return f"{float(value.mid):.10g}" if hasattr(value, "mid") else str(value)
+    if not hasattr(value, "mid"):
+        return str(value)
+    return "0" if value.a <= 0 <= value.b else f"{float(value.mid):.10g}"

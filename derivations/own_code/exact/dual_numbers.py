@@ -44,6 +44,8 @@ class Number:
                 return root * Number(self.ring, self.ring.power_of_pi(halves), constant=True) if halves else root
             return Number(self.ring, self.ring.of(exact(other)), constant=True)
         except (TypeError, ValueError):
+            if isinstance(other, float):  # infinite, or none, such as the mean of no elements
+                raise Undefined from None
             return None
 
     def __add__(self, other: Any) -> Any:

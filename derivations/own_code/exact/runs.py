@@ -162,15 +162,19 @@ class ExactRuns:
     # On rational numbers
 
     def point(
-        self, sizes: Mapping[str, int], entry: Callable[[], Fraction], rng: random.Random, denominator: int = 1
+        self,
+        sizes: Mapping[str, int],
+        entry: Callable[[], Fraction],
+        rng: random.Random,
+        denominator: int = 1,
+        cotangent: Callable[[], Fraction] | None = None,
     ) -> Any:
         """The code run on rational numbers; None where it has no value."""
+        cotangent = cotangent or (lambda: Fraction(rng.randint(-2, 3), denominator))
         ring = Reals()
         inputs = self._arrays(ring, sizes, entry)
         try:
-            returned, dys = self.run(
-                ring, inputs, lambda shape: self._array(ring, shape, lambda: Fraction(rng.randint(-2, 3), denominator))
-            )
+            returned, dys = self.run(ring, inputs, partial(self._array, ring, entry=cotangent))
         except (*NO_VALUE, OverflowError):
             return None
         return ring, inputs, returned, dys

@@ -15,8 +15,10 @@ _STORED = (
 )
 
 
-def shapes_of(inputs: Any) -> dict[str, Shape]:
+def shapes_of(inputs: Any, *, one_batch: bool = False) -> dict[str, Shape]:
     """The inputs' shapes, each None a size of its own.
+
+    one_batch: whether each None that stands first is the same size.
 
     Raises:
         NotUnderstood: this is no mapping of names to shapes.
@@ -32,9 +34,9 @@ def shapes_of(inputs: Any) -> dict[str, Shape]:
             words = tuple(shape.split()) if isinstance(shape, str) else (shape,)
             raise NotUnderstood(f"the shape of {name} must be a tuple, as in {words!r}. Received: {shape!r}")
         lengths: list[str | int] = []
-        for n in shape:
+        for axis, n in enumerate(shape):
             if n is None:
-                lengths.append(next(unnamed))
+                lengths.append("N" if one_batch and axis == 0 else next(unnamed))
             elif (isinstance(n, str) and n.isidentifier()) or (
                 isinstance(n, int) and not isinstance(n, bool) and n >= 1
             ):

@@ -4,12 +4,17 @@ This proves nothing. It refuses a proof whose hypothesis does not hold: that the
 NumPy's arrays as on those of unknown size, and in every call.
 """
 
+import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from functools import partial
+from itertools import cycle, product
 from typing import Any
 
 import numpy as np
 
+from derivations.own_code.exact.dual_numbers import Number
 from derivations.own_code.refusal import NotUnderstood
 from derivations.own_code.running.calling import concrete
 from derivations.own_code.running.seeing import seen_through
@@ -32,6 +37,60 @@ def sizes_to_try(judge: Any) -> Iterator[dict[str, int]]:
         sizes = dict(zip(judge.letters, row, strict=True))
         if all(np.prod(concrete(shape, sizes)) <= _ELEMENTS for shape in judge.shapes.values()):
             yield sizes
+
+
+# Sizes and ranges of real numbers at which the code may have a value. Residues are no evidence, since they have roots.
+_SIZES_OF_FLOATS = ((2, 3, 1, 2, 1, 2, 1), (3, 4, 2, 3, 2))
+_RANGES_OF_FLOATS = ((1, 13), (1, 13), (1, 6), (-6, -1), (-13, 13), (-40, -8), (8, 40))  # in sevenths, 7 being 1
+
+
+def _seventh(rng: random.Random, low: int, high: int) -> Fraction:
+    return Fraction(rng.choice([n for n in range(low, high + 1) if n]), 7) + Fraction(rng.randint(0, 9), 97)
+
+
+def _floats(array: Any) -> Any:
+    """An array of exact numbers as floats."""
+
+    def as_float(number: Any) -> float:
+        value = number.a if isinstance(number, Number) else number
+        return float(value.mid) if hasattr(value, "mid") else float(value)
+
+    return np.vectorize(as_float, otypes=[float])(np.asarray(array, dtype=object))
+
+
+def exact_as_floats(judge: Any) -> bool:
+    """Whether real numbers were found at which the code has a value.
+
+    Code is refused if it does on floats what exact arithmetic does not, such as rounding to integers. Results are
+    compared to a thousandth, so that single precision passes and a number that is cut off does not.
+    """
+    rng = random.Random(5)
+    for rows, (low, high) in product(_SIZES_OF_FLOATS, _RANGES_OF_FLOATS):
+        sizes = dict(zip(judge.letters, cycle(rows), strict=False))
+        found = judge.point(sizes, partial(_seventh, rng, low, high), rng, 7)
+        if found is None:
+            continue
+        _, inputs, returned, dys = found
+        given = [_floats(value) for value in inputs.values()]
+        with (
+            seen_through([judge.pair.forward, judge.pair.backward], {}),
+            np.errstate(all="ignore"),
+            warnings.catch_warnings(action="ignore"),
+        ):
+            _, cache = judge.pair.run_forward(given)
+            floats = judge.pair.run_backward([_floats(dy) for dy in dys], cache, given)
+        for name, value in returned.items():
+            if value is None or floats[name] is None:
+                continue
+            exact_value, shown = _floats(value), np.asarray(floats[name], dtype=float)
+            scale = 1e-3 * (np.abs(exact_value).max(initial=0) + 1e-3)
+            if shown.shape != exact_value.shape or not (np.abs(shown - exact_value) <= scale).all():
+                raise NotUnderstood(
+                    f"the gradient of {name} on floats is not what exact arithmetic gives: the code rounds or cuts "
+                    "off numbers, keeps a state between calls, or is random; nothing can be proved of that"
+                )
+        return True
+    return False
 
 
 def same_in_every_call(judge: Any) -> None:

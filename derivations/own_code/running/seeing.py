@@ -37,7 +37,8 @@ def _number(kind: Any) -> Any:
         kept = Size if kind is int else Size | SymbolicArray
         return value if isinstance(value, kept) else kind(value, *rest)
 
-    return Meta(kind.__name__, (kind,), {"__new__": new})
+    # NumPy looks at dtype, as in x.astype(float).
+    return Meta(kind.__name__, (kind,), {"__new__": new, "dtype": np.dtype(kind)})
 
 
 def _quiet(*_: Any, **__: Any) -> None:

@@ -14,7 +14,7 @@ from derivations.own_code.algebra.polynomials import ONE, Polynomial, TooComplex
 from derivations.own_code.refusal import line_of_user, refusal
 from derivations.own_code.symbolic.arrays import SymbolicArray
 from derivations.own_code.symbolic.elementwise import elementwise
-from derivations.own_code.symbolic.journal import Requirement
+from derivations.own_code.symbolic.journal import COMPARED, Requirement
 from derivations.own_code.symbolic.sizes import sign as size_sign
 
 _HALF = Fraction(1, 2)
@@ -67,7 +67,7 @@ def _sign_of_difference(algebra: Any, a: Polynomial) -> Polynomial:
     if not compared and not algebra.is_never_zero(a):
         compared = [a]
     for difference in compared:
-        algebra.journal.requirements.append(Requirement(difference, "≠ 0", line_of_user(), "the difference compared"))
+        algebra.journal.requirements.append(Requirement(difference, "≠ 0", line_of_user(), COMPARED))
     return sign
 
 

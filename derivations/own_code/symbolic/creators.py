@@ -1,13 +1,14 @@
 """NumPy's creators of arrays, such as ``np.zeros``, for arrays of unknown sizes."""
 
-from functools import partial
+from functools import partial, reduce
+from operator import mul
 from typing import Any
 
 import numpy as np
 
 from derivations.own_code.refusal import NoRandomNumbers
 from derivations.own_code.symbolic.arrays import SymbolicArray
-from derivations.own_code.symbolic.axes import filled, identity, unset
+from derivations.own_code.symbolic.axes import copied, filled, identity, unset
 from derivations.own_code.symbolic.reductions import floats_only
 from derivations.own_code.symbolic.shapes import lift
 from derivations.own_code.symbolic.sizes import Size
@@ -18,11 +19,12 @@ def symbolic_names(algebra: Any) -> dict[str, Any]:
 
     def array(value: Any, *_: Any, **options: Any) -> Any:
         if isinstance(value, SymbolicArray):
-            return SymbolicArray(algebra, value.axes, value.polynomial, value.positive)
+            return copied(value, options.get("dtype", _[0] if _ else None))
         return lift(algebra, value) if _holds_symbols(value) else np.array(value, *_, **options)
 
     def as_array(value: Any, *_: Any, **options: Any) -> Any:
-        return value if isinstance(value, SymbolicArray) else array(value, *_, **options)
+        same = isinstance(value, SymbolicArray) and not (value.is_truth and (_ or options))
+        return value if same else array(value, *_, **options)
 
     def full(shape: Any, value: Any, dtype: Any = None, **_: Any) -> Any:
         floats_only(dtype)
@@ -36,8 +38,15 @@ def symbolic_names(algebra: Any) -> dict[str, Any]:
         """NumPy's function, whose first argument may be a list of arrays."""
         return lambda a, *args, **options: function(lift(algebra, a) if _holds_symbols(a) else a, *args, **options)
 
+    def product(a: Any, *args: Any, **options: Any) -> Any:
+        """np.prod; of a shape it is a size."""
+        if isinstance(a, tuple | list) and not args and not options and all(isinstance(n, Size | int) for n in a):
+            return reduce(mul, a, 1)
+        return of_lists(np.prod)(a, *args, **options)
+
     return {
-        **{name: of_lists(getattr(np, name)) for name in ("sum", "mean", "prod", "var", "std", "max", "min")},
+        **{name: of_lists(getattr(np, name)) for name in ("sum", "mean", "var", "std", "max", "min")},
+        "prod": product,
         "zeros": lambda shape, dtype=None, **__: full(shape, 0, dtype),
         "ones": lambda shape, dtype=None, **__: full(shape, 1, dtype),
         "full": full,

@@ -9,13 +9,14 @@ from derivations.own_code.algebra.polynomials import DividesByZero, Polynomial, 
 from derivations.own_code.refusal import NotUnderstood
 from derivations.own_code.running.calling import Shape
 from derivations.own_code.symbolic.arrays import SymbolicArray, axis_of, length, names_of_axis
-from derivations.own_code.symbolic.journal import Requirement, SymbolicAlgebra
+from derivations.own_code.symbolic.journal import COMPARED, Requirement, SymbolicAlgebra
 from derivations.own_code.symbolic.shapes import lift, place_on, split
 from derivations.own_code.symbolic.sizes import Size, as_size
 
 _DY = "dy"
 _DIRECTION = "\0direction"  # no input has this name
 _INDICES = "ijklmnpqrs"
+_THRESHOLDS = 4
 _LONGEST = 72  # characters of a divisor or radicand that is shown
 
 
@@ -158,6 +159,16 @@ def free_of_maxima(algebra: SymbolicAlgebra, arrays: Sequence[SymbolicArray]) ->
                     f"{place}: {what} is understood only where the result does not depend on it, as on the maximum in "
                     "softmax(x − max x); here it does"
                 )
+
+
+def thresholds(algebra: SymbolicAlgebra) -> tuple[Fraction, ...]:
+    """The numbers with which the code compares values, without their signs; the first few."""
+    found: dict[Fraction, None] = {}
+    for requirement in algebra.journal.requirements:
+        constant = requirement.polynomial.get((), Fraction(0))
+        if requirement.of == COMPARED and constant:
+            found |= {abs(constant / c): None for monomial, c in requirement.polynomial.items() if monomial}
+    return tuple(found)[:_THRESHOLDS]
 
 
 def conditions(algebra: SymbolicAlgebra) -> tuple[str, ...]:

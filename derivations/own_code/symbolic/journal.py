@@ -7,6 +7,8 @@ from typing import Any
 from derivations.own_code.algebra.algebra import Algebra
 from derivations.own_code.algebra.polynomials import Polynomial
 
+COMPARED = "the difference compared"
+
 
 @dataclass(frozen=True)
 class Requirement:

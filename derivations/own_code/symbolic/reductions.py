@@ -149,7 +149,11 @@ def prod(a: SymbolicArray, axis: Any = None, keepdims: Any = False, **options: A
 
 
 def average(a: SymbolicArray, axis: Any = None, weights: Any = None, **options: Any) -> Any:
-    """np.average without weights."""
-    if weights is not None:
-        raise refusal("numpy.average with weights=", "write the sums")
-    return mean(a, axis, **options)
+    """np.average."""
+    if weights is None:
+        return mean(a, axis, **options)
+    only_out("average", options)
+    weights = lift(a.algebra, weights)
+    if weights.ndim != a.ndim:
+        raise refusal("numpy.average with weights= of another shape", "write the sums")
+    return divide(sum_(multiply(weights, a), axis), sum_(weights, axis))

@@ -6,6 +6,7 @@ import numpy as np
 
 from derivations.own_code.refusal import refusal
 from derivations.own_code.symbolic.arrays import SymbolicArray
+from derivations.own_code.symbolic.parts import numbers
 from derivations.own_code.symbolic.ufuncs import UFUNCS
 
 _RULE = "such elements may be computed with, and assigned where the same condition is true"
@@ -23,6 +24,20 @@ class Selected(np.lib.mixins.NDArrayOperatorsMixin):
         if condition.axes != mine.axes or condition.polynomial != mine.polynomial:
             raise refusal("elements chosen by one condition in the place of those of another", _RULE)
         return self._array
+
+    def sum(self) -> SymbolicArray:
+        """Σ of the elements."""
+        chosen: SymbolicArray = UFUNCS[np.multiply](self._array, numbers(self._condition))
+        return chosen.sum()
+
+    def mean(self) -> SymbolicArray:
+        """Their mean, where there are some."""
+        return self.sum() / numbers(self._condition).sum()
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function in (np.sum, np.mean) and len(args) == 1 and not kwargs:
+            return self.sum() if function is np.sum else self.mean()
+        raise refusal(f"numpy.{function.__name__} of elements chosen by a condition", _RULE)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         options.pop("out", None)  # dx[x < 0] *= 2 assigns what it gives

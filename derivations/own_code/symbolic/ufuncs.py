@@ -110,6 +110,7 @@ UFUNCS: dict[Any, Callable[..., SymbolicArray]] = {
     np.log: lambda a: function_of("log", a),
     np.log1p: lambda a: function_of("log", add(a, lift(a.algebra, 1))),
     np.expm1: lambda a: subtract(function_of("exp", a), lift(a.algebra, 1)),
+    np.logaddexp: lambda a, b: function_of("log", add(function_of("exp", a), function_of("exp", b))),
     np.tanh: _tanh,
     np.cosh: lambda a: _exponentials(a, 1),
     np.sinh: lambda a: _exponentials(a, -1),

@@ -1,0 +1,211 @@
+"""How people write it: masks as numbers, losses of a batch in several inputs, errors far away, reshapes gone wrong."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from derivations import NotUnderstood, prove_gradient
+
+ND = {"x": ("N", "D")}
+
+
+def in_place(mask_of):
+    def backward(dy, x):
+        mask = mask_of(x)
+        mask *= dy
+        return mask
+
+    return backward
+
+
+def written_mask(x):
+    mask = np.zeros_like(x)
+    mask[x > 0] = 1
+    return mask
+
+
+def ones_but_where_it_is_negative(x):
+    mask = np.ones_like(x > 0, dtype=float)
+    mask[x <= 0] = 0
+    return mask
+
+
+MASKS = {
+    "astype": lambda x: (x > 0).astype(float),
+    "array": lambda x: np.array(x > 0, dtype=float),
+    "asarray": lambda x: np.asarray(x > 0, dtype=np.float64),
+    "times one": lambda x: 1.0 * (x > 0),
+    "where": lambda x: np.where(x > 0, 1.0, 0.0),
+    "where of whole numbers": lambda x: np.where(x > 0, 1, 0).astype(x.dtype),
+    "written": written_mask,
+    "ones": ones_but_where_it_is_negative,
+    "logic": lambda x: ((x > 0) & ~(x <= 0)).astype(x.dtype),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_a_mask_of_relu(name):
+    assert prove_gradient(lambda x: np.maximum(x, 0), in_place(MASKS[name]), inputs=ND)
+
+
+def test_a_mask_that_is_counted():
+    def hinge(s, t):
+        margins = np.maximum(0, s - (s * t).sum(1, keepdims=True) + 1)
+        return margins.sum() / len(s), (margins, t)
+
+    def backward(dy, cache):
+        margins, t = cache
+        d = (margins > 0).astype(float)
+        d -= t * d.sum(1, keepdims=True)
+        return dy * d / len(margins), None
+
+    proof = prove_gradient(hinge, backward, inputs={"s": ("N", "C"), "t": ("N", "C")})
+    assert proof.gradients["s"].verdict == "proved", proof
+
+
+def mean_of_chosen(x):
+    return np.mean(x[x > 0]), x
+
+
+NUMPY = {
+    "chosen elements": ("proved", lambda x: (x[x > 0].sum(), x), lambda dy, x: dy * (x > 0), ND),
+    "their mean": ("proved", mean_of_chosen, lambda dy, x: dy * (x > 0) / (x > 0).sum(), ND),
+    "their mean, divided by all": ("refuted", mean_of_chosen, lambda dy, x: dy * (x > 0) / x.size, ND),
+    "a weighted average": (
+        "proved",
+        lambda x, w: (np.average(x, axis=0, weights=w), (x, w)),
+        lambda dy, c: (dy * c[1] / c[1].sum(0), dy * (c[0] - np.average(c[0], axis=0, weights=c[1])) / c[1].sum(0)),
+        {"x": ("N", "D"), "w": ("N", "D")},
+    ),
+    "softplus": ("proved", lambda x: (np.logaddexp(0, x), x), lambda dy, x: dy / (1 + np.exp(-x)), ND),
+    "flattened": (
+        "proved",
+        lambda x: (x.reshape(x.shape[0], int(np.prod(x.shape[1:]))) ** 2, x),
+        lambda dy, x: 2 * dy.reshape(x.shape) * x,
+        {"x": ("N", "C", "H")},
+    ),
+    "N − 1 in the gradient alone": (
+        "refuted",
+        lambda x: (x - x.mean(0), x),
+        lambda dy, x: dy - dy.sum(0) * (1 / (len(x) - 1)),
+        ND,
+    ),
+    "N − 1 in both": ("proved", lambda x: (x * (1 / (len(x) - 1)), x), lambda dy, x: dy / (len(x) - 1), ND),
+    # What is wrong where points by chance seldom are.
+    "large x": ("refuted", lambda x: (x * x, x), lambda dy, x: 2 * x * dy * np.where(x > 100, 0, 1), ND),
+    "very large x": ("refuted", lambda x: (x * x, x), lambda dy, x: 2 * np.clip(x, -1e6, 1e6) * dy, ND),
+    "small x": ("refuted", lambda x: (x * x, x), lambda dy, x: np.where(abs(x) < 1e-3, 0, 2 * x * dy), ND),
+    "x between two numbers": (
+        "refuted",
+        lambda x: (x * x, x),
+        lambda dy, x: np.where((x > 0.3) & (x < 0.4), 0, 2 * x * dy),
+        ND,
+    ),
+    "a large sum": ("refuted", lambda x: (x * x, x), lambda dy, x: 2 * x * dy * np.where(x.sum() > 50, 0, 1), ND),
+    "a clipped cotangent": ("refuted", lambda x: (x * x, x), lambda dy, x: 2 * x * np.maximum(dy, -5), ND),
+}
+
+
+@pytest.mark.parametrize("name", NUMPY)
+def test_numpy(name):
+    verdict, forward, backward, inputs = NUMPY[name]
+    proof = prove_gradient(forward, backward, inputs=inputs)
+    assert proof.verdict == verdict, proof
+
+
+def channels_last(x):
+    return x.transpose(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def spatial(x):
+    n, c, h, w = x.shape
+    flat = channels_last(x)
+    return (flat - flat.mean(0)).reshape(n, h, w, c).transpose(0, 3, 1, 2), x.shape
+
+
+def spatial_backward(dy, shape):
+    n, c, h, w = shape
+    flat = channels_last(dy)
+    return (flat - flat.mean(0)).reshape(n, h, w, c).transpose(0, 3, 1, 2)
+
+
+def spatial_not_transposed_back(dy, shape):
+    flat = channels_last(dy)
+    return (flat - flat.mean(0)).reshape(shape)
+
+
+def test_a_reshape_that_mixes_axes_is_refuted_although_it_is_not_understood():
+    """Only the first proof does not understand it; a counterexample needs no more than the second."""
+    images = {"x": ("N", "C", "H", "W")}
+    assert prove_gradient(spatial, spatial_backward, inputs=images)
+    proof = prove_gradient(spatial, spatial_not_transposed_back, inputs=images)
+    assert proof.verdict == "refuted", proof
+    with pytest.raises(NotUnderstood, match="only whole axes"):  # right, but not understood
+        prove_gradient(
+            lambda x: x.reshape(x.shape[1], x.shape[0]), lambda dy: dy.reshape(dy.shape[1], dy.shape[0]), inputs=ND
+        )
+
+
+def test_a_mistake_fits_at_all_sizes_that_are_tried():
+    """½ is no mean over H where H happens to be 2."""
+
+    def layer(x, w):
+        h = np.maximum(x @ w, 0)
+        return h.sum() + 0.1 * (w**2).sum(), (x, w, h)
+
+    def backward(dy, cache):
+        x, w, h = cache
+        mask = (h > 0) * dy
+        return mask @ w.T, x.T @ mask + dy * 0.1 * w
+
+    proof = prove_gradient(layer, backward, inputs={"x": ("N", "D"), "w": ("D", "H")})
+    assert proof.gradients["w"].verdict == "refuted"
+    assert "H times" not in proof.gradients["w"].mistake
+
+
+@pytest.mark.parametrize("none_of", ["numpy", "tensorflow"])
+def test_a_batch_in_several_inputs(none_of):
+    """Each None is a size of its own, but for code that runs for equal ones alone."""
+    inputs = {"p": (None, 3), "t": (None, 3)}
+    if none_of == "numpy":
+        proof = prove_gradient(
+            lambda p, t: ((p - t) ** 2, p - t), lambda dy, d: (2 * dy * d, -2 * dy * d), inputs=inputs
+        )
+    else:
+        proof = prove_gradient(lambda p, t: tf.reduce_mean((p - t) ** 2), inputs=inputs)
+    assert proof
+    assert "p and t are taken to be equally long" in str(proof)
+    assert not prove_gradient(lambda p, t: tf.matmul(p, t, transpose_b=True), inputs=inputs).note
+
+
+@tf.custom_gradient
+def soft_target(z):
+    p, q = tf.nn.softmax(z), tf.constant([0.9, 0.1])
+    return -tf.reduce_sum(q * tf.nn.log_softmax(z), -1), lambda dy: dy[:, None] * (p - q)
+
+
+@tf.custom_gradient
+def mean_by_a_count_of_float32(x):
+    def gradient(dy):
+        return tf.broadcast_to(dy / tf.cast(tf.shape(x)[0], tf.float32), tf.shape(x))
+
+    return tf.reduce_mean(x, 0), gradient
+
+
+@tf.custom_gradient
+def relu_by_zeros_of_float32(x):
+    return tf.nn.relu(x), lambda dy: tf.where(x > 0, dy, tf.zeros(tf.shape(x)))
+
+
+@pytest.mark.parametrize("function", [soft_target, mean_by_a_count_of_float32, relu_by_zeros_of_float32])
+def test_numbers_of_float32_in_the_gradient_alone(function):
+    assert prove_gradient(function, inputs={"x": (None, 2)})
+
+
+def test_the_line_is_that_of_the_operation():
+    def standardized(x):
+        centered = x - tf.reduce_mean(x, -1, keepdims=True)
+        return centered / tf.sqrt(tf.reduce_mean(centered**2, -1, keepdims=True))
+
+    line = standardized.__code__.co_firstlineno + 2
+    assert f"{line})" in str(prove_gradient(standardized, inputs={"x": (None, 4)}))
