@@ -154,7 +154,10 @@ class ExactRuns:
                     continue
                 ring, inputs, returned, dys = found
                 step = partial(_ratio, rng, 1, Fraction(1))
-                equal = {name: self._agrees(ring, inputs, name, returned[name], dys, step) for name in self.names}
+                try:
+                    equal = {name: self._agrees(ring, inputs, name, returned[name], dys, step) for name in self.names}
+                except NO_VALUE:
+                    continue
                 outcome = {name: known and (outcome or equal)[name] for name, known in equal.items()}
                 break
         return outcome
