@@ -209,3 +209,56 @@ def test_the_line_is_that_of_the_operation():
 
     line = standardized.__code__.co_firstlineno + 2
     assert f"{line})" in str(prove_gradient(standardized, inputs={"x": (None, 4)}))
+
+
+def with_moments(x):
+    """``tf.nn.moments`` holds the mean in the variance, which changes the second derivative alone."""
+    mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+    return (x - mean) * tf.math.rsqrt(variance + 1e-3)
+
+
+@tf.custom_gradient
+def with_moments_and_a_gradient(x):
+    mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+    inverse = tf.math.rsqrt(variance + 1e-3)
+    z = (x - mean) * inverse
+
+    def of_rows(a):
+        return tf.reduce_mean(a, -1, keepdims=True)
+
+    return z, lambda dy: inverse * (dy - of_rows(dy) - z * of_rows(dy * z))
+
+
+@pytest.mark.parametrize(("function", "verdict"), [(with_moments, "refuted"), (with_moments_and_a_gradient, "proved")])
+def test_what_is_held_without_effect_is_not_held_in_the_true_second_derivative(function, verdict):
+    proof = prove_gradient(function, inputs={"x": (None, 3)}, order=2)
+    assert proof.gradients["x"].verdict == "proved"
+    assert proof.gradients["x (second order)"].verdict == verdict, proof
+
+
+def test_the_second_derivative_of_moments_is_wrong_by_differences():
+    """What the test above calls wrong and right, by float64 differences of the tape's own first gradient."""
+    rng = np.random.default_rng(0)
+    x, dy, u = (tf.constant(rng.normal(size=(2, 3))) for _ in range(3))
+
+    def first(function, x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        return tape.gradient(y, x, dy)
+
+    errors = []
+    for function in (with_moments, with_moments_and_a_gradient):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            gradient = first(function, x)
+        found = tape.gradient(gradient, x, u).numpy()
+        numeric = np.zeros((2, 3))
+        for place in np.ndindex(2, 3):
+            step = np.zeros((2, 3))
+            step[place] = 1e-6
+            change = first(function, x + step) - first(function, x - step)
+            numeric[place] = np.sum(change.numpy() * u.numpy()) / 2e-6
+        errors.append(np.abs(found - numeric).max())
+    assert errors[0] > 1e-2
+    assert errors[1] < 1e-6  # of differences with steps of 1e-6

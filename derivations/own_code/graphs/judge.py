@@ -32,6 +32,7 @@ class GraphPair:
         specs = [[None if isinstance(n, str) else n for n in shape] for shape in shapes.values()]
         self.connected: list[bool] = []
         self.held: dict[str, None] = {}
+        self.holds = True
         try:
             self._trace(tf, function, specs, tf.float64)
         except (TypeError, ValueError, tf.errors.InvalidArgumentError):  # there may be constants of float32 in it
@@ -78,10 +79,10 @@ class GraphPair:
     def _run(self, function: Any, given: Sequence[Any]) -> list[Any]:
         first = given[0]
         if isinstance(first, SymbolicArray):
-            run = Run(lambda value: lift(first.algebra, value))
+            run = Run(lambda value: lift(first.algebra, value), holds=self.holds)
         elif first.dtype == object:
             ring = next(iter(first.ravel())).ring
-            run = Run(lambda value: _exact(ring, value))
+            run = Run(lambda value: _exact(ring, value), holds=self.holds)
         else:
             import tensorflow as tf
 

@@ -27,10 +27,11 @@ class Run:
 
     Args:
         like: Makes a constant an array of the kind that is run on.
+        holds: Whether what passes ``StopGradient`` has derivative 0.
     """
 
-    def __init__(self, like: Callable[[Any], Any]) -> None:
-        self.like = like
+    def __init__(self, like: Callable[[Any], Any], *, holds: bool = True) -> None:
+        self.like, self.holds = like, holds
         self.held: dict[str, None] = {}
 
     def graph(self, function: Any, inputs: Sequence[Any]) -> list[Any]:
@@ -87,7 +88,7 @@ class Run:
             return sparse_cross_entropy(self, *given)
         if kind == "StopGradient":
             self.held[operation.name] = None
-            return [_held(given[0])]
+            return [_held(given[0]) if self.holds else given[0]]
         if kind in SEVERAL and not operation.outputs[0].dtype.is_integer:
             return self.by(SEVERAL, operation, given)
         dtype = operation.outputs[0].dtype
