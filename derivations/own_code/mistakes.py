@@ -1,4 +1,4 @@
-"""Mistakes that are known by name, told by what the code returned at random rational points."""
+"""Mistakes that are known by name, told by what the code returns at random points."""
 
 import linecache
 import random
@@ -12,7 +12,7 @@ import numpy as np
 
 from derivations.own_code.exact.arrays import Forgetting, wrapped
 from derivations.own_code.exact.dual_numbers import Number
-from derivations.own_code.exact.rings import Reals
+from derivations.own_code.exact.rings import Floats
 from derivations.own_code.exact.runs import NO_VALUE, along
 from derivations.own_code.proof import VALUES_ARE_RIGHT
 from derivations.own_code.refusal import short
@@ -31,27 +31,30 @@ def named(judge: Any, name: str, example: Any) -> str:
     """
     if judge.blocks:  # what it is at few rows, of which no block is whole, it need not be at many
         return ""
-    first, *others = (
-        _at(judge, name, dict(zip(judge.letters, (*row, *[1] * len(judge.letters)), strict=False))) for row in _SIZES
-    )
-    return next((mistake for mistake in first if all(mistake in other for other in others)), "")
+    found: list[str] | None = None
+    for row in _SIZES:
+        there = _at(judge, name, dict(zip(judge.letters, (*row, *[1] * len(judge.letters)), strict=False)))
+        found = [mistake for mistake in there if found is None or mistake in found]
+        if not found:
+            return ""
+    return found[0] if found else ""
 
 
 def _at(judge: Any, name: str, sizes: dict[str, int]) -> list[str]:
     """The mistakes that explain what is returned at a point, the likeliest first."""
     rng = random.Random(3)
     for _ in range(TRIES):
-        ring = Reals()
+        ring = Floats()
         draw = partial(_fifths, rng)
         try:
             return _named(judge, name, ring, judge._arrays(ring, sizes, draw), draw, sizes)
-        except NO_VALUE:
+        except (*NO_VALUE, OverflowError):
             continue
     return []
 
 
-def _fifths(rng: random.Random) -> Fraction:
-    return Fraction(rng.randint(1, 19), 5)
+def _fifths(rng: random.Random) -> float:
+    return rng.randint(1, 19) / 5
 
 
 def _named(judge: Any, name: str, ring: Any, inputs: Any, draw: Any, sizes: dict[str, int]) -> list[str]:
@@ -66,7 +69,7 @@ def _named(judge: Any, name: str, ring: Any, inputs: Any, draw: Any, sizes: dict
     if not ring.differ(claimed, true):
         return []  # right here, and wrong at other sizes
     factors = _multiples(sizes)
-    if multiples := [mistake for mistake, factor in factors if not ring.differ(claimed, ring.product(true, factor))]:
+    if multiples := [mistake for mistake, factor in factors if not ring.differ(claimed, true * float(factor))]:
         return multiples
     if mistake := _held(line, dys, claimed) or _one_less(line, dys, claimed, sizes):
         return [mistake]
@@ -83,7 +86,7 @@ class _Line(NamedTuple):
     name: str
     ring: Any
     inputs: Any
-    steps: dict[tuple[int, ...], Fraction]
+    steps: dict[tuple[int, ...], float]
 
     def slope(self, dys: Any, forgetting: Forgetting | None = None) -> Any:
         """The true derivative in this direction."""

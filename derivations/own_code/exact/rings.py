@@ -1,5 +1,6 @@
 """Where the exact runs compute: modulo primes, or on rational numbers and enclosures of irrational ones."""
 
+import math
 from fractions import Fraction
 from typing import Any, NoReturn
 
@@ -148,6 +149,51 @@ class Reals:
         a, b = enclosure(a), enclosure(b)
         margin = (abs(a) + abs(b)) * enclosure(_MARGIN)
         return bool((a + margin).b < b.a or (b + margin).b < a.a)
+
+
+class Floats:
+    """Floats, with which nothing is settled: to tell which of many mistakes explains a refutation."""
+
+    def of(self, value: Fraction) -> float:
+        return float(value)
+
+    def sum(self, a: float, b: float) -> float:
+        return a + b
+
+    def product(self, a: float, b: float) -> float:
+        return a * b
+
+    def negative(self, a: float) -> float:
+        return -a
+
+    def rational(self, a: float) -> Fraction:
+        """The half-integer that it is."""
+        if 2 * a != int(2 * a):
+            raise TypeError("an exponent that is no whole or half number")
+        return Fraction(int(2 * a), 2)
+
+    def inverse(self, a: float) -> float:
+        return 1 / a
+
+    def root(self, a: float) -> float:
+        if a < 0:
+            raise Undefined
+        return math.sqrt(a)
+
+    def function(self, name: str, a: float) -> float:
+        if name == "log" and a <= 0:
+            raise Undefined
+        return float(getattr(math, name)(a))
+
+    def power_of_pi(self, halves: int) -> float:
+        return math.pi ** (halves / 2)
+
+    def sign(self, a: float) -> int:
+        return (a > 0) - (a < 0)
+
+    def differ(self, a: float, b: float) -> bool:
+        """Whether they are apart by more than rounding."""
+        return abs(a - b) > 1e-9 * (abs(a) + abs(b))
 
 
 def enclosure(a: Any) -> Any:
