@@ -52,6 +52,7 @@ class Atoms:
         self.depth: list[int] = []  # how many names of bound indices stand inside
         self._known: dict[tuple[Any, ...], int] = {}
         self._renamed: dict[tuple[int, tuple[tuple[int, int], ...]], Polynomial] = {}
+        self._canonical_names: dict[int, tuple[int, dict[int, int]]] = {}
         self._rules: dict[int, tuple[Any, Polynomial]] = {}  # canonical atom -> power, what replaces it
         self._reduced: dict[int, Polynomial] = {}
         self._fresh = count(_TEMPORARY)

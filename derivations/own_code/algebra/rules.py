@@ -55,6 +55,8 @@ class Rules(Places, ABC):
             self._reduced.clear()
 
     def _rule(self, atom: int) -> tuple[Any, Polynomial] | None:
+        if not self._rules:
+            return None
         canonical, back = self._canonical(atom)
         if canonical not in self._rules:
             return None

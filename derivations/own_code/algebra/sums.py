@@ -238,6 +238,11 @@ class Sums(Arithmetic, ABC):
 
     def _canonical(self, atom: int) -> tuple[int, dict[int, int]]:
         """The atom with its free indices in the smallest order, and the way back."""
+        if atom not in self._canonical_names:
+            self._canonical_names[atom] = self._smallest(atom)
+        return self._canonical_names[atom]
+
+    def _smallest(self, atom: int) -> tuple[int, dict[int, int]]:
         best: tuple[int, dict[int, int]] | None = None
         for order in permutations(sorted(self.free[atom])):
             names = {name: CANONICAL + n for n, name in enumerate(order)}
