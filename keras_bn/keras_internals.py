@@ -3,6 +3,7 @@
 A Keras that has moved one of these parts breaks here, with a message that names it.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -70,6 +71,18 @@ def output_shape_of(layer: keras.layers.Lambda) -> Any:
 def attached_mask(tensor: Any) -> Any:
     """The mask that Keras propagates with a tensor; None if there is none."""
     return getattr(tensor, "_keras_mask", None)
+
+
+def serve_names(objects: Mapping[str, Any]) -> None:
+    """Let files name objects by names of Keras' own, such as keras.layers.experimental.SyncBatchNormalization.
+
+    For such a name with an empty ``registered_name``, as tf.keras wrote it, Keras looks only among its own objects.
+    """
+    from keras.src import api_export
+
+    known = _part(api_export, "REGISTERED_NAMES_TO_OBJS")
+    for name, value in objects.items():
+        known.setdefault(name, value)
 
 
 def functional_class(layer: Any) -> type | None:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_bn import arguments, moving_state, renorm_bounds
+from keras_bn import arguments, keras_internals, moving_state, renorm_bounds
 
 # They choose an implementation, or belong to the model around the layer; they change no result.
 _WITHOUT_EFFECT = ("fused", "adjustment", "_scope", "weights", "input_dtype", "batch_input_shape")
@@ -205,8 +205,12 @@ class _OlderClass:
 
 
 # The names in files of TensorFlow 1 and tf.keras 2, which nothing in Keras 3 has.
-keras.saving.get_custom_objects().update(
-    BatchNormalizationV1=_OlderClass(),
-    BatchNormalizationV2=_OlderClass(),
-    SyncBatchNormalization=_OlderClass(synchronized=True),
+_OLDER = {
+    "BatchNormalizationV1": _OlderClass(),
+    "BatchNormalizationV2": _OlderClass(),
+    "SyncBatchNormalization": _OlderClass(synchronized=True),
+}
+keras.saving.get_custom_objects().update(_OLDER)
+keras_internals.serve_names(
+    {f"keras.layers.{module}{name}": kind for name, kind in _OLDER.items() for module in ("", "experimental.")}
 )

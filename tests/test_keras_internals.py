@@ -57,6 +57,12 @@ def test_attributes_leave_out_the_store(pair):
     assert not any(item is pair.first for items in lists for item in items)
 
 
+def test_names_of_keras_own_in_files():
+    layer = {"module": "keras.layers", "class_name": "Gone", "config": {"units": 3}, "registered_name": None}
+    keras_internals.serve_names({"keras.layers.Gone": keras.layers.Dense})
+    assert keras.saving.deserialize_keras_object(layer).units == 3
+
+
 def test_own_variables_are_not_those_of_layers_within(pair):
     assert same(keras_internals.own_variables(pair), [pair.weight, pair.constant, pair.seeds.state])
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import zipfile
 
 import h5py
 import keras
@@ -222,6 +223,30 @@ def old_file(path, layers: list[tuple[str, dict]], stored: dict[str, list[np.nda
 
 
 INPUT = ("InputLayer", {"name": "input", "batch_input_shape": [None, 2, 3, 4], "dtype": "float32"})
+
+
+@pytest.mark.parametrize("module", ["keras.layers", "keras.layers.experimental"])
+@pytest.mark.parametrize("registered", [None, "SyncBatchNormalization"])
+def test_synchronized_layers_of_keras_files_of_tf_keras(tmp_path, module, registered):
+    """Up to TensorFlow 2.15 they were classes of their own, of a Keras module, with an empty registered name."""
+    model = keras.Sequential([keras.Input((4,)), Layer(name="bn", synchronized=True)])
+    model.layers[0].moving_mean.assign([1.0, 2.0, 3.0, 4.0])
+    model.save(tmp_path / "new.keras")
+    with zipfile.ZipFile(tmp_path / "new.keras") as new, zipfile.ZipFile(tmp_path / "old.keras", "w") as old:
+        for name in new.namelist():
+            content = new.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                (entry,) = [one for one in config["config"]["layers"] if one["class_name"] != "InputLayer"]
+                entry |= {"module": module, "class_name": "SyncBatchNormalization", "registered_name": registered}
+                for option in set(entry["config"]) - {*TF2, "name"}:  # those that came later
+                    del entry["config"][option]
+                content = json.dumps(config)
+            old.writestr(name, content)
+    layer = keras.saving.load_model(tmp_path / "old.keras").get_layer("bn")
+    assert type(layer) is Layer
+    assert layer.synchronized
+    np.testing.assert_array_equal(layer.moving_mean, [1.0, 2.0, 3.0, 4.0])
 
 
 @pytest.mark.parametrize("name", ["BatchNormalizationV1", "BatchNormalizationV2", "SyncBatchNormalization"])
