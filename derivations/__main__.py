@@ -100,9 +100,15 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
 
 
 def _check_function(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
-    try:
-        text, status = check_function(options.formula, options.forward, options.inputs)
-    except NotUnderstood as error:
+    from rich.console import Console
+
+    error = None
+    with held_stderr(), Console().status(f"Proving {options.formula.strip()}"):
+        try:
+            text, status = check_function(options.formula, options.forward, options.inputs)
+        except NotUnderstood as found:
+            error = found
+    if error is not None:
         print(f"{parser.prog} check: error: {error}", file=sys.stderr)
         return 2
     _print(text)

@@ -1,6 +1,8 @@
 """The mistakes that are named, and the command."""
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -198,3 +200,14 @@ def test_half_given_options_do_not_judge_batch_normalization(capsys, options):
         main(["check", "delta", *options])
     assert end.value.code == 2
     assert options[0] in capsys.readouterr().err
+
+
+def test_a_function_of_tensorflow_in_a_file_is_judged_quietly(tmp_path):
+    file = tmp_path / "operations.py"
+    file.write_text(
+        "import tensorflow as tf\n\n\ndef norm(x):\n    return x / tf.sqrt(tf.reduce_sum(x * x, -1, keepdims=True))\n"
+    )
+    command = [sys.executable, "-m", "derivations", "check", f"{file}::norm", "--inputs", "x: None 4"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ended.stdout.startswith("dx  proved for every N1")
+    assert not ended.stderr
