@@ -1,4 +1,4 @@
-"""How a mask is laid over the inputs: which of its axes belongs to which axis of theirs."""
+"""How a mask is laid over the inputs: which of its axes belongs to which of their axes."""
 
 from typing import Any
 

@@ -32,7 +32,7 @@ class SettableOptions(keras.layers.BatchNormalization):
         settled = name in _SETTLED or (name == "momentum" and value is None and not getattr(self, "keeps_count", False))
         if is_built and settled and value != getattr(self, name):
             raise ValueError(
-                f"{name} is settled when a layer is built, since its weights depend on it. Received: {name}={value!r} "
+                f"{name} is fixed once a layer is built. Received: {name}={value!r} "
                 f"for {self.name}, which has {name}={getattr(self, name)!r}. Make another layer with {name}={value!r}."
             )
         super().__setattr__(name, value)

@@ -35,7 +35,7 @@ def test_the_committed_report_is_up_to_date(request: pytest.FixtureRequest, tmp_
     fresh = file.read_text(encoding="utf-8")
     if request.config.getoption("--update"):
         REPORT.write_text(fresh, encoding="utf-8")
-    assert REPORT.read_text(encoding="utf-8") == fresh, "derivations/REPORT.md is stale: run pytest --update"
+    assert REPORT.read_text(encoding="utf-8") == fresh, "REPORT.md is stale: run python -m tests.renew report"
 
 
 def test_the_page_needs_nothing_from_elsewhere(claims: list[Claim]):

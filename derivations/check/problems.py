@@ -40,7 +40,7 @@ from derivations.notation.expressions import Shorthand, Unprovable
 from derivations.notation.printing import symbol_name
 from derivations.notation.settings import InverseRoot, Setting
 
-_z = IndexedBase("z", real=True)  # the normalised input as a variable of its own
+_z = IndexedBase("z", real=True)  # the normalized input as a variable of its own
 _r = Shorthand("r", positive=True)  # the inverse root of a user's own forward pass
 
 

@@ -50,8 +50,8 @@ class ErrorBound(Claim):
     """|computed − exact| ≤ promise.
 
     It is proved by running the function on exact values with their roundings, and comparing what comes out with the
-    promise, monomial by monomial. Then roundings are chosen against it, on ``samples``: an error above the promise
-    refutes the claim, or, if it has been proved, one of the two proofs.
+    promise, monomial by monomial. Then roundings are chosen against it, on ``samples``. An error above the promise
+    refutes the claim, or, if the claim was proved, shows that one of the proofs is wrong.
 
     execution: The function.
     exact: What the result means.
@@ -97,7 +97,7 @@ class ErrorBound(Claim):
         return Settlement(Verdict.PROVED, 0.0, steps)
 
     def derived(self) -> Poly:
-        """The bound that the function has, of order u alone but for what holds |μ|².
+        """The bound that the function has, of first order in u, except the terms with |μ|².
 
         Raises:
             TypeError: it does something of which no lemma speaks, or does not compute what it is to.

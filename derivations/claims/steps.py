@@ -107,7 +107,7 @@ def claims() -> list[Claim]:
         ),
         step(
             "jacobian",
-            "the normalised input",
+            "the normalized input",
             Partial(x_hat[i], x[k]),
             JACOBIAN,
             because="The product rule on (x_i − μ)·s: x_i itself, the mean and s each contribute one term.",
@@ -165,7 +165,7 @@ def claims() -> list[Claim]:
         ),
         step(
             "dx_along_x_hat",
-            "corollary: its component along the normalised input",
+            "corollary: its component along the normalized input",
             over_batch(x_hat[k] * Partial(L, x[k]), of=k),
             gamma * s * (epsilon * s**2) * D_GAMMA,
             because="Scaling x − μ changes the outputs only as far as ε > 0 does; with ε = 0 it changes none.",

@@ -55,11 +55,11 @@ def along_last_axis(n: int) -> int:
 
 
 def depth_of(function: Any, dtype: str = "float32", *, branches: bool = False) -> int:
-    """The largest depth in the graph of a concrete function all of whose sizes are known.
+    """The largest depth in the graph of a concrete function whose sizes are all known.
 
     ``dtype`` is that of the statistics: beside float32, sums in float64 count as one addition. What is held constant
-    may be any number: the sums that lead to it alone do not count. With ``branches``, branches count as what they are
-    given: of the fused engine, the statistics that its kernels get.
+    may be any number: the sums that lead to it alone do not count. With ``branches``, a branch has the depth of its
+    inputs; for the fused engine these are the statistics given to its kernels.
 
     Raises:
         UnknownGraph: a sum over an unknown number, or a graph within the graph.

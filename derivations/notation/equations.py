@@ -12,7 +12,7 @@ EQUATIONS = {
     9: "Shift invariance: any constant as center",
     10: "Backward from the output",
     11: "Moving statistics",
-    12: "The bound on normalised inputs",
+    12: "The bound on normalized inputs",
     13: "Folding into a linear map",
     14: "Degenerate statistics: s := 0 where v + ε = 0",
 }

@@ -22,7 +22,7 @@ epsilon = Symbol("epsilon", positive=True)
 mu = Shorthand("mu", real=True)  # mean
 v = Shorthand("v", nonnegative=True)  # biased variance
 s = Shorthand("s", positive=True)  # inverse standard deviation
-x_hat = IndexedBase(Shorthand("xhat", real=True))  # normalised input
+x_hat = IndexedBase(Shorthand("xhat", real=True))  # normalized input
 y = IndexedBase(Shorthand("y", real=True))  # output
 L = Shorthand("L", real=True)  # loss
 

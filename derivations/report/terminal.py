@@ -18,7 +18,7 @@ TITLES = {
     "renormalization": "Batch renormalization",
     "output": "Backward from the output",
     "moving_statistics": "The moving statistics",
-    "bounds": "The bound on normalised inputs",
+    "bounds": "The bound on normalized inputs",
     "rounding": "Rounding errors",
     "degenerate": "Batches in which nothing counts",
     "mistakes": "Mistakes, refuted",

@@ -1,4 +1,4 @@
-"""The bound on normalised inputs (equation 12), and batches of equal elements."""
+"""The bound on normalized inputs (equation 12), and batches of equal elements."""
 
 from collections.abc import Iterator
 

@@ -58,7 +58,7 @@ def claims() -> Iterator[Claim]:
     )
     yield claim(
         "norm",
-        "the normalised inputs have mean 0, and a mean square below 1",
+        "the normalized inputs have mean 0, and a mean square below 1",
         over_batch(x_hat[i] ** 2) / m + over_batch(x_hat[i]),
         1 - epsilon * s**2,
         because="⟨x̂²⟩ = v·s² and v = 1/s² − ε.",

@@ -1,4 +1,4 @@
-"""Backward from the output (equation 10): x is not kept, the normalised input is recovered from what comes out.
+"""Backward from the output (equation 10): x is not kept, the normalized input is recovered from what comes out.
 
 φ is a leaky ReLU with slope α > 0: y_out = a·y, where a is 1 or α by the sign of y_out. The textbook's formulas are
 proved first, then what ``formulas.output`` and ``formulas.training.backward`` return together.
@@ -39,7 +39,7 @@ def claims(functions: Any = shipped) -> Iterator[Claim]:
     at_k = {i: k}
     d_x = gamma * s * (delta.xreplace(at_k) - d_beta / m - recovered.xreplace(at_k) * d_gamma / m)
     rows: list[tuple[str, str, tuple[Expr, ...], str]] = [
-        ("x_hat", "the normalised input, recovered", (recovered, x_hat[i]), "y = y_out/a and x̂ = (y − β)/γ."),
+        ("x_hat", "the normalized input, recovered", (recovered, x_hat[i]), "y = y_out/a and x̂ = (y − β)/γ."),
         ("d_beta", "the gradient of β", (Partial(J, beta), d_beta), "δ = a·δ_out."),
         ("d_gamma", "the gradient of γ", (Partial(J, gamma), d_gamma), "Σδx̂ = (Σδy − βΣδ)/γ."),
         ("d_x", "the gradient of x", (Partial(J, x[k]), d_x), "Equation 1 with what was recovered."),

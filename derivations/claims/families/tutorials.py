@@ -106,7 +106,7 @@ def sentences() -> list[Sentence]:
         ),
         Sentence(
             "D",
-            "the derivative of an element's own normalised value",
+            "the derivative of an element's own normalized value",
             EXPLAINED,
             r"\frac{\partial \hat{x}_k^{(i)}}{\partial x_k^{(i)}} = \frac{1}{\sqrt{\tilde{\sigma}_k^2}} - "
             r"\frac{(x_k^{(i)} - \mu_k)}{(\tilde{\sigma}_k^2)^{3/2}} \cdot \frac{\partial \sigma_k^2}{\partial "
@@ -157,7 +157,7 @@ def claims() -> Iterator[Claim]:
             )
     yield Bounded(
         "tutorials.F",
-        "the size of normalised inputs",
+        "the size of normalized inputs",
         (x_hat[k] ** 2, sp.Integer(1)),
         where,
         textbook,

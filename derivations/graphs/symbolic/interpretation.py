@@ -1,19 +1,22 @@
 """A TensorFlow graph, interpreted operation by operation on tensors with symbolic axes.
 
-What is interpreted is the graph that ``tf.function`` traces, with unknown sizes. What ``OPERATIONS`` does not list is
-refused, as are casts of data to integers, and comparisons but for the choice of a branch; named hypotheses settle the
-comparisons that the shipped code makes:
+What is interpreted is the graph that ``tf.function`` traces, with unknown sizes. These are refused: operations that
+``OPERATIONS`` does not list, casts of data to integers, and comparisons, except where a branch is chosen by one. Named
+hypotheses settle the comparisons that the shipped code makes:
 
 - "every value is finite": ``IsFinite`` is true;
 - "Σ w > 0": a comparison of the sum of the mask with 0 is true;
 - "v + ε > 0": ``DivNoNan`` is a division and ``MulNoNan`` a multiplication.
 
-What reaches ``StopGradient`` has its value, and derivative 0. A value per channel becomes a new symbol first: what is
-proved with it holds for every constant; where that is not enough, ``held`` says what it stands for. Of the few elements
-of which a center may be the mean nothing more need then be known. ``Maximum``, ``Minimum``, ``Relu`` and ``Abs`` of
-values per channel are functions of which nothing is known but that equal arguments give equal values. Such symbols
-carry the index of the channel if what they stand for does. A boolean mask is a factor of 0 or 1, and a selection by it
-is b·x + (1 − b)·y.
+Values that are not computed on:
+
+- What reaches ``StopGradient`` has its value, and derivative 0. A value per channel becomes a new symbol first. A proof
+  with this symbol holds for every constant, so that nothing need be known of a center that is the mean of a few
+  elements. Where that is not enough, ``held`` says what the symbol stands for.
+- ``Maximum``, ``Minimum``, ``Relu`` and ``Abs`` of values per channel are functions of which one thing is known: equal
+  arguments give equal values.
+- Such symbols carry the index of the channel if what they stand for does.
+- A boolean mask is a factor of 0 or 1, and a selection by it is b·x + (1 − b)·y.
 """
 
 from collections.abc import Mapping, Sequence

@@ -129,7 +129,7 @@ class Shapes(SizeOperations):
         return value
 
     def _few(self, value: Tensor, parts: list[Any]) -> Few:
-        """Every n-th entry of one axis of unknown size, and of the others all."""
+        """Every n-th entry of one axis of unknown size, and every entry of the other axes."""
         spread = [n for n, part in enumerate(parts) if part.step != 1]
         whole = all((part.first, part.last, part.single, part.new) == (None, None, False, False) for part in parts)
         if not whole or len(spread) != 1 or value.axes[spread[0]].size.is_Integer or value.pending or value.where:

@@ -1,7 +1,7 @@
 """The second proof for code: exact numbers with derivatives, on which NumPy itself computes.
 
-A number is a + b·τ with τ² = 0: of residues modulo a prime, or of rational numbers, enclosed between others where a
-root or an exponential is irrational. NumPy's arrays of objects call the methods below.
+A number is a + b·τ with τ² = 0: of residues modulo a prime, or of rational numbers, or of intervals where a root or
+an exponential is irrational. NumPy's arrays of objects call the methods below.
 """
 
 from fractions import Fraction
@@ -119,7 +119,11 @@ class Number:
         return self.ring.sign(self.a)
 
     def exceeds(self, other: Any, ties: bool = False) -> Any:
-        """Whether self > other; where they agree, ``ties`` for constants and the same number, no value for others."""
+        """Whether self > other. If both are equal: ``ties`` if they are constants or one number.
+
+        Raises:
+            Undefined: two others are equal, which is a coincidence of this point.
+        """
         o = self._lift(other)
         if o is None:
             return NotImplemented
@@ -131,7 +135,7 @@ class Number:
         return ties if sign == 0 else sign > 0
 
     def agrees(self, other: Any) -> bool:
-        """self == other, of constants; two others that agree do so by chance."""
+        """self == other, of constants."""
         return bool(self.exceeds(other, ties=True)) and not self.exceeds(other)
 
     def __gt__(self, other: Any) -> Any:
@@ -223,7 +227,7 @@ class Number:
         return function(*map(_as_array, args), **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        """What a number of NumPy's has as well, such as ``shape`` and ``reshape``."""
+        """Attributes that NumPy's numbers also have, such as ``shape`` and ``reshape``."""
         if name not in _OF_ARRAYS:
             raise AttributeError(name)
         if name == "dtype" and asked_by_user():

@@ -68,7 +68,7 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
         self._positive = value
 
     def like(self, axes: Sequence[Axis], polynomial: Polynomial, *positive: str | None) -> "SymbolicArray":
-        """Another array of the same kind: of truth values if this is, and as positive unless it is said."""
+        """Another array of the same kind: of truth values if this is, with the same sign unless it is given."""
         result = SymbolicArray(self.algebra, axes, polynomial, *(positive or (self.positive,)))
         result.is_truth = self.is_truth
         return result

@@ -44,7 +44,10 @@ from derivations.own_code.symbolic.reductions import (
 from derivations.own_code.symbolic.shapes import lift, rearranged, reshape
 from derivations.own_code.symbolic.ufuncs import UFUNCS, multiply
 
-_UNDERSTOOD = "+ − · ÷, whole and half powers, sqrt, exp, log, tanh, sums, means, var, dot, einsum and reshapes are"
+_UNDERSTOOD = (
+    "+ − · ÷, whole and half powers, sqrt, exp, log, tanh, sin, cos, comparisons, where, maximum, clip, sums, means, "
+    "var, dot, einsum, reshapes, slices, concatenate, cumsum and their like are"
+)
 
 
 _ROUNDING = (np.floor, np.ceil, np.rint, np.mod, np.floor_divide)
