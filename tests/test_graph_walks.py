@@ -7,16 +7,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from derivations.graphs.exact import judge
+from derivations.graphs.exact.degrees import counted
 from derivations.graphs.exact.elementwise import PLAIN
 from derivations.graphs.exact.run import ExactRun
 from derivations.graphs.nodes import nodes_of
 from derivations.graphs.operations import OPERATIONS
-from derivations.graphs.shipped import EPSILON
+from derivations.graphs.shipped import EPSILON, trace
 from derivations.graphs.symbolic.interpretation import Interpretation
 from derivations.graphs.symbolic.outputs import argument
 from derivations.graphs.walk import CASTS, PASSED, UnknownGraph
 from derivations.prime_fields.arrays import FIELDS, NoPoint, Numbers, drawn
-from tests.graph_cases import ROWS
+from derivations.prime_fields.dual_numbers import Degrees
+from tests.graph_cases import ROWS, changed, plain
 
 BY_THE_WALK = {*PASSED, "Placeholder", "PartitionedCall", "StatefulPartitionedCall", "If", "StatelessIf"}
 P = FIELDS[0]
@@ -134,3 +137,29 @@ def test_whatever_graph_comes_it_is_run_or_refused(seed):
 def test_nodes_are_read_once():
     graph = traced(lambda x: x + 1, [None, 4]).graph
     assert nodes_of(graph) is nodes_of(graph)
+
+
+def degrees(forward):
+    graph = ROWS
+    return counted(graph, trace(graph, forward), (3,), FIELDS[0], 1e-15)
+
+
+def test_degrees_are_counted():
+    """Of differences: of the textbook's numbers, and of those of the graph."""
+    plainly = degrees(plain(ROWS))
+    assert plainly["d_beta"] == Degrees(1, 0, 2)  # Σδ; what is drawn is a root of δ
+    assert plainly["variance"].elements == 2
+    more = degrees(changed(lambda y, x, mean, v, given: y + x**30))
+    assert more["y"].elements >= 30
+    assert more["y"].total >= 60
+    rooted = degrees(changed(lambda y, x, mean, v, given: y + tf.sqrt(v + 2.0)))
+    assert rooted["y"].elements >= 2 * plainly["y"].elements  # each further root has two signs
+
+
+def test_degrees_above_those_that_are_settled_are_no_proof():
+    output = judge._Output()
+    output.sizes.append(3)
+    assert output.result({}, FIELDS[:2], Degrees(50, 9, 200)).equal
+    above = output.result({}, FIELDS[:2], Degrees(50, 9, judge.DEGREES.total + 1))
+    assert not above.equal
+    assert f"of degree {judge.DEGREES.total + 1}" in above.undecided

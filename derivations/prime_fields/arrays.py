@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from derivations.prime_fields.dual_numbers import Degree, Degrees, number
+
 # The largest primes of 31 bits that are ≡ 3 (mod 4), so that of the two roots of a square one is a square itself, and
 # modulo which 10 is a square: the root of a power of ten, such as ε, is there.
 FIELDS = (2**31 - 61, 2**31 - 85, 2**31 - 249)
@@ -53,7 +55,7 @@ class Numbers:
     __array_ufunc__ = None
 
     def __init__(self, parts: Mapping[int, Part], p: int) -> None:
-        self.parts, self.p = dict(parts), p
+        self.parts, self.p = {bits: _arrays(part) for bits, part in parts.items()}, p
 
     @classmethod
     def of(cls, values: Any, p: int) -> "Numbers":
@@ -184,10 +186,10 @@ class Numbers:
             NoPoint: a residue is 0 by chance.
         """
         value = self.parts[0]
-        if (chance := (value.residue == 0) & (value.real != 0) & np.isfinite(value.real)).any():
+        if (chance := (_plain(value.residue) == 0) & (value.real != 0) & np.isfinite(value.real)).any():
             raise NoPoint(chance)
         with np.errstate(all="ignore"):
-            first = Numbers({0: Part(1 / value.real, _power(value.residue, self.p - 2, self.p))}, self.p)
+            first = Numbers({0: Part(1 / value.real, _inverses(value.residue, self.p))}, self.p)
         return first * self._series(-first, [Fraction(1)] * self._orders())
 
     def inverse_root(self) -> "Numbers":
@@ -197,12 +199,14 @@ class Numbers:
             NoPoint: a residue is no square, or 0 by chance.
         """
         value = self.parts[0]
-        root = _power(value.residue, (self.p + 1) // 4, self.p)  # of two roots, the one that is a square
-        chance = (root * root % self.p != value.residue) | (value.residue == 0)
+        residue = _plain(value.residue)
+        root = _power(residue, (self.p + 1) // 4, self.p)  # of two roots, the one that is a square
+        chance = (root * root % self.p != residue) | (residue == 0)
         if (chance := chance & (value.real > 0) & np.isfinite(value.real)).any():
             raise NoPoint(chance)
         with np.errstate(all="ignore"):
-            first = Numbers({0: Part(1 / np.sqrt(value.real), _power(root, self.p - 2, self.p))}, self.p)
+            inverse = _like(value.residue, _power(root, self.p - 2, self.p), self.p)
+            first = Numbers({0: Part(1 / np.sqrt(value.real), inverse)}, self.p)
         coefficients = [Fraction(1)]
         for n in range(1, self._orders()):  # binomial coefficients of −1/2
             coefficients.append(coefficients[-1] * Fraction(1 - 2 * n, 2 * n))
@@ -278,6 +282,54 @@ def _residue(value: Any, p: int) -> int:
         return 0
     fraction = Fraction(value)
     return fraction.numerator * pow(fraction.denominator, -1, p) % p
+
+
+def _arrays(part: Part) -> Part:
+    """NumPy makes a plain object of an array of one, without axes."""
+    return part if hasattr(part.residue, "shape") else Part(part.real, np.asarray(part.residue, dtype=object))
+
+
+# Residues may be counted on: arrays of ``Degree``s in their place.
+
+
+def with_degrees(values: Numbers, degrees: Degrees) -> Numbers:
+    """The numbers, as numbers that know their degrees."""
+    of = np.frompyfunc(lambda residue: Degree(residue, values.p, degrees), 1, 1)
+    return Numbers(
+        {bits: Part(part.real, of(np.asarray(part.residue, dtype=object))) for bits, part in values.parts.items()},
+        values.p,
+    )
+
+
+def _plain(residues: np.ndarray) -> np.ndarray:
+    """The residues alone."""
+    return np.asarray(np.frompyfunc(number, 1, 1)(residues), dtype=np.int64) if residues.dtype == object else residues
+
+
+def _inverses(residues: np.ndarray, p: int) -> np.ndarray:
+    if residues.dtype != object:
+        return _power(residues, p - 2, p)
+
+    def inverse(residue: Any) -> Any:
+        if not number(residue) % p:  # where the real number is not finite either
+            return residue
+        return residue.inverse() if isinstance(residue, Degree) else pow(residue, -1, p)
+
+    return np.asarray(np.frompyfunc(inverse, 1, 1)(residues), dtype=object)
+
+
+def _like(radicands: np.ndarray, roots: np.ndarray, p: int) -> np.ndarray:
+    """Inverse roots, which are of the degrees of their radicands."""
+    if radicands.dtype != object:
+        return roots
+
+    def inverse_root(radicand: Any, root: Any) -> Any:
+        if not isinstance(radicand, Degree):
+            return root
+        return Degree(root, p, radicand.whole, roots=radicand.roots | {radicand.value})
+
+    of = np.frompyfunc(inverse_root, 2, 1)
+    return np.asarray(of(radicands, np.asarray(roots, dtype=object)), dtype=object)
 
 
 def _power(base: np.ndarray, exponent: int, p: int) -> np.ndarray:

@@ -50,12 +50,18 @@ class Degree:
     the same factors are added over a common denominator instead of over the product of both.
     """
 
-    __slots__ = ("bottom", "p", "top", "value")
+    __slots__ = ("bottom", "p", "roots", "top", "value")
 
     def __init__(
-        self, value: int, p: int, top: Degrees = CONSTANT, bottom: dict[int, tuple[Degrees, int]] | None = None
+        self,
+        value: int,
+        p: int,
+        top: Degrees = CONSTANT,
+        bottom: dict[int, tuple[Degrees, int]] | None = None,
+        roots: frozenset[int] = frozenset(),
     ) -> None:
-        self.value, self.p, self.top, self.bottom = value % p, p, top, bottom or {}
+        self.value, self.p, self.top, self.bottom = int(value) % p, p, top, bottom or {}
+        self.roots = roots  # the radicands of those that stand in it, where that is noted
 
     def _lifted(self, other: Any) -> "Degree":
         return other if isinstance(other, Degree) else Degree(other, self.p)
@@ -71,16 +77,18 @@ class Degree:
             for name, (degrees, power) in common.items():
                 top = top.plus(degrees, power - number.bottom.get(name, (degrees, 0))[1])
             tops.append(top)
-        return Degree(self.value + other.value, self.p, tops[0].at_least(tops[1]), common)
+        return Degree(self.value + other.value, self.p, tops[0].at_least(tops[1]), common, self.roots | other.roots)
 
     __radd__ = __add__
 
-    def __mul__(self, other: Any) -> "Degree":
+    def __mul__(self, other: Any) -> Any:
+        if isinstance(other, int) and other == 0:
+            return 0
         other = self._lifted(other)
         bottom = dict(self.bottom)
         for name, (degrees, power) in other.bottom.items():
             bottom[name] = degrees, power + bottom.get(name, (degrees, 0))[1]
-        return Degree(self.value * other.value, self.p, self.top.plus(other.top), bottom)
+        return Degree(self.value * other.value, self.p, self.top.plus(other.top), bottom, self.roots | other.roots)
 
     __rmul__ = __mul__
 
@@ -88,7 +96,15 @@ class Degree:
         return self
 
     def __neg__(self) -> "Degree":
-        return Degree(-self.value, self.p, self.top, self.bottom)
+        return Degree(-self.value, self.p, self.top, self.bottom, self.roots)
+
+    @property
+    def whole(self) -> Degrees:
+        """Of numerator and denominator together."""
+        found = self.top
+        for degrees, power in self.bottom.values():
+            found = found.plus(degrees, power)
+        return found
 
     def inverse(self) -> "Degree":
         """1/this."""
@@ -99,7 +115,7 @@ class Degree:
             name = name * pow(key, power, self.p) % self.p
             top = top.plus(degrees, power)
         bottom = {} if self.top == CONSTANT else {name: (self.top, 1)}
-        return Degree(pow(self.value, -1, self.p), self.p, top, bottom)
+        return Degree(pow(self.value, -1, self.p), self.p, top, bottom, self.roots)
 
 
 Coefficient = int | Degree

@@ -55,10 +55,7 @@ class Draw:
         root = inverse_root_of_residue(number(value), self.p)
         if not isinstance(value, Degree):
             return root
-        top = value.top
-        for degrees, power in value.bottom.values():
-            top = top.plus(degrees, power)
-        return self.roots.setdefault(value.value, Degree(root, self.p, top))
+        return self.roots.setdefault(value.value, Degree(root, self.p, value.whole))
 
 
 class Point:

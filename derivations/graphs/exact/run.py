@@ -58,6 +58,10 @@ class ExactRun(GraphWalk):
                 return meant
         return Numbers.of(np.array(_written(value), dtype=object), self.p)
 
+    def count(self, number: Any) -> Numbers:
+        """Numbers of elements, to be computed with."""
+        return Numbers.of(np.asarray(number).astype(np.int64), self.p)
+
     def taken(self, operation: Any, predicate: Any) -> bool:
         if isinstance(predicate, Numbers):
             predicate = predicate.real != 0
@@ -73,7 +77,7 @@ class ExactRun(GraphWalk):
         source, target = operation.get_attr("SrcT"), operation.get_attr("DstT")
         if target.is_floating:
             self.loses_bits(source, target)
-            return value if isinstance(value, Numbers) else Numbers.of(value.astype(np.int64), self.p)
+            return value if isinstance(value, Numbers) else self.count(value)
         if target.is_unsigned:
             raise UnknownGraph(f"a cast to {target.name}, in which what is negative is another number")
         if isinstance(value, Numbers):
@@ -176,7 +180,7 @@ class ExactRun(GraphWalk):
 
     def _Mean(self, operation: Any, value: Any, positions: np.ndarray) -> Any:
         count = math.prod(value.shape[axis] for axis in _axes(positions))
-        return self._Sum(operation, value, positions) / count
+        return self._Sum(operation, value, positions) / self.count(count)
 
     def _MatMul(self, operation: Any, a: Numbers, b: Numbers) -> Numbers:
         return _product(a, b, operation.get_attr("transpose_a"), operation.get_attr("transpose_b"))
@@ -230,15 +234,15 @@ class ExactRun(GraphWalk):
         def total(value: Numbers) -> Numbers:
             return value.sum(tuple(range(value.ndim - 1)))
 
-        def count(value: Numbers) -> int:
-            return math.prod(value.shape[:-1])
+        def count(value: Numbers, less: int = 0) -> Numbers:
+            return self.count(max(math.prod(value.shape[:-1]) - less, 1) if less else math.prod(value.shape[:-1]))
 
         return kernel_axioms.Kernel(
             of=lambda function, *values: function(*values),
             mean=lambda value: total(value) / count(value),
             total=total,
             inverse_root=lambda value: value.inverse_root(),
-            unbiased=lambda variance, x: variance * count(x) / max(count(x) - 1, 1),
+            unbiased=lambda variance, x: variance * count(x) / count(x, 1),
         )
 
     def _FusedBatchNormV3(self, operation: Any, x: Any, scale: Any, offset: Any, mean: Any, variance: Any) -> Any:
