@@ -501,7 +501,7 @@ def test_options_that_a_built_layer_cannot_change_are_refused(name, value):
     layer = keras_bn.BatchNormalization()
     setattr(layer, name, getattr(layer, name))
     layer.build((None, 3))
-    with pytest.raises(ValueError, match="settled when a layer is built"):
+    with pytest.raises(ValueError, match="fixed once a layer is built"):
         setattr(layer, name, value)
 
 

@@ -262,3 +262,12 @@ def test_the_second_derivative_of_moments_is_wrong_by_differences():
         errors.append(np.abs(found - numeric).max())
     assert errors[0] > 1e-2
     assert errors[1] < 1e-6  # of differences with steps of 1e-6
+
+
+def test_a_condition_on_two_elements_says_that_they_are_two():
+    def largest(x):
+        m = x.max(axis=1)
+        return m, (x, m)
+
+    proof = prove_gradient(largest, lambda dy, c: (c[0] == c[1][:, None]) * dy[:, None], inputs={"x": ("N", 2)})
+    assert any("≠ 0 for j ≠ 0 (" in condition for condition in proof.gradients["x"].conditions), proof

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from derivations.own_code.algebra.polynomials import DividesByZero, Polynomial, TooComplex
+from derivations.own_code.algebra.polynomials import DividesByZero, Polynomial, TooComplex, place_of
 from derivations.own_code.refusal import NotUnderstood
 from derivations.own_code.running.calling import Shape
 from derivations.own_code.symbolic.arrays import SymbolicArray, axis_of, length, names_of_axis
@@ -212,10 +212,20 @@ def _condition(algebra: SymbolicAlgebra, requirement: Requirement, relation: str
     what = requirement.of or ("the divisor" if requirement.relation == "≠ 0" else "the radicand")
     if relation == "≠ 0" and sum(c if monomial else 0 for monomial, c in polynomial.items()) < 0:
         polynomial = algebra.scale(polynomial, -1)
-    text = algebra.text(polynomial, _letters(algebra, polynomial))
+    letters = _letters(algebra, polynomial)
+    text = algebra.text(polynomial, letters)
     if len(text) <= _LONGEST:
-        return f"{text} {relation} ({what} in {requirement.place})"
+        return f"{text} {relation}{_apart(algebra, polynomial, letters)} ({what} in {requirement.place})"
     return f"{what} in {requirement.place} is {relation}"
+
+
+def _apart(algebra: SymbolicAlgebra, polynomial: Polynomial, letters: Callable[[int], str]) -> str:
+    """Where two elements are meant, and one is 0 beside itself: that they are two."""
+    pair = algebra.coinciding(polynomial, frozenset())
+    if not pair or algebra.reduce(algebra.rename(polynomial, {pair[0]: pair[1]})):
+        return ""
+    one, other = (str(place[0]) if (place := place_of(name)) else letters(name) for name in pair)
+    return f" for {one} ≠ {other}"
 
 
 def _letters(algebra: SymbolicAlgebra, polynomial: Polynomial) -> Callable[[int], str]:
