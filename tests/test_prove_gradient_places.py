@@ -60,6 +60,12 @@ def around_a_slice_backward(dy, x):
     return dx
 
 
+def mask_around_a_slice_backward(dy, x):
+    dx = np.zeros_like(x)
+    dx[0, :, np.array([True, False, True])] = 2 * dy * x[0, :, [0, 2]]
+    return dx
+
+
 def beside_a_number_backward(dy, x):
     dx = np.zeros_like(x)
     dx[:, [0, 2], 1] += 2 * dy * x[:, [0, 2], 1]
@@ -92,6 +98,12 @@ NUMPY = {
         lambda x: (x[:, [0, 2], 1] ** 2, x),
         beside_a_number_backward,
         {"x": ("N", 3, 2)},
+    ),
+    "truth values around a slice": (
+        "proved",
+        lambda x: (x[0, :, np.array([True, False, True])] ** 2, x),
+        mask_around_a_slice_backward,
+        {"x": (2, "N", 3)},
     ),
     "a place listed twice": ("proved", lambda x: (x[[0, 0], [1, 1]] + x[2, 0] + x[2, 1], x), twice, {"x": (3, 2)}),
 }

@@ -88,12 +88,8 @@ class Sums(Arithmetic, ABC):
 
     def _over_several(self, monomial: Monomial, index: int) -> Polynomial:
         """A sum over an index that counts through several axes, as one over theirs; nothing where it counts itself."""
-        joint = {
-            place
-            for place in self.split_places({monomial: Fraction(1)})
-            if place[0] == index and place[2] in self.joint
-        }
-        for text in {place[2] for place in joint}:
+        places = self.split_places({monomial: Fraction(1)})
+        for text in sorted({place[2] for place in places if place[0] == index and place[2] in self.joint}):
             sizes = self.joint[text]
             names = [next(self._fresh) for _ in sizes]
             apart = self.rename({monomial: Fraction(1)}, {(index, str(n), text): name for n, name in enumerate(names)})

@@ -15,10 +15,10 @@ def one_by_one(key: Any) -> tuple[list[Any], int] | None:
 
     NumPy puts that axis where the lists stand, or first if there is a slice between them.
     """
-    keys = key if isinstance(key, tuple) else (key,)
-    lists = [n for n, k in enumerate(keys) if isinstance(k, list | range | np.ndarray) and np.asarray(k).dtype != bool]
+    keys = tuple(map(_as_places, key)) if isinstance(key, tuple) else (key,)
+    lists = [n for n, k in enumerate(keys) if isinstance(k, list | range | np.ndarray)]
     numbers = [n for n, k in enumerate(keys) if isinstance(k, int | np.integer) and not isinstance(k, bool)]
-    if not lists or len(lists) + len(numbers) == 1:
+    if not isinstance(key, tuple) or not lists or len(lists) + len(numbers) == 1:
         return None
     together = sorted([*lists, *numbers])
     if any(np.asarray(keys[n]).ndim != 1 or np.asarray(keys[n]).dtype.kind != "i" for n in lists):
@@ -32,6 +32,12 @@ def one_by_one(key: Any) -> tuple[list[Any], int] | None:
     chosen = [tuple(places[n][m] if n in places else k for n, k in enumerate(keys)) for m in range(max(count))]
     adjacent = together == list(range(together[0], together[-1] + 1))
     return chosen, together[0] if adjacent else 0
+
+
+def _as_places(key: Any) -> Any:
+    """A row of truth values as the places where they are true."""
+    is_row = isinstance(key, list | np.ndarray) and np.asarray(key).dtype == bool and np.asarray(key).ndim == 1
+    return np.flatnonzero(key) if is_row else key
 
 
 def _is_table(key: Any) -> bool:
