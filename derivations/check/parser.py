@@ -10,21 +10,18 @@ be spelled as in NumPy, np.mean(x, axis=0) or x.mean(axis=0). ``lines`` reads se
 
 import math
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from fractions import Fraction
 from keyword import iskeyword
 
-from derivations.check import calls, counts
+from derivations.check import calls, counts, hints
 from derivations.check.names import (
     ALIASES,
     AMBIGUOUS,
     BATCH,
-    HINTS,
     LETTERS,
     MEANING,
     PHRASES,
     TEXTBOOK,
-    WEIGHTS,
     Names,
 )
 from derivations.check.tokens import Token, tokens
@@ -37,8 +34,6 @@ MAX_EXPONENT = 12  # of nested powers, the product
 MAX_DECIMALS = 40
 MAX_FACTORS = 100  # of a product, multiplied out
 SMALL = Fraction(1, 100)  # up to which a number under a root is taken for an ε
-
-_NO_CASES = "loops, cases and functions are not understood; write formulas and assignments"
 
 
 def parse(text: str, names: Names = TEXTBOOK) -> Node:
@@ -97,7 +92,7 @@ class Parser:
             ",": "one formula is judged, and not several",
         }.get(token.text, "an operator is missing before it")
         if token.kind == "name" and iskeyword(token.text):
-            reason = _NO_CASES
+            reason = hints.NO_CASES
         return self.error(f"unexpected {token.text!r}: {reason}", token.position)
 
     def resolved(self, node: Node) -> Node:
@@ -250,7 +245,7 @@ class Parser:
         if self.token.kind == "(":
             if name in self.assigned or ALIASES.get(name, name) in self.names.all:
                 raise self.error(f"{token.text} is no function: write * to multiply", self.token.position)
-            raise self.error(self._no_function(name), token.position)
+            raise self.error(hints.of_function(name), token.position)
         return self._value(name, index, token)
 
     def _value(self, name: str, index: str, token: Token) -> Node:
@@ -282,32 +277,8 @@ class Parser:
         return moved(Parser(text, self.names).formula(), token.position)
 
     def unknown(self, name: str) -> str:
-        known = [*self.names.all, *self.assigned, "sum", "mean", "sqrt"]
-        listed = f"known are {', '.join(known)}"
-        if name in WEIGHTS:
-            return f"there is no {name!r} without weights: w and W are known with --weighted"
-        if iskeyword(name):
-            return f"there is no {name!r}: {_NO_CASES}"
-        if sum(name.count(letter) for letter in "ᵢⱼₖ") > 1:
-            return f"there is no {name!r}: write · between factors"
-        if name.lower() in AMBIGUOUS:
-            phrase = AMBIGUOUS[name.lower()]
-            return f"there is no {name!r}: did you mean {phrase}? Say so in a line before, {name} = {phrase}; {listed}"
-        spelled = [*known, *ALIASES, *PHRASES]
-        close = get_close_matches(name, spelled, n=1, cutoff=0.75)
-        meant = HINTS.get(name.lower()) or ALIASES.get(name.lower()) or next(iter(close), "")
-        if name[0] == "d" and name[1:] in spelled:  # a gradient of something
-            return f"there is no {name!r}: define it in a line before, {name} = …; {listed}"
-        return f"there is no {name!r}: {f'did you mean {meant}? ' if meant else ''}{listed}"
-
-    def _no_function(self, name: str) -> str:
-        if name in calls.REFUSED:
-            return f"{name} is not understood: {calls.REFUSED[name]}"
-        close = get_close_matches(name, calls.FUNCTIONS, n=1, cutoff=0.7)
-        return (
-            f"there is no function {name!r}: {f'did you mean {close[0]}? ' if close else ''}"
-            f"known are sum, mean, sqrt, var, std and square, as in NumPy"
-        )
+        """What to say of a name that is known to no one."""
+        return hints.of_name(name, self.names, self.assigned)
 
     def _number(self, token: Token) -> Fraction:
         mantissa, _, exponent = token.text.lower().partition("e")
