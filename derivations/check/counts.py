@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from derivations.check.tree import FormulaError, Node
 
-_CHANNELS = "a size of which a formula for one channel knows nothing; the batch is axis 0"
+OTHER_SIZE = "a size of which a formula for one channel knows nothing"
 
 
 def length(axes: Sequence[int], position: int, name: str = "") -> Node:
@@ -54,7 +54,7 @@ def resolved(node: Node, summed: tuple[int, ...], text: str) -> Node:
         if axes == batch:
             return Node("name", node.position, name="m")
         if not axes & batch:
-            raise FormulaError(f"{node.name} is {_CHANNELS}", text, node.position)
+            raise FormulaError(f"{node.name} is {OTHER_SIZE}; the batch is axis 0", text, node.position)
         shown = "·".join(f"x.shape[{axis}]" for axis in sorted(batch))
         raise FormulaError(
             f"{node.name} is not how many elements share statistics: the sums run over the axes "

@@ -251,7 +251,7 @@ class Parser:
     def _value(self, name: str, index: str, token: Token) -> Node:
         if name in self.assigned:
             if (value := self.assigned[name]) is None:
-                raise self.error(f"{name} is a size of which a formula for one channel knows nothing", token.position)
+                raise self.error(f"{name} is {counts.OTHER_SIZE}", token.position)
             return value
         if name in BATCH and "m" in self.names.all and name not in self.names.all:
             return counts.length([0], token.position, name)

@@ -109,9 +109,7 @@ class Reals:
         if isinstance(a, Fraction):
             if a < 0:
                 raise Undefined
-            from math import isqrt
-
-            top, bottom = isqrt(a.numerator), isqrt(a.denominator)
+            top, bottom = math.isqrt(a.numerator), math.isqrt(a.denominator)
             if top * top == a.numerator and bottom * bottom == a.denominator:
                 return Fraction(top, bottom)
             return iv.sqrt(enclosure(a))
@@ -151,20 +149,24 @@ class Reals:
         return bool((a + margin).b < b.a or (b + margin).b < a.a)
 
 
-class Floats:
+class WithOperators:
+    """A ring whose elements bring their own operators."""
+
+    def sum(self, a: Any, b: Any) -> Any:
+        return a + b
+
+    def product(self, a: Any, b: Any) -> Any:
+        return a * b
+
+    def negative(self, a: Any) -> Any:
+        return -a
+
+
+class Floats(WithOperators):
     """Floats, with which nothing is settled: to tell which of many mistakes explains a refutation."""
 
     def of(self, value: Fraction) -> float:
         return float(value)
-
-    def sum(self, a: float, b: float) -> float:
-        return a + b
-
-    def product(self, a: float, b: float) -> float:
-        return a * b
-
-    def negative(self, a: float) -> float:
-        return -a
 
     def rational(self, a: float) -> Fraction:
         """The half-integer that it is."""

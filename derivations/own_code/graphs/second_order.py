@@ -18,6 +18,7 @@ import numpy as np
 from derivations.own_code.algebra.atoms import begun_again
 from derivations.own_code.exact.arrays import wrapped
 from derivations.own_code.exact.dual_numbers import Number
+from derivations.own_code.exact.rings import WithOperators
 from derivations.own_code.exact.runs import NO_VALUE
 from derivations.own_code.graphs.judge import GraphJudge, GraphPair
 from derivations.own_code.proof import GradientVerdict
@@ -28,7 +29,7 @@ from derivations.own_code.symbolic.decision import true_gradients, variable
 from derivations.own_code.symbolic.shapes import lift
 
 
-class _OfNumbers:
+class _OfNumbers(WithOperators):
     """The ring whose elements are dual numbers over another ring."""
 
     def __init__(self, ring: Any) -> None:
@@ -36,15 +37,6 @@ class _OfNumbers:
 
     def of(self, value: Fraction) -> Number:
         return Number(self.inner, self.inner.of(value))
-
-    def sum(self, a: Number, b: Number) -> Any:
-        return a + b
-
-    def product(self, a: Number, b: Number) -> Any:
-        return a * b
-
-    def negative(self, a: Number) -> Number:
-        return -a
 
     def rational(self, a: Number) -> Any:
         return self.inner.rational(a.a)
