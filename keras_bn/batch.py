@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_bn import xla
 from keras_bn.engines.staged_sums import BLOCK, RUN, staged_sum
 from keras_bn.formulas import training
 from keras_bn.formulas.training import Moments
@@ -217,7 +218,7 @@ class TensorBatch:
         """The value; ``otherwise`` where an element of weight 0 is not finite."""
         if self._weights is None:
             return value
-        return tf.where(tf.math.is_finite(value) | self._counts, value, otherwise)
+        return tf.where(xla.is_finite(value) | self._counts, value, otherwise)
 
     def or_else(self, value: tf.Tensor, fallback: tf.Tensor) -> tf.Tensor:
         """The value per channel; ``fallback`` where no element counts."""
@@ -248,7 +249,7 @@ class TensorBatch:
 
     def regular(self, value: tf.Tensor) -> tf.Tensor:
         """The value per channel; 0 where it is not finite."""
-        return tf.where(tf.math.is_finite(value), value, tf.zeros_like(value))
+        return tf.where(xla.is_finite(value), value, tf.zeros_like(value))
 
     def constant(self, value: tf.Tensor) -> tf.Tensor:
         """``regular``, held constant by differentiation.

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from keras_bn import arguments, masking, xla
 from keras_bn.batch import TensorBatch, statistics_dtype
+from keras_bn.custom_gradients import custom_gradient
 from keras_bn.engines import closed_form, fused, selection
 from keras_bn.formulas.renormalization import Reference
 from keras_bn.formulas.training import Fallback, Moments
@@ -119,14 +120,14 @@ def normalize_batch(
     options: dict[str, Any] = {"epsilon": epsilon, "fallback": fallback, "reference": reference}
     if engine != "fused":
 
-        @tf.custom_gradient
+        @custom_gradient
         def by_formulas(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:
             return closed_form.training(batch, x, gamma, beta, **options)
 
         y, *moments = by_formulas(x, gamma, beta)
         return y, Moments(*moments)
 
-    @tf.custom_gradient
+    @custom_gradient
     def by_kernels(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:
         # y alone: TensorFlow keeps what returns several outputs, and would not join the kernel with what follows.
         nonlocal moments
@@ -135,7 +136,7 @@ def normalize_batch(
 
     y = by_kernels(x, gamma, beta)
 
-    @tf.custom_gradient
+    @custom_gradient
     def statistics(x: tf.Tensor) -> Any:
         # Apart from y: where nobody differentiates mean and variance, their gradient costs nothing.
         def backward(*d_moments: tf.Tensor) -> tf.Tensor:

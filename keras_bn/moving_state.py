@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_bn import xla
 from keras_bn.batch import TensorBatch
 from keras_bn.formulas import moving_statistics, renormalization
 from keras_bn.formulas.training import Moments
@@ -37,7 +38,7 @@ def renewed(layer: Any, state: State, batch: TensorBatch, moments: Moments) -> S
     mean, variance, epsilon = moments.mean, moments.variance, layer.epsilon
     # One test for NaN, overflow and, by a division by 0, a batch in which nothing counts: where the mean is not finite,
     # the variance about it is not either.
-    valid = tf.math.is_finite(batch.per_count(variance))
+    valid = xla.is_finite(batch.per_count(variance))
     unbiased = variance
     if layer.unbiased_variance:
         factor = batch.bessel()

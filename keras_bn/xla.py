@@ -30,3 +30,11 @@ def differentiates_forward(*values: Any) -> bool:
     notice: what is computed must be differentiable operation by operation.
     """
     return forwardprop_util is not None and bool(forwardprop_util.pack_tangents(list(values)).tangents)
+
+
+def is_finite(value: tf.Tensor) -> tf.Tensor:
+    """Where a tensor is finite.
+
+    In a graph, accumulators within accumulators fail at the truth values of what they follow.
+    """
+    return tf.math.is_finite(tf.stop_gradient(value) if differentiates_forward(value) else value)

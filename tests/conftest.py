@@ -8,16 +8,10 @@ from collections.abc import Iterator
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import hypothesis
-import keras
 import pytest
-import tensorflow as tf
 
 MOST_PROCESSES = 4  # of which each needs a gigabyte and more
-# Replicas on one machine, for the tests of tf.distribute; TensorFlow takes this before its first operation only.
-REPLICAS = 4
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * REPLICAS
-)
+REPLICAS = 4  # on one machine, for the tests of tf.distribute
 
 # Deterministic examples: a red build is red again when it is looked into.
 hypothesis.settings.register_profile("keras_bn", deadline=None, derandomize=True)
@@ -32,6 +26,20 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(os.cpu_count() or 1, MOST_PROCESSES)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Devices for the replicas, which TensorFlow takes before its first operation only.
+
+    The process that only deals out tests to others does without TensorFlow, and so does this module until here.
+    """
+    if config.getoption("numprocesses") and not hasattr(config, "workerinput"):
+        return
+    import tensorflow as tf
+
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * REPLICAS
+    )
+
+
 def pytest_collection_finish() -> None:
     """What was imported by now stays: the collections of garbage between modules need not look through it."""
     gc.collect()
@@ -41,6 +49,8 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True)
 def fresh_keras() -> None:
     """The same initial weights, shuffles and dtypes in every run, whatever ran before."""
+    import keras
+
     keras.utils.set_random_seed(0)
     keras.config.set_floatx("float32")
     # Keras keeps the policy that it made of an earlier floatx.
@@ -50,14 +60,27 @@ def fresh_keras() -> None:
 @pytest.fixture
 def float64(fresh_keras: None) -> None:
     """Models, losses and metrics in float64; what comes next starts in float32 again."""
+    import keras
+
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
 
 
 @pytest.fixture(autouse=True, scope="module")
 def forgotten_graphs() -> Iterator[None]:
-    """What a module traced is freed before the next one: memory would grow by gigabytes otherwise."""
+    """What a module traced is freed before the next one: memory would grow by gigabytes otherwise.
+
+    Of every function that calls another, and of every ``tf.custom_gradient``, TensorFlow registers the gradient under a
+    numbered name, and with it keeps the graph for ever.
+    """
+    import keras
+    from tensorflow.python.framework.ops import gradient_registry
+
+    before = set(gradient_registry.list())
     yield
+    for name in set(gradient_registry.list()) - before:
+        if "-" in name:
+            del gradient_registry._registry[name]
     keras.backend.clear_session()  # which collects garbage
 
 

@@ -1,8 +1,12 @@
 """``batch_norm`` against independent oracles, in every mode, for every kind of axis."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework.ops import gradient_registry
 
 from keras_bn import batch_norm
 from tests import oracles, tolerances
@@ -144,3 +148,29 @@ def test_a_list_of_axes():
     x = np.random.default_rng(0).normal(size=(4, 3, 2))
     found, expected = (batch_norm(x, np.ones((3, 2)), np.zeros((3, 2)), axis=axis) for axis in ([1, 2], (1, 2)))
     np.testing.assert_array_equal(found.y, expected.y)
+
+
+@pytest.mark.parametrize("engine", ["closed_form", "fused"])
+def test_a_graph_that_is_no_longer_used_is_freed(engine):
+    """TensorFlow keeps the gradient of a ``tf.custom_gradient`` for ever, and with it the graph."""
+
+    def traced():
+        @tf.function(autograph=False)
+        def second_order(x):
+            with tf.GradientTape() as outer:
+                outer.watch(x)
+                with tf.GradientTape() as inner:
+                    inner.watch(x)
+                    y = batch_norm(x, tf.ones(3), tf.zeros(3), engine=engine).y
+                dx = inner.gradient(y, x, output_gradients=x)
+            return outer.gradient(dx, x, output_gradients=x)
+
+        second_order(tf.random.normal((7, 3)))
+        return weakref.ref(second_order.get_concrete_function(tf.TensorSpec((7, 3))).graph)
+
+    gc.collect()
+    registered = len(gradient_registry.list())
+    graph = traced()
+    gc.collect()
+    assert graph() is None
+    assert len(gradient_registry.list()) == registered

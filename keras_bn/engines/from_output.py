@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_bn import xla
 from keras_bn.batch import TensorBatch
+from keras_bn.custom_gradients import custom_gradient
 from keras_bn.engines.closed_form import Gradients
 from keras_bn.formulas import output as output_formulas
 from keras_bn.formulas import training as training_formulas
@@ -61,7 +62,7 @@ def leaky_relu(
     columns = _columns(x, moments, _is_lost(gamma, beta))
     result: list[tf.Tensor] = []
 
-    @tf.custom_gradient
+    @custom_gradient
     def activated(*_: tf.Tensor) -> Any:
         def backward(d_out: tf.Tensor) -> Gradients:
             return _gradients(d_out, Kept(result[0], gamma, beta, moments.variance, columns), epsilon)
@@ -89,7 +90,7 @@ def _columns(x: tf.Tensor, moments: Moments, lost: tf.Tensor) -> tf.Tensor:
 def _gradients(d_out: tf.Tensor, kept: Kept, epsilon: float) -> Gradients:
     """Gradients of x, gamma and beta, which are themselves differentiable."""
 
-    @tf.custom_gradient
+    @custom_gradient
     def gradients(d_out: tf.Tensor, *values: tf.Tensor) -> Any:
         kept = Kept(*values)
         found = tf.cond(

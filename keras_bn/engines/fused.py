@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_bn.batch import TensorBatch
+from keras_bn.custom_gradients import custom_gradient
 from keras_bn.engines import closed_form, column_sums
 from keras_bn.engines.closed_form import Backward, Gradients, Outputs
 from keras_bn.engines.staged_sums import BLOCK
@@ -44,7 +45,7 @@ def training(
 
     constants = [value for value in (batch.weights, *(fallback.get("fallback") or ())) if value is not None]
 
-    @tf.custom_gradient
+    @custom_gradient
     def first_order(dy: tf.Tensor, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *constants: tf.Tensor) -> Any:
         dx, d_gamma, d_beta = kernel_gradients(dy)
         dx.set_shape(x.shape)
