@@ -83,4 +83,4 @@ def test_a_tool_does_with_an_option_what_the_table_says_or_refuses_it(tool, opti
             tool(model)
         except ValueError as error:
             refused = str(error)
-    assert not refused or option.split("_")[0] in refused
+    assert not refused or (option.split("_")[0] in refused and "Received" in refused)

@@ -124,7 +124,7 @@ def revert(model: keras.Layer, *, lossy: bool = False) -> keras.Layer:
 
     >>> revert(BatchNormalization(virtual_batch_size=16, name="norm"))
     Traceback (most recent call last):
-    ValueError: keras.layers.BatchNormalization cannot express
+    ValueError: keras.layers.BatchNormalization cannot express an option. Received:
       norm: virtual_batch_size=16
     Pass lossy=True (--lossy on the command line) to leave out what inference does not depend on.
     """
@@ -141,7 +141,7 @@ def revert(model: keras.Layer, *, lossy: bool = False) -> keras.Layer:
             )
         else:
             remedy = "Pass lossy=True (--lossy on the command line) to leave out what inference does not depend on."
-        raise ValueError(f"keras.layers.BatchNormalization cannot express\n{listing}\n{remedy}")
+        raise ValueError(f"keras.layers.BatchNormalization cannot express an option. Received:\n{listing}\n{remedy}")
     if listing:
         warnings.warn(f"left out, since keras.layers.BatchNormalization cannot express it:\n{listing}", stacklevel=2)
 
