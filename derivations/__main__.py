@@ -76,6 +76,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     if options.elements and not options.forward:
         parser.error("--elements names letters of a forward pass of your own: give it by --forward")
     if is_address(options.formula):
+        if options.target != "dx" or options.elements or options.weighted:
+            parser.error("--target, --elements and --weighted are for formulas: of a function every gradient is judged")
         return _check_function(parser, options)
     if options.inputs:
         parser.error("--inputs is for a function in a file: name it as FILE.py::FUNCTION")

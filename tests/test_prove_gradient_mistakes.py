@@ -155,14 +155,14 @@ def test_a_loss_of_the_sum_hides_this():
     assert proof.gradients["p"].mistake == "this is right for a loss of Σy only"
 
 
-INPUTS = "x: N D, gamma: D, beta: D"
+INPUTS = "x: batch_size D, gamma: D, beta: D"
 
 
 def test_a_function_in_a_file(tmp_path, capsys):
     file = tmp_path / "layers.py"
     file.write_text(FORWARD)
     assert main(["check", f"{file}::backward", "--forward", "forward", "--inputs", INPUTS]) == 0
-    assert "dx      proved for every N, D" in capsys.readouterr().out
+    assert "dx      proved for every batch_size, D" in capsys.readouterr().out
     file.write_text(FORWARD.replace("- d.mean(axis=0)", ""))
     assert main(["check", f"{file}::backward", "--forward", "forward", "--inputs", INPUTS]) == 1
     assert "refuted" in capsys.readouterr().out
@@ -175,6 +175,10 @@ def test_a_function_in_a_file(tmp_path, capsys):
         ("backward", ["--forward", "other", "--inputs", INPUTS]),
         ("backward", ["--forward", "forward"]),
         ("backward", ["--forward", "forward", "--inputs", "x N D"]),
+        ("backward", ["--forward", "forward", "--inputs", "x: N, D; gamma: D"]),
+        ("backward", ["--forward", "forward", "--inputs", f"{INPUTS}, x: D N"]),
+        ("backward", ["--forward", "forward", "--inputs", "x: N 2D, gamma: D, beta: D"]),
+        ("backward", ["--forward", "forward", "--inputs", "x: N ², gamma: D, beta: D"]),
     ],
 )
 def test_bad_input_has_status_2(tmp_path, capsys, name, options):
@@ -182,6 +186,23 @@ def test_bad_input_has_status_2(tmp_path, capsys, name, options):
     file.write_text(FORWARD)
     assert main(["check", f"{file}::{name}", *options]) == 2
     assert "error" in capsys.readouterr().err
+
+
+def test_a_backward_function_alone_is_told_what_it_lacks(tmp_path, capsys):
+    file = tmp_path / "layers.py"
+    file.write_text(FORWARD)
+    assert main(["check", f"{file}::backward", "--inputs", INPUTS]) == 2
+    assert "--forward NAME" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--target", "dgamma"], ["--elements", "q", "--forward", "f"], ["--weighted"]])
+def test_options_of_formulas_are_refused_beside_a_function(tmp_path, capsys, options):
+    file = tmp_path / "layers.py"
+    file.write_text(FORWARD)
+    with pytest.raises(SystemExit) as end:
+        main(["check", f"{file}::backward", *options, "--inputs", INPUTS])
+    assert end.value.code == 2
+    assert "are for formulas" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,9 @@ def check_function(address: str, forward: str, inputs: str) -> tuple[str, int]:
     except NotUnderstood:
         raise
     except Exception as error:
-        raise NotUnderstood(f"{_line(error, found['file'])} raised {type(error).__name__}: {error}") from error
+        alone = "" if forward else ". A NumPy function is given with its forward pass: --forward NAME"
+        raised = f"{_line(error, found['file'])} raised {type(error).__name__}: {error}"
+        raise NotUnderstood(f"{raised}{alone}") from error
     return str(proof), 0 if proof else 1
 
 
@@ -69,15 +71,21 @@ def _function(module: Any, name: str) -> Any:
     return getattr(module, name)
 
 
+def _is_size(word: str) -> bool:
+    return word == "?" or word.isidentifier() or (word.isascii() and word.isdigit())
+
+
 def _shapes(text: str) -> dict[str, tuple[Any, ...]]:
     """ "x: N D, gamma: D" as a dictionary."""
     shapes: dict[str, tuple[Any, ...]] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
-        name, colon, lengths = part.partition(":")
-        if not colon:
-            raise NotUnderstood(f'--inputs is written as "x: N D, gamma: D". Received: {part!r}')
+        name, colon, lengths = (piece.strip() for piece in part.partition(":"))
         words = lengths.split()
-        shapes[name.strip()] = tuple(None if n in ("None", "?") else int(n) if n.isdigit() else n for n in words)
+        if not colon or not name.isidentifier() or not all(map(_is_size, words)):
+            raise NotUnderstood(f'--inputs is written as "x: N D, gamma: D". Received: {part!r}')
+        if name in shapes:
+            raise NotUnderstood(f"--inputs names an input once. Received: {name!r} twice")
+        shapes[name] = tuple(None if n in ("None", "?") else int(n) if n.isdigit() else n for n in words)
     if not shapes:
         raise NotUnderstood('name the inputs and their shapes: --inputs "x: N D, gamma: D"')
     return shapes

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-_SIMPLE = 1000  # 1/3 and its like are taken for what they were computed from
+_SIMPLE = 10_000  # 1/3 and its like are taken for what they were computed from
 
 
 def exact(value: Any) -> Fraction:

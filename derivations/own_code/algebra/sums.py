@@ -23,6 +23,7 @@ from derivations.own_code.algebra.polynomials import (
 BOUND = 12  # indices of one sum
 ORDERS = 720  # of indices that nothing tells apart, tried for the smallest
 CANONICAL = 10**5  # names of the free indices in a rule
+RENAMED = 250_000  # atoms under other indices in one proof, about half a minute; an LSTM cell needs some thousand
 _MARK = 10**8  # stands for the index that is looked at
 
 
@@ -186,6 +187,8 @@ class Sums(Arithmetic, ABC):
         if not key[1]:
             return single(atom)
         if key not in self._renamed:
+            if len(self._renamed) > RENAMED:
+                raise TooComplex("the expressions hold too many sums within sums")
             new = self._rename_atom(atom, dict(key[1]))
             self._renamed[key] = new
             if len(new) == 1 and len(next(iter(new))) == 1:

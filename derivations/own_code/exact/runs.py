@@ -39,8 +39,9 @@ class ExactRuns:
             2: [(3, 2), (1, 2), (2, 1), (2, 2), (2, 3), (1, 1), (4, 1), (3, 3), (5, 2)],
             3: [(2, 3, 1), (1, 2, 2), (2, 1, 2), (2, 2, 2), (1, 1, 1), (3, 1, 1), (1, 3, 2)],
         }
-        many = [tuple(2 if n % 2 else 1 for n in range(count)), tuple(1 + n % 3 for n in range(count))]
-        rows = tables.get(count) or [*many, *([2 if n == k else 1 for n in range(count)] for k in range(count))][:8]
+        # Of many, all 2 first: an error may need several of them to be more than 1.
+        many = [(2,) * count, *(tuple(row[n % len(row)] for n in range(count)) for row in ((1, 2), (1, 2, 3), (2, 3)))]
+        rows = tables.get(count) or [*many, *([2 if n == k else 1 for n in range(count)] for k in range(count))][:9]
         for row in rows:
             yield dict(zip(self.letters, row, strict=True))
         for letter, block in sorted(self.blocks):

@@ -46,6 +46,11 @@ def maximum_of_sizes(a: Any, b: Any) -> Any:
     return a if a >= b else b
 
 
+def minimum_of_sizes(a: Any, b: Any) -> Any:
+    """The smaller of two sizes, where it is the same for every size."""
+    return a if a <= b else b
+
+
 def _quotient(a: Any, b: Any) -> Any:
     """a // b; of an unknown size a quotient that may only bound a part of an axis."""
     if isinstance(a, Size) and isinstance(b, int) and b > 0 and a.exact_quotient(b) is None:
@@ -155,6 +160,7 @@ INTEGERS: dict[str, Callable[..., Any]] = {
     "FloorDiv": each(_quotient),
     "FloorMod": each(lambda a, b: a % b),
     "Maximum": each(maximum_of_sizes),
+    "Minimum": each(minimum_of_sizes),
     "Select": lambda run, operation, condition, a, b: a if condition is True else b,
     "SelectV2": lambda run, operation, condition, a, b: a if condition is True else b,
     "BroadcastArgs": lambda run, operation, a, b: [

@@ -47,6 +47,11 @@ def reshaped(a: SymbolicArray, *shape: Any, order: str = "C", **options: Any) ->
     return reshape(a, target)
 
 
+def flattened(a: SymbolicArray, order: str = "C") -> SymbolicArray:
+    """np.ravel."""
+    return reshaped(a, -1, order="C" if order == "K" else order)
+
+
 def transposed(a: SymbolicArray, *axes: Any, **options: Any) -> SymbolicArray:
     axes = options.pop("axes", axes)
     if axes is None or (len(axes) == 1 and axes[0] is None):
@@ -165,6 +170,10 @@ def diagonal_sum(a: SymbolicArray) -> SymbolicArray:
     """np.trace."""
     if a.ndim != 2:
         raise refusal("numpy.trace of more than two axes", "use einsum")
+    if a.axes[0] == a.axes[1]:
+        return total(multiply(a, identity(a.algebra, a.shape[0])), [0, 1])
+    if not all(isinstance(n, int) for n in a.shape):
+        raise refusal("numpy.trace of a matrix that is not square", "give sizes that are numbers")
     return total(multiply(a, identity(a.algebra, a.shape[0], a.shape[1])), [0, 1])
 
 

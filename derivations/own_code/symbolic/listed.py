@@ -81,11 +81,23 @@ def added(a: SymbolicArray, key: Any, value: SymbolicArray) -> SymbolicArray:
     return _each(a, key, value, lambda whole, one, term: replaced_part(whole, one, whole[one] + term))
 
 
+def _one_list(key: Any) -> tuple[list[Any], int]:
+    """The keys of a list, alone or behind slices, one after the other; and the axis that it makes of the result."""
+    if not isinstance(key, tuple):
+        return [int(place) for place in _as_places(key)], 0
+    key = tuple(map(_as_places, key))
+    lists = [n for n, part in enumerate(key) if np.ndim(part) == 1]
+    if len(lists) != 1 or not all(isinstance(part, slice) for part in key[: lists[0]]):
+        raise refusal("numpy.add.at at these places", "lists of places are understood, alone or behind slices")
+    (at,) = lists
+    return [(*key[:at], int(place), *key[at + 1 :]) for place in key[at]], at
+
+
 def _each(a: SymbolicArray, key: Any, value: SymbolicArray, change: Callable[..., SymbolicArray]) -> SymbolicArray:
     """The array changed place by place."""
     key = key[0] if isinstance(key, tuple) and len(key) == 1 else key
     key = key if isinstance(key, tuple) or np.ndim(key) else [key]
-    keys, axis = one_by_one(key) or ([int(place) for place in key], 0)
+    keys, axis = one_by_one(key) or _one_list(key)
     value = broadcast_to(value, a[key].axes)
     for n, one in enumerate(keys):
         a = change(a, one, value[(*(slice(None),) * axis, n)])

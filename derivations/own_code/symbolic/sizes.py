@@ -4,6 +4,8 @@ from fractions import Fraction
 from math import comb
 from typing import Any, NoReturn
 
+import numpy as np
+
 from derivations.own_code.algebra.algebra import Algebra
 from derivations.own_code.algebra.polynomials import Polynomial
 from derivations.own_code.refusal import asked_by_user, refusal
@@ -37,9 +39,8 @@ class Size:
     def _lift(self, other: Any) -> Polynomial | None:
         if isinstance(other, Size):
             return other.polynomial
-        if isinstance(other, int | float | Fraction) or (
-            hasattr(other, "dtype") and getattr(other, "shape", None) == ()
-        ):
+        is_number = isinstance(other, int | float | Fraction | np.generic)
+        if is_number or (isinstance(other, np.ndarray) and other.shape == ()):
             try:
                 return self.algebra.constant(exact(other))
             except (TypeError, ValueError):
