@@ -51,6 +51,11 @@ def set_own_trainable(layer: keras.Layer, trainable: bool) -> None:
     layer._trainable = trainable
 
 
+def decays(optimizer: keras.optimizers.Optimizer, variable: keras.Variable) -> bool:
+    """Whether the optimizer lets a variable decay, if it has a weight decay."""
+    return bool(_part(optimizer, "_use_weight_decay")(variable))
+
+
 def set_path(variable: keras.Variable, path: str) -> None:
     """Let a variable be found under another path."""
     _part(variable, "_path")

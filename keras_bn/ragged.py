@@ -22,7 +22,7 @@ def rows(inputs: tf.RaggedTensor, mask: Any, layer: Any) -> tuple[tf.Tensor, Any
             f"the channel axis of ragged inputs must come after their ragged axes. Received: axis={layer.axis}, "
             f"inputs of shape {inputs.shape}. Make them dense with their to_tensor(), and pass a mask."
         )
-    if layer.virtual_batch_size is not None:
+    if getattr(layer, "virtual_batch_size", None) is not None:
         raise ValueError(
             "virtual_batch_size divides samples, which rows of ragged inputs are not. "
             f"Received: virtual_batch_size={layer.virtual_batch_size} with ragged inputs. Leave it out."

@@ -199,3 +199,23 @@ def test_the_optimizer_survives_a_model_that_was_written_to_h5(tmp_path):
     assert type(copy.optimizer) is keras.optimizers.Adam
     assert float(copy.optimizer.learning_rate) == pytest.approx(0.05)
     assert int(copy.optimizer.iterations) == 1
+
+
+@pytest.mark.parametrize("built", [False, True])
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("by", ["var_names", "var_list"])
+def test_weights_that_do_not_decay(by, scaled, built):
+    """Which the optimizer's config does not say."""
+    model = keras.Sequential([keras.Input((3,)), L.Dense(3, name="dense"), L.BatchNormalization(name="norm")])
+    optimizer = keras.optimizers.AdamW(0.1, weight_decay=0.5)
+    given = {"var_names": ["gamma"]} if by == "var_names" else {"var_list": [model.get_layer("norm").gamma]}
+    optimizer.exclude_from_weight_decay(**given)
+    model.compile(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer, "mse")
+    if built:
+        model.optimizer.build(model.trainable_variables)
+    zeros = np.zeros((8, 3), "float32")
+    for copy in (convert(model), recalibrate(model, numbers(), in_place=False)):
+        kernel = copy.get_layer("dense").kernel.numpy()
+        copy.fit(zeros, zeros, verbose=0)
+        np.testing.assert_array_equal(copy.get_layer("norm").gamma, 1)
+        assert np.abs(copy.get_layer("dense").kernel.numpy()).sum() < np.abs(kernel).sum()

@@ -355,3 +355,28 @@ def test_a_model_of_which_nothing_is_folded_is_warned_of():
     with pytest.warns(UserWarning, match="none of the 1 batch normalizations of own was folded. The first, norm: own"):
         fold(model)
     assert not fold(model, return_report=True)[1].folded  # who asks for the report needs no warning
+
+
+def test_a_wider_normalization_is_not_folded_into_a_narrower_layer():
+    """The products of 16 bits would overflow where the normalization in 32 does not."""
+    x = keras.Input((8,))
+    dense = L.Dense(4, dtype="mixed_float16", name="dense")(x)
+    model = keras.Model(x, keras.ops.exp(BatchNormalization(dtype="float32", name="norm")(dense)))
+    with pytest.warns(UserWarning, match="dense before it computes in float16, and it in float32"):
+        folded = fold(model)
+    data = np.random.default_rng(0).normal(size=(5, 8))
+    assert folded(data).dtype == model(data).dtype == "float32"
+    np.testing.assert_array_equal(folded(data), model(data))
+
+
+@pytest.mark.parametrize(("kind", "policy"), [(L.BatchNormalization, "float32"), (BatchNormalization, "mixed_float16")])
+def test_a_wider_normalization_is_not_folded_into_a_narrower_layer_after_it(kind, policy):
+    """Which would round inputs that lie far from 0. Ours takes float32 inputs of a 16-bit layer as they are."""
+    norm = kind(dtype=policy, name="norm")
+    model = keras.Sequential([keras.Input((8,)), norm, L.Dense(3, dtype="mixed_float16")])
+    norm.moving_mean.assign(np.full(8, 1e5))
+    data = np.random.default_rng(0).normal(1e5, size=(5, 8)).astype("float32")
+    with pytest.warns(UserWarning, match="after it computes in float16, and it in float32"):
+        folded = fold(model)
+    np.testing.assert_array_equal(folded(data), model(data))
+    assert np.isfinite(folded(data)).all()

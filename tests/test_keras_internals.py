@@ -127,3 +127,10 @@ def test_calls_of_a_graph_in_order():
 def test_a_part_that_is_gone_is_named():
     with pytest.raises(NotImplementedError, match=rf"object._layers.*Keras {keras.__version__}.*newer keras_bn"):
         keras_internals.held_layers(object())
+
+
+def test_which_weights_decay(pair):
+    optimizer = keras.optimizers.AdamW(weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_list=[pair.weight])
+    optimizer.build(pair.trainable_variables)
+    assert [keras_internals.decays(optimizer, v) for v in (pair.weight, pair.first.kernel)] == [False, True]

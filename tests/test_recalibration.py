@@ -1,6 +1,7 @@
 """``recalibrate``: statistics of a data set, against NumPy on all of it at once."""
 
 import pathlib
+import threading
 
 import keras
 import numpy as np
@@ -426,3 +427,120 @@ def test_a_model_without_batch_normalization_is_warned_of():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     with pytest.warns(UserWarning, match="has no batch normalization"):
         recalibrate(model, np.zeros((4, 3), "float32"))
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_whole_numbers_of_sixteen_bits_are_not_rounded(kind, policy):
+    model = keras.Sequential([keras.Input((1,), dtype="int32"), kind(name="norm", dtype=policy)])
+    x = np.array([[1001], [1002], [1003], [1005]], "int32")
+    recalibrate(model, x)
+    assert_statistics_of(model.get_layer("norm"), x)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_call_of_a_derived_class_remains(kind):
+    class Scaled(kind):
+        def call(self, inputs, factor=10.0, training=None, mask=None):
+            return factor * super().call(inputs, training, mask=mask)
+
+    first, norm = Scaled(name="first"), BatchNormalization(name="norm")
+    recalibrate(keras.Sequential([keras.Input((3,)), first, norm]), X, batch_size=50)
+    assert_statistics_of(first, X)
+    np.testing.assert_allclose(norm.moving_variance, 100 * X.var(0) / (X.var(0) + first.epsilon), rtol=1e-5)
+
+
+def test_a_derived_class_that_normalizes_by_itself_is_named():
+    class Own(keras.layers.BatchNormalization):
+        def call(self, inputs, training=None, mask=None):
+            return inputs
+
+    model = keras.Sequential([keras.Input((3,)), Own(name="own")])
+    with pytest.warns(UserWarning, match="own keeps its statistics: .* of its class, Own, does not come"):
+        recalibrate(model, X)
+
+
+RAGGED = tf.RaggedTensor.from_row_lengths(X, [20, 0, 25, 5])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [RAGGED, [(RAGGED,)], [RAGGED], tf.data.Dataset.from_tensors(RAGGED), (RAGGED, np.zeros(4))],
+    ids=["tensor", "tuples", "list", "dataset", "with targets"],
+)
+def test_ragged_inputs(data):
+    model = keras.Sequential([keras.Input((None, 3), ragged=True), BatchNormalization(name="norm")])
+    recalibrate(model, data, batch_size=2)
+    assert_statistics_of(model.get_layer("norm"), X)
+
+
+@pytest.mark.filterwarnings("ignore:The structure of `inputs`")
+def test_inputs_by_name_of_a_sequential_model():
+    model = keras.Sequential([keras.Input((3,), name="inputs"), BatchNormalization(name="norm")])
+    recalibrate(model, {"inputs": X})
+    assert_statistics_of(model.get_layer("norm"), X)
+
+
+class WithUnused(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.auxiliary = BatchNormalization(), BatchNormalization()
+        self.calls_auxiliary = False
+
+    def call(self, inputs):
+        y = self.norm(inputs)
+        return self.auxiliary(y) if self.calls_auxiliary else y
+
+
+@pytest.mark.filterwarnings("ignore:`build\\(\\)` was called on layer")
+def test_a_layer_that_is_never_called_needs_no_weights():
+    model = WithUnused()
+    model(X)
+    recalibrate(model, X)
+    assert_statistics_of(model.norm, X)
+    before = model.norm.get_weights()
+    model.calls_auxiliary = True
+    with pytest.raises(ValueError, match="every layer must be built"):
+        recalibrate(model, X + 1)
+    for a, b in zip(before, model.norm.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_several_ragged_inputs():
+    inputs = [keras.Input((None, 3), ragged=True) for _ in range(2)]
+    norms = [BatchNormalization(name=name) for name in "ab"]
+    model = keras.Model(inputs, [norm(tensor) for norm, tensor in zip(norms, inputs, strict=True)])
+    recalibrate(model, [RAGGED, RAGGED + 1])
+    assert_statistics_of(norms[0], X)
+    assert_statistics_of(norms[1], X + 1)
+
+
+def test_a_mask_that_keras_leaves_to_the_layer():
+    """Where ``training`` is a tensor."""
+
+    class Masked(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.masking, self.norm = keras.layers.Masking(), BatchNormalization()
+
+        def call(self, inputs):
+            return self.norm(self.masking(inputs), training=tf.constant(False))
+
+    model = Masked()
+    padded = np.concatenate([X[None], np.zeros((1, 50, 3), "float32")])
+    model(padded)
+    recalibrate(model, padded)
+    assert_statistics_of(model.norm, X)
+
+
+def test_passes_in_two_threads_take_turns():
+    originals = [kind.call for kind in KINDS]
+    models = [single(), single(keras.layers.BatchNormalization)]
+    threads = [threading.Thread(target=recalibrate, args=(model, X + n)) for n, model in enumerate(models)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for n, model in enumerate(models):
+        assert_statistics_of(model.get_layer("norm"), X + n)
+    assert [kind.call for kind in KINDS] == originals

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_bn.keras_internals import own_variables, set_own_trainable, set_path
+from keras_bn.keras_internals import decays, own_variables, set_own_trainable, set_path
 
 
 def copy_state(old: keras.Layer, new: keras.Layer) -> None:
@@ -87,7 +87,10 @@ def compile_alike(old: keras.Model, new: keras.Model) -> None:
             f"the copy of {old.name} is not compiled: {said(error)} Compile it as the original was.", stacklevel=4
         )
         return
-    if new.optimizer is None or old.optimizer is None or not old.optimizer.built:
+    if new.optimizer is None or old.optimizer is None:
+        return
+    _exclude_from_decay_alike(old, new)
+    if not old.optimizer.built:
         return
     if not new.optimizer.built:
         new.optimizer.build(new.trainable_variables)
@@ -97,6 +100,20 @@ def compile_alike(old: keras.Model, new: keras.Model) -> None:
             target.assign(source.numpy())
     else:
         warnings.warn(f"the optimizer of {new.name} starts anew: other weights are trained now.", stacklevel=4)
+
+
+def _exclude_from_decay_alike(old: keras.Model, new: keras.Model) -> None:
+    """Exclude the weights from decay that the original excludes, which no config says."""
+    before, after = (getattr(model.optimizer, "inner_optimizer", model.optimizer) for model in (old, new))
+    if before.weight_decay is None:
+        return
+    excluded = {variable.path for variable in old.variables if not decays(before, variable)}
+    if not excluded:
+        return
+    try:
+        after.exclude_from_weight_decay(var_list=[variable for variable in new.variables if variable.path in excluded])
+    except ValueError as error:  # Keras may refuse it of an optimizer that is built
+        warnings.warn(f"{new.name} lets weights decay that {old.name} does not: {said(error)}", stacklevel=5)
 
 
 def said(error: Exception) -> str:

@@ -31,7 +31,7 @@ def count(data: Any, *, steps: int | None, batch_size: int) -> int | None:
         )
     arrays = _arrays(data)
     if arrays is not None:
-        lengths = {int(np.shape(array)[0]) for array in keras.tree.flatten(arrays)}
+        lengths = {_samples(array) for array in keras.tree.flatten(arrays)}
         if len(lengths) != 1 or lengths == {0}:
             raise ValueError(
                 f"arrays must have the same, positive number of samples. Received: {sorted(lengths)} samples."
@@ -82,7 +82,7 @@ def _batches(data: Any, batch_size: int) -> Iterator[Any]:
             yield _without_targets(data[index])
             index += 1
     elif (arrays := _arrays(data)) is not None:
-        samples = len(keras.tree.flatten(arrays)[0])
+        samples = _samples(keras.tree.flatten(arrays)[0])
         for start in range(0, samples, batch_size):
             part = slice(start, start + batch_size)
             yield keras.tree.map_structure(lambda array, part=part: array[part], arrays)
@@ -140,7 +140,9 @@ def check_fit(inputs: Any, model: keras.Model) -> None:
     expected = getattr(model, "inputs", None) or []
     leaves = keras.tree.flatten(inputs)
     if expected and isinstance(inputs, dict):
-        named = model.input if isinstance(model.input, dict) else {tensor.name: tensor for tensor in expected}
+        # A Sequential model that was built by its layers has inputs, and no input.
+        structure = getattr(model, "input", None)
+        named = structure if isinstance(structure, dict) else {tensor.name: tensor for tensor in expected}
         pairs = [(tensor, inputs[name]) for name, tensor in named.items() if name in inputs]
     elif expected and len(leaves) != len(expected):
         raise ValueError(
@@ -187,7 +189,13 @@ def whole(name: str, value: Any) -> int:
     return number
 
 
+def _samples(array: Any) -> int:
+    return int(array.nrows() if isinstance(array, tf.RaggedTensor) else np.shape(array)[0])
+
+
 def _tensor(value: Any) -> Any:
+    if isinstance(value, tf.RaggedTensor):
+        return value
     return tf.convert_to_tensor(np.asarray(value) if hasattr(value, "detach") else value)
 
 

@@ -163,6 +163,9 @@ class Plan:
             return f"{place} it is {name}, a {type(use.layer).__name__}"
         if norm.layer.axis % norm.rank != linear_layers.channel_axis(use.layer, norm.rank):
             return f"{name} {place} it has other channels than axis={norm.layer.axis}"
+        wide = _widest(norm.layer) if place == "after" else norm.layer.compute_dtype
+        if keras.backend.result_type(use.layer.compute_dtype, wide) != use.layer.compute_dtype:
+            return f"{name} {place} it computes in {use.layer.compute_dtype}, and it in {wide}"
         return linear_layers.obstacle(use.layer)
 
 
@@ -220,6 +223,15 @@ def uses_in(model: keras.Model) -> tuple[list[Use], set[int]]:
 def _rank(layer: keras.Layer) -> int:
     shape = (layer.get_build_config() or {}).get("input_shape") or ()
     return len(shape) if all(size is None or isinstance(size, int) for size in shape) else 0
+
+
+def _widest(norm: keras.layers.BatchNormalization) -> str:
+    """The dtype in which inputs are normalized: ours takes those of a 16-bit layer as they are."""
+    if not isinstance(norm, BatchNormalization):
+        return norm.compute_dtype
+    return keras.backend.result_type(
+        norm.compute_dtype, getattr(getattr(norm, "input", None), "dtype", norm.compute_dtype)
+    )
 
 
 def _affine(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:

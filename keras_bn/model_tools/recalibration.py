@@ -1,5 +1,6 @@
 """The moving statistics of a finished model, from a data set instead of from its training."""
 
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bn import arguments, masking, moving_state
+from keras_bn import arguments, keras_internals, masking, moving_state, ragged
 from keras_bn.batch import TensorBatch
 from keras_bn.engines import closed_form, from_output
 from keras_bn.formulas import merging
@@ -19,8 +20,11 @@ from keras_bn.layer import BatchNormalization
 from keras_bn.model_tools import copying_models, data_sets
 from keras_bn.model_tools.options import check_known
 from keras_bn.progress import task
+from keras_bn.tensors import as_real
 from keras_bn.untracked import is_batch_normalization
 
+# One pass at a time: it exchanges the calls of classes.
+_PASS = threading.RLock()
 # Batches of a shape that run without a graph.
 EAGER = 8
 
@@ -35,6 +39,9 @@ def recalibrate(
     built-in, frozen or not, gets the mean and the variance of its inputs over the whole data set. The statistics of the
     batches are merged with their counts (equation 7), in float64, so that for a single layer the result does not depend
     on the size of the batches. Elements that a mask leaves out do not count; neither does a batch that is all padding.
+
+    What a class derived from these computes around their ``call`` remains; a ``call`` that is set on a layer itself is
+    left out. Ragged inputs count by their values.
 
     This takes one pass over the data. In it, batch normalization normalizes with the statistics of each whole batch,
     without ``virtual_batch_size`` and ``renorm``; all other layers are in inference. A layer that sees no data keeps
@@ -85,23 +92,36 @@ def recalibrate(
     layers = [layer for layer in copying_models.all_layers(new) if is_batch_normalization(layer)]
     if not layers:
         warnings.warn(f"{model.name} has no batch normalization, and is as it was.", stacklevel=2)
-    if unbuilt := [layer.name for layer in layers if not layer.built]:
-        raise ValueError(
-            f"every layer must be built. Received: {', '.join(unbuilt)} without weights. Call the model on data."
-        )
+    unbuilt = [layer for layer in layers if not layer.built]
+    _check_built(unbuilt, if_any=not model.built)
+    layers = [layer for layer in layers if layer.built]
     accumulators = [_Accumulator(layer) for layer in layers]
-    with _recording(layers, accumulators), task(f"Recalibrating {model.name}", total, "batch") as advance:
+    with _PASS, _recording(layers, accumulators), task(f"Recalibrating {model.name}", total, "batch") as advance:
         run = _runner(new)
         for inputs in data_sets.inputs(data, steps=steps, batch_size=batch_size):
             data_sets.check_fit(inputs, new)
             run(inputs)
             advance()
+    _check_built([layer for layer in unbuilt if layer.built], if_any=True)
     # All at once and last: a pass that failed on the way has left the layers as they were.
     statistics = [accumulator.result() for accumulator in accumulators]
     for layer, found in zip(layers, statistics, strict=True):
         if found is not None:
             _set(layer, found)
+        elif type(layer).call not in (BatchNormalization.call, keras.layers.BatchNormalization.call):
+            warnings.warn(
+                f"{layer.name} keeps its statistics: the model did not call it, or the call() of its class, "
+                f"{type(layer).__name__}, does not come to that of batch normalization.",
+                stacklevel=2,
+            )
     return new
+
+
+def _check_built(unbuilt: list[keras.Layer], *, if_any: bool) -> None:
+    """Raise ValueError for layers without weights; one that the model never calls may be so."""
+    if unbuilt and if_any:
+        names = ", ".join(layer.name for layer in unbuilt)
+        raise ValueError(f"every layer must be built. Received: {names} without weights. Call the model on data.")
 
 
 class _Statistics(NamedTuple):
@@ -146,29 +166,50 @@ class _Accumulator:
 
 @contextmanager
 def _recording(layers: list[keras.layers.BatchNormalization], accumulators: list[_Accumulator]) -> Iterator[None]:
-    """Let the layers normalize with the statistics of each batch, and add these to the accumulators."""
-    # A call that a layer has of its own comes back afterwards.
-    own = [vars(layer).get("call") for layer in layers]
+    """Let the layers normalize with the statistics of each batch, and add these to the accumulators.
+
+    It is the call of the two classes that is exchanged: what a class derived from them computes around it remains.
+    """
+    recorders = {
+        id(layer): _recording_call(layer, accumulator) for layer, accumulator in zip(layers, accumulators, strict=True)
+    }
+    classes = BatchNormalization, keras.layers.BatchNormalization
+    originals = [kind.call for kind in classes]
+    # A call that a layer has of its own may hold the original: it comes back afterwards.
+    own = [vars(layer).pop("call", None) for layer in layers]
+
+    def recorded(original: Any) -> Any:
+        def call(self: Any, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+            recorder = recorders.get(id(self))
+            if recorder is None:
+                return original(self, inputs, training, mask)
+            if mask is None and tf.is_tensor(training):  # where Keras leaves it to the layer to look for its mask
+                mask = keras_internals.attached_mask(inputs)
+            return recorder(inputs, mask)
+
+        return call
+
     try:
-        for layer, accumulator in zip(layers, accumulators, strict=True):
-            # Before the class's: Keras calls what it finds on the instance.
-            object.__setattr__(layer, "call", _recording_call(layer, accumulator))
+        for kind, original in zip(classes, originals, strict=True):
+            kind.call = recorded(original)
         yield
     finally:
+        for kind, original in zip(classes, originals, strict=True):
+            kind.call = original
         for layer, call in zip(layers, own, strict=True):
-            vars(layer).pop("call", None)
             if call is not None:
                 object.__setattr__(layer, "call", call)
 
 
 def _recording_call(layer: keras.layers.BatchNormalization, accumulator: _Accumulator) -> Any:
-    def call(inputs: Any, training: bool | None = None, mask: Any = None) -> tf.Tensor:
+    def call(inputs: Any, mask: Any) -> Any:
+        if isinstance(inputs, tf.RaggedTensor):
+            rows, mask = ragged.rows(inputs, mask, layer)
+            return ragged.like(inputs, call(rows, mask))
         is_ours = isinstance(layer, BatchNormalization)
         # The built-in layer reads every mask as one that covers the leading axes.
         is_propagated = mask is not None and (not is_ours or masking.is_propagated(mask, inputs))
-        x = tf.convert_to_tensor(inputs)
-        if not x.dtype.is_floating:
-            x = tf.cast(x, layer.compute_dtype)
+        x = as_real("inputs", inputs, layer.compute_dtype)
         axes = arguments.axes(layer.axis)
         shape = tuple(layer.moving_mean.shape)
         weights = None
@@ -241,7 +282,7 @@ def _runner(model: keras.Model) -> Callable[[Any], None]:
 def _runs_code_of_its_own(layer: keras.Layer) -> bool:
     """Whether a call of the layer runs code of the user's, which may hold a ``tf.function``."""
     known = type(layer).__module__.split(".")[0] in ("keras", "keras_bn") or copying_models.is_graph(layer)
-    return not known or ("call" in vars(layer) and not isinstance(layer, keras.layers.BatchNormalization))
+    return not known or "call" in vars(layer)
 
 
 def _eagerly(model: keras.Model, inputs: Any) -> None:
