@@ -18,8 +18,15 @@ except ImportError:  # a private module: without it, graphs are kept as TensorFl
 
 
 def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
-    """As ``tf.custom_gradient``; in a graph, the gradient lives as long as the graph."""
-    differentiable = tf.custom_gradient(function)
+    """As ``tf.custom_gradient``; in a graph, the gradient lives as long as the graph.
+
+    The gradient is given tensors, also where what follows gathers rows and TensorFlow would give it ``IndexedSlices``.
+    """
+
+    @tf.custom_gradient
+    def differentiable(*inputs: tf.Tensor) -> Any:
+        outputs, gradient = function(*inputs)
+        return outputs, lambda *cotangents: gradient(*map(tf.convert_to_tensor, cotangents))
 
     def call(*inputs: tf.Tensor) -> Any:
         outputs = differentiable(*inputs)

@@ -1,6 +1,7 @@
 """``BatchNormalization``, the Keras layer."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,6 @@ from keras_bn.engines import closed_form, from_output, fused, selection
 from keras_bn.engines.selection import Choice, Request
 from keras_bn.formulas.training import Fallback, Moments
 from keras_bn.moving_state import State
-from keras_bn.renorm_bounds import RenormBounds
 from keras_bn.saved_layer import SavedLayer
 from keras_bn.tensors import as_built, as_flag, as_real, check_shape, known_channels
 
@@ -126,7 +126,8 @@ class BatchNormalization(SavedLayer):
         engine: str = "auto",
         **kwargs: Any,
     ) -> None:
-        axis = arguments.axis(axis)
+        # A config states several axes under this name, too.
+        axis = arguments.axis(kwargs.pop("axes", axis))
         arguments.flags(center=center, scale=scale, renorm=renorm)
         arguments.flags(synchronized=synchronized, zero_debias=zero_debias, unbiased_variance=unbiased_variance)
         arguments.momentum("momentum", momentum, optional=True)
@@ -146,13 +147,11 @@ class BatchNormalization(SavedLayer):
             **kwargs,
         )
         arguments.compute_dtype(self.compute_dtype)
-        self.axis, self._axes = axis, arguments.axes(axis)
+        self.axis = axis
         self.momentum = None if momentum is None else float(momentum)
         self.statistics = statistics
-        self.renorm_clipping = None if renorm_clipping is None else RenormBounds(renorm_clipping)
+        self.renorm_clipping = renorm_clipping
         self.zero_debias = zero_debias
-        # Whether the layer counts its batches, in the weight update_count.
-        self.keeps_count = momentum is None or zero_debias
         self.unbiased_variance = unbiased_variance
         self.virtual_batch_size = virtual_batch_size
         self.activation, self.engine = activation, engine
@@ -165,6 +164,7 @@ class BatchNormalization(SavedLayer):
         self._channels = known_channels(shape, self._axes)
         self._rank = shape.rank
         dtype = keras.backend.result_type(self.variable_dtype, "float32")
+        others = {id(variable) for variable in self.weights}
         weight = functools.partial(self.add_weight, shape=self._channels, dtype=dtype, autocast=False)
         statistic = functools.partial(weight, trainable=False)
         if self.scale:
@@ -183,8 +183,8 @@ class BatchNormalization(SavedLayer):
             self.update_count = statistic(name="update_count", initializer="zeros")
         if self.renorm and renorm_bounds.follow_steps(self.renorm_clipping):
             self.renorm_step = statistic(name="renorm_step", shape=(), dtype="int64", initializer="zeros")
-        # Without those that a class derived from this one may add.
-        self._own_weights = list(self.weights)
+        # Without those that a class derived from this one may add, before or after.
+        self._own_weights = [variable for variable in self.weights if id(variable) not in others]
 
     def _initial_stddev(self, shape: Any, dtype: Any = None) -> tf.Tensor:
         return tf.sqrt(self.moving_variance_initializer(shape, dtype=dtype))
@@ -234,8 +234,12 @@ class BatchNormalization(SavedLayer):
 
     def _infer(self, x: tf.Tensor, state: State) -> tf.Tensor:
         """y, normalized with the moving statistics (equation 5)."""
-        point = (x, *self._moving(state), *self._gamma_and_beta(state))
-        if self._choice(x.shape, x.dtype, training=False, jit_compile=xla.compiles()).engine == "fused":
+        moving = self._moving(state)
+        point = (x, *moving, *self._gamma_and_beta(state))
+        # The kernel holds the statistics constant: where a tape follows them now, the formula must compute.
+        varies = not isinstance(self.moving_mean.value, tf.Variable) or xla.differentiates(*moving)
+        engine = self._choice(x.shape, x.dtype, training=False, jit_compile=xla.compiles()).engine
+        if engine == "fused" and not varies:
             y = fused.inference(*point, epsilon=self.epsilon)
         else:
             batch = TensorBatch(x, self._axes, self._channels)
@@ -337,6 +341,7 @@ class BatchNormalization(SavedLayer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "BatchNormalization":
         """A layer from its config, or from one that an older Keras or TensorFlow wrote."""
-        layer = super().from_config(old_files.modern_config(config))
+        own = set(inspect.signature(cls).parameters) - set(inspect.signature(BatchNormalization).parameters)
+        layer = super().from_config(old_files.modern_config(config, own))
         layer._axis_counts_groups = layer.virtual_batch_size is not None and "synchronized" not in config
         return layer

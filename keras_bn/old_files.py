@@ -3,6 +3,7 @@
 Sources: the constructors and weights of the layer in Keras 1.2, in TensorFlow 1.14 and in tf.keras 2.4 to 2.15.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import keras
@@ -18,12 +19,16 @@ _INITIALIZERS = {"zero": "zeros", "one": "ones"}
 _WHOLE = {"axis", "momentum", "epsilon", "center", "scale", "gamma_initializer"}
 
 
-def modern_config(config: dict[str, Any]) -> dict[str, Any]:
+def modern_config(config: dict[str, Any], own: Collection[str] = ()) -> dict[str, Any]:
     """The config that the layer of today has in the place of an older one; a new one is returned as it is.
+
+    ``own`` are the names of arguments that a derived class adds: these are never an older Keras', and stay as they are.
 
     Raises:
         ValueError: the config asks for what this layer does not compute, or its axes are lost; the message says which.
     """
+    of_class = {name: value for name, value in config.items() if name in own}
+    config = {name: value for name, value in config.items() if name not in own}
     mode = config.get("mode", 0)
     if mode not in (0, 2):
         raise ValueError(
@@ -52,7 +57,7 @@ def modern_config(config: dict[str, Any]) -> dict[str, Any]:
     for name in new:
         if name.endswith("_initializer"):
             new[name] = _initializer(new[name])
-    return new
+    return new | of_class
 
 
 def _axis(value: Any) -> Any:
@@ -154,9 +159,13 @@ _LARGEST_EPSILON = 0.2
 
 
 def _counts_batches(found: dict[str, np.ndarray]) -> bool:
-    """Whether what should be a count of batches is none of a part of a batch."""
+    """Whether what should be a count of batches is none of a part of a batch, but for that of several channels alike.
+
+    An average of the weights of a new layer and a trained one has such a part.
+    """
     count = found.get("update_count", np.zeros(()))
-    return bool(((count == 0) | (count >= 1)).all())
+    alike = count.size > 1 and bool(((count > 0) & (count == count.flat[0])).all())
+    return alike or bool(((count == 0) | (count >= 1)).all())
 
 
 def _has_deviations(found: dict[str, np.ndarray]) -> bool:

@@ -37,17 +37,17 @@ def from_config(given: Any) -> Any:
     }
 
 
-def config(bounds: RenormBounds | None) -> dict[str, Any] | None:
+def config(bounds: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """As in a config: a variable is its present value."""
     return None if bounds is None else {name: _serialized(bound) for name, bound in bounds.items()}
 
 
-def follow_steps(bounds: RenormBounds | None) -> bool:
+def follow_steps(bounds: Mapping[str, Any] | None) -> bool:
     """Whether one of them is a schedule, for which the layer counts its steps in ``renorm_step``."""
     return any(is_schedule(bound) for bound in (bounds or {}).values())
 
 
-def reference(state: dict[str, tf.Tensor], bounds: RenormBounds | None) -> Reference:
+def reference(state: dict[str, tf.Tensor], bounds: Mapping[str, Any] | None) -> Reference:
     """What renormalization corrects the statistics of a batch towards, and the bounds at this step of the layer."""
     given: Mapping[str, Any] = bounds or {}
     now = (_value(given.get(name), state.get("renorm_step")) for name in NAMES)

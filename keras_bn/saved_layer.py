@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_bn import old_files
+from keras_bn import arguments, old_files
 from keras_bn.settable_options import SettableOptions
 from keras_bn.tensors import check_shape, with_channels
 
@@ -13,7 +13,6 @@ from keras_bn.tensors import check_shape, with_channels
 class SavedLayer(SettableOptions):
     """The built-in layer, with what ours reads from files of its own and of others."""
 
-    _axes: tuple[int, ...]
     _channels: tuple[int, ...]
     # None: that of the first call, as for a layer from PyTorch, which may not know it.
     _rank: int | None = None
@@ -44,8 +43,7 @@ class SavedLayer(SettableOptions):
     def _settle_axis(self, rank: int | None) -> None:
         """Take 1 from an axis that counts the groups of ``virtual_batch_size``, which its being too large tells."""
         if self._axis_counts_groups and rank is not None and max(self._axes) == rank:
-            self._axes = tuple(a - 1 for a in self._axes)
-            self.axis = self._axes[0] if len(self._axes) == 1 else self._axes
+            self.axis = arguments.axis(tuple(a - 1 for a in self._axes))
 
     def load_own_variables(self, store: Any) -> None:
         """Load the weights of this layer, or those of one that counts or renormalizes otherwise, or is older.

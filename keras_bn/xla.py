@@ -9,9 +9,9 @@ try:
 except ImportError:  # a private module: without it, what is right everywhere is taken
     control_flow_util = None
 try:
-    from tensorflow.python.eager import forwardprop_util
+    from tensorflow.python.eager import forwardprop_util, record
 except ImportError:
-    forwardprop_util = None
+    forwardprop_util = record = None
 
 
 def compiles() -> bool:
@@ -30,6 +30,11 @@ def differentiates_forward(*values: Any) -> bool:
     notice: what is computed must be differentiable operation by operation.
     """
     return forwardprop_util is not None and bool(forwardprop_util.pack_tangents(list(values)).tangents)
+
+
+def differentiates(*values: Any) -> bool:
+    """Whether an open ``tf.GradientTape``, or an accumulator, follows any of these tensors."""
+    return differentiates_forward(*values) or (record is not None and bool(record.should_record_backprop(list(values))))
 
 
 def is_finite(value: tf.Tensor) -> tf.Tensor:

@@ -235,3 +235,108 @@ def test_an_engine_asked_for_by_name_serves_training_alone():
     x = np.random.default_rng(1).normal(size=(300, 8)).astype("float32")
     model.fit(x, x, verbose=0)
     np.testing.assert_allclose(model.predict(x, verbose=0), model(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("options", [{}, {"activation": "leaky_relu"}, {"virtual_batch_size": 3}], ids=str)
+@pytest.mark.parametrize("engine", ["closed_form", "fused"])
+def test_outputs_of_which_rows_are_gathered(engine, options, mode):
+    """TensorFlow gives the gradient of a gather as ``IndexedSlices``."""
+    if "virtual_batch_size" in options and engine == "fused":
+        engine = "auto"
+    layer = keras_bn.BatchNormalization(engine=engine, **options)
+    layer.build(X.shape)
+    weights, rows = single(WEIGHTS), [4, 0, 4]
+
+    def gradients(x):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            y = layer(x, training=True)
+            gathered = tf.reduce_sum(tf.gather(weights, rows) * tf.gather(y, rows))
+            product = tf.reduce_sum(tf.reshape(tf.constant([1.0, 0, 0, 0, 2.0, 0]), [6, 1, 1]) * weights * y)
+        return tape.gradient(gathered, x), tape.gradient(product, x)
+
+    found, expected = (tf.function(gradients) if mode == "graph" else gradients)(single(X))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["closed_form", "fused"])
+def test_a_variance_of_which_channels_are_gathered(engine):
+    x = single(X)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        variance = batch_norm(x, single(GAMMA), single(BETA), engine=engine).variance
+        gathered, product = tf.reduce_sum(tf.gather(variance, [1, 5])), variance[1] + variance[5]
+    np.testing.assert_allclose(tape.gradient(gathered, x), tape.gradient(product, x), rtol=1e-6, atol=1e-8)
+
+
+IMAGES = RNG.normal(size=(3, 4, 4, 8))
+
+
+def inference(x, mean, variance):
+    """The textbook in float64."""
+    return GAMMA * (x - mean) / np.sqrt(variance + EPSILON) + BETA
+
+
+def built(engine):
+    layer = keras_bn.BatchNormalization(epsilon=EPSILON, engine=engine)
+    layer.build(IMAGES.shape)
+    layer.set_weights([GAMMA, BETA, BETA + 1, GAMMA + 1])
+    return layer
+
+
+@pytest.mark.parametrize("kind", ["reverse", "reverse around a graph", "forward"])
+@pytest.mark.parametrize("engine", ["closed_form", "auto"])
+def test_inference_by_its_statistics(engine, kind):
+    """The kernel that ``auto`` takes for images holds them constant."""
+    layer, x = built(engine), single(IMAGES)
+    weights, mean = single(RNG.normal(size=IMAGES.shape)), layer.moving_mean.value
+    loss = lambda: tf.reduce_sum(weights * layer(x, training=False) ** 2)  # noqa: E731
+    tangent = np.linspace(1, 2, 8)
+    expected = along(lambda m: np.sum(weights.numpy() * inference(IMAGES, m, GAMMA + 1) ** 2), BETA + 1, tangent)
+    if kind == "forward":
+        with tf.autodiff.ForwardAccumulator(mean, single(tangent)) as accumulator:
+            value = loss()
+        found = accumulator.jvp(value)
+    else:
+        function = tf.function(loss) if kind == "reverse around a graph" else loss
+        with tf.GradientTape() as tape:
+            tape.watch(mean)
+            value = function()
+        found = np.sum(tape.gradient(value, mean).numpy() * tangent)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+def test_inference_by_statistics_that_a_batch_before_has_moved(mode):
+    """As in meta-learning: the loss depends on the batch through the moving statistics, too."""
+    layer, weights = built("auto"), RNG.normal(size=IMAGES.shape)
+    trainable = [variable.value for variable in layer.trainable_variables]
+    statistics = [tf.convert_to_tensor(variable.value) for variable in layer.non_trainable_variables]
+
+    def loss(x):
+        _, moved = layer.stateless_call(trainable, statistics, x, training=True)
+        return tf.reduce_sum(single(weights) * layer.stateless_call(trainable, moved, 2 * x, training=False)[0] ** 2)
+
+    def expected(x):
+        mean = 0.99 * (BETA + 1) + 0.01 * x.mean((0, 1, 2))
+        variance = 0.99 * (GAMMA + 1) + 0.01 * x.var((0, 1, 2))
+        return np.sum(weights * inference(2 * x, mean, variance) ** 2)
+
+    x, tangent = single(IMAGES), RNG.normal(size=IMAGES.shape)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = (tf.function(loss) if mode == "graph" else loss)(x)
+    found = np.sum(tape.gradient(value, x).numpy() * tangent)
+    np.testing.assert_allclose(found, along(expected, IMAGES, tangent), rtol=1e-4)
+
+
+def test_an_infinite_input_is_not_hidden():
+    x = np.array(RNG.normal(size=(600, 8)), "float32")
+    x[3, 5] = np.inf
+    for engine in ("closed_form", "fused"):
+        layer = keras_bn.BatchNormalization(engine=engine)
+        y = layer(x, training=True).numpy()
+        assert np.isnan(y[3, 5])
+        assert np.isfinite(np.delete(y, 5, axis=1)).all()
+        assert np.isfinite(layer.moving_variance.numpy()).all()

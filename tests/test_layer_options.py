@@ -512,3 +512,80 @@ def test_options_that_act_when_they_are_set():
     layer.epsilon, layer.momentum, layer.activation = 0.0, 0.5, "relu"
     np.testing.assert_allclose(layer(x, training=True), [[0.0], [1.0]], atol=1e-6)
     np.testing.assert_allclose(layer.moving_mean, [0.5])
+
+
+def test_options_set_before_the_layer_is_built_act_as_those_of_the_constructor():
+    x = np.random.default_rng(0).random((8, 3, 5)).astype("float32")
+    layer = Layer()
+    layer.axis = 1
+    layer(x)
+    assert layer.moving_mean.shape == (3,)
+    for name, value in (("zero_debias", True), ("momentum", None)):
+        layer = Layer()
+        setattr(layer, name, value)
+        layer(x, training=True)
+        assert [weight.name for weight in layer.weights][-1] == "update_count"
+    schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 10, 3.0)
+    layer = Layer(renorm=True)
+    layer.renorm_clipping = {"rmax": schedule}
+    layer(x, training=True)
+    assert layer.renorm_step.numpy() == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "value", "said"),
+    [
+        ({}, "virtual_batch_size", 0, "virtual_batch_size must be None or a whole number"),
+        ({"virtual_batch_size": 4}, "renorm", True, "exclude each other"),
+        ({"virtual_batch_size": 4}, "synchronized", True, "exclude each other"),
+        ({"virtual_batch_size": 4}, "axis", 0, "must not be a channel axis"),
+        ({"renorm": True}, "renorm_clipping", {"rmaxx": 2.0}, "keys 'rmin', 'rmax', 'dmax'"),
+        ({}, "zero_debias", "no", "zero_debias must be True or False"),
+        ({}, "axis", 1.5, "axis must be an int"),
+    ],
+)
+def test_options_set_before_the_layer_is_built_are_checked(options, name, value, said):
+    layer = Layer(**options)
+    before = getattr(layer, name)
+    with pytest.raises((TypeError, ValueError), match=said):
+        setattr(layer, name, value)
+    assert getattr(layer, name) == before
+
+
+def test_a_schedule_of_bounds_comes_too_late_for_a_built_layer():
+    layer = Layer(renorm=True)
+    layer.build((None, 3))
+    with pytest.raises(ValueError, match="must be there when the layer is built"):
+        layer.renorm_clipping = {"rmax": keras.optimizers.schedules.PolynomialDecay(1.0, 10, 3.0)}
+    layer.renorm_clipping = {"rmax": 2.0}
+    layer.renorm_clipping = layer.renorm_clipping
+    assert layer.get_config()["renorm_clipping"] == {"rmax": 2.0}
+
+
+def test_a_config_makes_the_layer_also_as_keywords():
+    config = Layer(axis=(1, 3)).get_config()
+    assert Layer(**config).axis == (1, 3)
+
+
+@pytest.mark.parametrize("options", [{}, {"zero_debias": True}, {"renorm": True}], ids=str)
+def test_a_derived_class_may_add_weights_before_those_of_the_layer(tmp_path, options):
+    class Gated(Layer):
+        def build(self, input_shape):
+            self.alpha = self.add_weight(name="alpha", shape=(input_shape[-1],), initializer="random_normal")
+            super().build(input_shape)
+
+    first, second = (keras.Sequential([keras.Input((3,)), Gated(**options)]) for _ in range(2))
+    first(np.random.default_rng(0).normal(size=(9, 3)), training=True)
+    first.save_weights(tmp_path / "model.weights.h5")
+    second.load_weights(tmp_path / "model.weights.h5")
+    second.set_weights(second.get_weights())
+    for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_setting_a_built_layer_to_what_it_has_changes_nothing():
+    layer = Layer(axis=(1, 2), renorm_clipping={"rmax": keras.optimizers.schedules.PolynomialDecay(1.0, 10, 3.0)})
+    layer.build((None, 3, 4, 5))
+    layer.axis = [1, 2]
+    layer.renorm_clipping = layer.renorm_clipping
+    assert layer.axis == (1, 2)

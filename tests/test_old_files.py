@@ -435,3 +435,54 @@ def test_a_derived_class_with_weights_of_its_own(options, tmp_path):
     model.load_weights(tmp_path / "m.weights.h5")
     model.layers[0].set_weights(model.layers[0].get_weights())
     assert model.layers[0].more.numpy() == 7
+
+
+def test_arguments_of_a_derived_class_are_none_of_old_keras():
+    class Conditional(keras_bn.BatchNormalization):
+        def __init__(self, mode="class", fused=3, **options):
+            super().__init__(**options)
+            self.mode, self.fused = mode, fused
+
+        def get_config(self):
+            return {**super().get_config(), "mode": self.mode, "fused": self.fused}
+
+    made = Conditional.from_config(Conditional(mode="label", fused=5).get_config())
+    assert (made.mode, made.fused) == ("label", 5)
+
+
+def test_arguments_of_a_derived_class_named_like_others_stay_as_they_are():
+    class Odd(keras_bn.BatchNormalization):
+        def __init__(self, axes=7, beta_init=5, foo_initializer="zero", **options):
+            super().__init__(**options)
+            self.own = axes, beta_init, foo_initializer
+
+        def get_config(self):
+            return {
+                **super().get_config(),
+                **dict(zip(("axes", "beta_init", "foo_initializer"), self.own, strict=True)),
+            }
+
+    assert Odd.from_config(Odd(8, 9, "one").get_config()).own == (8, 9, "one")
+
+
+def test_variances_of_one_channel_are_no_count(tmp_path):
+    source = keras.layers.BatchNormalization(scale=False)
+    source.build((None, 1))
+    source.set_weights([np.array([0.2]), np.array([-0.5]), np.array([0.37])])
+    target = keras_bn.BatchNormalization(scale=False, center=False, momentum=None)
+    target.build((None, 1))
+    with pytest.raises(ValueError, match="same center and scale"):
+        target.set_weights(source.get_weights())
+
+
+def test_a_count_of_batches_that_is_an_average(tmp_path):
+    """Of the weights of a new layer and a trained one."""
+    model = keras.Sequential([keras.Input((4,)), keras_bn.BatchNormalization(zero_debias=True)])
+    new = model.get_weights()
+    model(np.random.default_rng(0).random((8, 4)), training=True)
+    averaged = [0.9 * a + 0.1 * b for a, b in zip(new, model.get_weights(), strict=True)]
+    model.set_weights(averaged)
+    model.save_weights(tmp_path / "model.weights.h5")
+    model.load_weights(tmp_path / "model.weights.h5")
+    for found, expected in zip(model.get_weights(), averaged, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
