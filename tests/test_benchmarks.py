@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -86,9 +88,37 @@ def test_the_stamp_changes_with_what_computes_and_not_with_its_comments(tmp_path
 
 def test_the_committed_figures_are_those_of_the_code():
     measured = json.loads((results.ROOT / "notebooks" / "benchmarks.json").read_text(encoding="utf-8"))
-    assert measured.get("code") == results.code(), (
-        "the engines are not those that were measured: run python -m tests.renew benchmarks, on a quiet machine"
+    assert results.are_of_the_code(measured), (
+        "the engines are not those that were measured: run python -m tests.renew benchmarks, on a quiet machine, or "
+        "compare them with those: python -m tests.benchmarks --compare FOLDER --json notebooks/benchmarks.json"
     )
+
+
+def test_figures_of_an_earlier_code_count_if_the_present_one_was_compared_with_it(tmp_path):
+    file, earlier = tmp_path / "results.json", {"code": "earlier", "steps": []}
+    file.write_text(json.dumps(earlier))
+    assert not results.are_of_the_code(earlier)
+    for compared, counts in ({"code": results.code()}, True), ({"code": "another"}, False):
+        results.write_comparison(file, {"with": "earlier", **compared})
+        assert results.are_of_the_code(json.loads(file.read_text())) is counts
+    with pytest.raises(ValueError, match=r"code earlier\. Received: a comparison with older"):
+        results.write_comparison(file, {"with": "older", "code": results.code()})
+
+
+@pytest.mark.slow
+def test_a_comparison_with_another_checkout(tmp_path):
+    """With one in which normalization is off by one percent, which it does not time."""
+    shutil.copytree(results.ROOT / "keras_bn", tmp_path / "keras_bn")
+    arguments = ["--compare", tmp_path, "--models", "dense 128", "--rounds", "1"]
+    same = command(*arguments)
+    assert same.returncode == 0, same.stderr
+    assert re.fullmatch(r"dense 128×256 +other [\d.]+× \[.*\], built_in [\d.]+× \[.*\]\n", same.stdout)
+    formulas = tmp_path / "keras_bn" / "formulas" / "training.py"
+    right = formulas.read_text(encoding="utf-8")
+    formulas.write_text(right.replace("scale = inv_std * gamma", "scale = 1.01 * inv_std * gamma"), encoding="utf-8")
+    different = command(*arguments)
+    assert different.returncode == 1
+    assert "dense 128×256: loss of keras_bn of the other checkout differs by" in different.stderr
 
 
 @pytest.mark.parametrize("page", tables.pages(), ids=lambda path: str(path.relative_to(results.ROOT)))
@@ -145,6 +175,9 @@ def test_networks_that_differ_are_not_timed(monkeypatch, capsys):
         (["steps", "--models", "VGG"], "--models: no name has 'VGG' in it"),
         (["speed", "--cases", "5D"], "--cases: no name has '5D' in it"),
         (["steps", "--contenders", "jax"], "no contender is called 'jax'"),
+        (["--compare", "nowhere"], "--compare takes the folder of another checkout. Received: nowhere"),
+        (["--compare", ".", "--models", "dense", "--json", "results.json"], "with --json it takes all networks"),
+        (["--compare", ".", "--contenders", "none"], "--compare has its own contenders"),
     ],
 )
 def test_bad_input(arguments, said, capsys):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from derivations.quiet import held_stderr
-from tests.benchmarks.results import code, write
+from tests.benchmarks.results import code, write, write_comparison
 
 PARTS = ("steps", "step-memory", "speed", "memory", "accuracy")
 # With these the C library keeps what was freed, for the next pass: no page is fetched anew from the system.
@@ -30,6 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     tf.get_logger().setLevel("ERROR")  # it advises against one function a contender
     if options.threads:
         machine.use_threads(options.threads)
+    if options.compare is not None:
+        return _compare(parser, options)
     selected = {
         "steps": _selected(parser, options, networks.NETWORKS, networks.CONTENDERS),
         "speed": {"cases": _named(parser, "--cases", options.cases, speed.CASES)} if options.cases else {},
@@ -55,6 +57,27 @@ def main(arguments: list[str] | None = None) -> int:
 
         for path in drawing.draw(results, options.plot):
             _say(f"wrote {path}")
+    return 0
+
+
+def _compare(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    from tests.benchmarks import comparison, networks, timing
+
+    if not (options.compare / "keras_bn" / "__init__.py").is_file():
+        parser.error(f"--compare takes the folder of another checkout. Received: {options.compare}")
+    if options.contenders or (options.json and (options.models or (options.rounds or timing.ROUNDS) < timing.ROUNDS)):
+        parser.error("--compare has its own contenders; with --json it takes all networks, and no fewer rounds")
+    own = _selected(parser, options, networks.NETWORKS, networks.CONTENDERS)
+    try:
+        found = comparison.measure(options.compare, say=_say, models=own.get("models"), rounds=own.get("rounds"))
+        if options.json is not None:
+            write_comparison(options.json, found)
+            _say(f"wrote {options.json}")
+    except AssertionError as error:
+        print(f"results differ: {error}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        parser.error(str(error))
     return 0
 
 
@@ -100,6 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cases", nargs="+", metavar="WORD", help="speed: cases with such a word in their name")
     parser.add_argument("--contenders", nargs="+", metavar="NAME", help="steps: these beside the built-in layer")
     parser.add_argument("--rounds", type=int, metavar="N", help="steps: how often each contender has a turn")
+    parser.add_argument(
+        "--compare", type=Path, metavar="DIR", help="instead, steps with this code and that of another checkout"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="let TensorFlow and PyTorch use so many")
     parser.add_argument("--quick", action="store_true", help="small cases and few rounds: a test of the benchmark")
     return parser

@@ -116,7 +116,7 @@ def contender(name: str, model: keras.Model, *, masked: bool) -> Any:
     if name in (FUSED, TORCH) and masked:
         return None
     if name == BUILT_IN:
-        return _copy(model, keras.layers.BatchNormalization)
+        return copy(model, keras.layers.BatchNormalization)
     if name == OURS:
         return keras_bn.convert(model)
     if name == CLOSED_FORM:
@@ -124,9 +124,9 @@ def contender(name: str, model: keras.Model, *, masked: bool) -> Any:
     if name in (LEAKY, OURS_LEAKY, IN_PLACE):
         return _with_leaky_relu(model, name)
     if name == FUSED:
-        return _copy(model, BareKernel)
+        return copy(model, BareKernel)
     if name == NONE:
-        return _copy(model, Nothing)
+        return copy(model, Nothing)
     return _torch_module(model) if torch is not None and isinstance(model, keras.Sequential) else None
 
 
@@ -166,7 +166,7 @@ class Nothing(keras.layers.Layer):
         return inputs
 
 
-def _copy(model: keras.Model, normalization: type[keras.layers.Layer]) -> keras.Model:
+def copy(model: keras.Model, normalization: type[keras.layers.Layer]) -> keras.Model:
     """The model with another class in the place of batch normalization, and the same weights where that has any."""
 
     def replaced(layer: keras.layers.Layer) -> keras.layers.Layer:

@@ -13,17 +13,21 @@ MEASURED = ("keras_bn/engines/*.py", "keras_bn/formulas/*.py", "keras_bn/batch.p
 KEYS = ("model", "case", "shape", "mode", "step", "threads", "dtype", "contender", "mean_over_std")
 
 
-def code() -> str:
-    """A short hash of what is measured: of its statements, not of comments, docstrings or layout."""
+def code(root: Path | None = None) -> str:
+    """A short hash of what is measured: of its statements, not of comments, docstrings or layout.
+
+    Of this checkout, or of another.
+    """
+    root = root or ROOT
     digest = hashlib.sha256()
     for pattern in MEASURED:
-        for path in sorted(ROOT.glob(pattern)):
+        for path in sorted(root.glob(pattern)):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             for node in ast.walk(tree):
                 body = getattr(node, "body", None)
                 if isinstance(body, list) and body and _is_text(body[0]):
                     del body[0]
-            digest.update(f"{path.relative_to(ROOT)}\n{ast.dump(tree)}\n".encode())
+            digest.update(f"{path.relative_to(root)}\n{ast.dump(tree)}\n".encode())
     return digest.hexdigest()[:12]
 
 
@@ -38,6 +42,30 @@ def write(path: Path, new: dict[str, Any]) -> dict[str, Any]:
         new = {**old, **{part: _merged(old.get(part), value) for part, value in new.items()}}
     path.write_text(json.dumps(new, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return new
+
+
+def write_comparison(path: Path, comparison: dict[str, Any]) -> None:
+    """Write beside the figures of a file how the present code compares with the one they were measured with.
+
+    Raises:
+        ValueError: the comparison is with another code.
+    """
+    old = json.loads(path.read_text(encoding="utf-8"))
+    if old["code"] != comparison["with"]:
+        raise ValueError(
+            f"the figures in {path} were measured with the code {old['code']}. Received: a comparison with "
+            f"{comparison['with']}. Check out the commit that renewed the figures, and compare with that."
+        )
+    path.write_text(
+        json.dumps({**old, "comparison": comparison}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+
+
+def are_of_the_code(measured: dict[str, Any]) -> bool:
+    """Whether figures were measured with the present code, or with one that it was compared with."""
+    comparison = measured.get("comparison", {})
+    compared = comparison.get("with") == measured["code"] and comparison.get("code") == code()
+    return measured["code"] == code() or compared
 
 
 def _merged(old: Any, new: Any) -> Any:

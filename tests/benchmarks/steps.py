@@ -84,7 +84,7 @@ def measure(
     records = []
     for network in models or (networks.QUICK if quick else networks.NETWORKS):
         steps = dict(_steps(network, contenders))
-        _agree(network.name, steps)
+        agree(network.name, steps)
         for kind in ("train", "predict"):
             runs = {name: getattr(step, kind) for name, step in steps.items()}
             seconds = timing.rounds(runs, quick=quick, count=rounds)
@@ -111,7 +111,7 @@ def _steps(network: Network, contenders: tuple[str, ...]) -> Any:
             yield name, (TorchStep if name == TORCH else Step)(made, *data)
 
 
-def _agree(network: str, steps: dict[str, Any]) -> None:
+def agree(network: str, steps: dict[str, Any]) -> None:
     """Raise AssertionError unless all contenders compute the same, where they have the same layers."""
 
     def results(step: Any) -> dict[str, np.ndarray]:

@@ -82,8 +82,26 @@ def speed(measured: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def comparison(measured: dict[str, Any]) -> str:
+    """How the steps of the present code compare with those of the measured code, and on what."""
+    found = measured.get("comparison")
+    if found is None:
+        return "The figures are those of the present code."
+    where = f"{found['machine']['processor']}, {found['machine']['cores']} cores, {found['date']}"
+    first = f"The code has changed since. Steps of both codes, compared in one process on {where}:"
+
+    def cell(ratio: list[float]) -> str:
+        middle, low, high = ratio
+        return f"{middle:.2f}× ({low:.2f} to {high:.2f})"
+
+    lines = _head("model", ["measured code ÷ present code", "built-in ÷ present code"])
+    lines += [f"| {r['model']} | {cell(r['other'])} | {cell(r['built_in'])} |" for r in found["steps"]]
+    return "\n".join([first, "", *lines])
+
+
 TABLES: dict[str, Any] = {
     "machine": machine,
+    "comparison": comparison,
     "steps": steps,
     "predictions": lambda measured: steps(measured, "predict"),
     "steps-one-thread": lambda measured: steps(measured, one_thread=True),
