@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import keras_bn
 from keras_bn import batch_norm
+from keras_bn.engines import column_sums
 from tests import oracles, tolerances
 from tests.cases import EPSILON, Case, draw, in_mode
 
@@ -72,6 +73,35 @@ def test_auto_is_accurate_whatever_the_distribution(kind, elements):
     assert oracles.output_error(found.y, true.y) < tolerances.AUTO
     assert oracles.dx_error(found.dx, inputs, true, case) < tolerances.AUTO
     np.testing.assert_allclose(found.variance, true.variance, rtol=tolerances.AUTO, atol=1e-30)
+
+
+@pytest.mark.parametrize(
+    ("shape", "known"),
+    [
+        *(((16, 48, 48, 8), known) for known in (True, False)),
+        *(((6, 5, 7, 300), known) for known in (True, False)),
+        *(((7, 12, 33, 20), known) for known in (True, False)),
+        *(((5, 97, 1, 4), known) for known in (True, False)),
+        ((3, 1, 1, 8), True),
+    ],
+)
+def test_sums_of_columns_whatever_the_sizes(shape, known):
+    x = np.random.default_rng(0).normal(1, 2, shape).astype("float32")
+    spec = tf.TensorSpec(shape if known else (None, *shape[1:]))
+    assert column_sums.run_length(spec.shape) is not None
+    found = tf.function(column_sums.means, input_signature=[spec], autograph=False)(x)
+    rows = x.reshape(-1, shape[-1]).astype("float64")
+    # Means of numbers of the order 1: a few roundings of 6e-8, times the few hundred additions of a run at most.
+    np.testing.assert_allclose(found[0], rows.mean(0), atol=1e-5)
+    np.testing.assert_allclose(found[1], np.square(rows).mean(0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(32, 56, 56, 64), (16, 48, 48, 96), (None, 40, 40, 64), (32, 14, 14, 1024)])
+def test_sums_of_squares_write_little(shape):
+    # The kernel writes its sums once an image: with two rows an image, half of what it reads; here a 16th at most.
+    graph = tf.function(column_sums.means, autograph=False).get_concrete_function(tf.TensorSpec(shape)).graph
+    (kernel,) = (o for o in graph.get_operations() if o.type == "DepthwiseConv2dNativeBackpropFilter")
+    assert kernel.inputs[0].shape[2] >= 16
 
 
 @pytest.mark.parametrize("mode", ["eager", "graph"])

@@ -105,19 +105,21 @@ def test_the_worst_small_batch_that_is_found_does_not_exceed_the_bound(quantity:
 
 @pytest.mark.parametrize("ratio", [0.0, 1e3, 1e6])
 def test_ordinary_data_of_any_mean_are_proved_to_four_digits_at_least(ratio: float):
-    """|z| ≤ 10, a center within one deviation: y to 4e-5 for any number of elements, most of it for |z|."""
-    for elements in (1000, 100_352):
+    """|z| ≤ 10, a center within one deviation: y to 1e-5 for a thousand elements, and to 4e-5 for any number."""
+    for elements, limit in ((1000, 1e-5), (100_352, 4e-5)):
         rows = {row.name: row for row in table(Request(elements, ratio)).rows}
-        assert rows["y"].proved <= 4e-5
-        assert rows["∂x"].proved <= 4e-4
+        assert rows["y"].proved <= limit
+        assert rows["∂x"].proved <= 10 * limit
         assert rows["y"].of_data <= 2e-5  # of normal data
         assert all(row.measured <= row.of_data for row in rows.values())
         assert rows["y"].of_data < 100 * rows["y"].measured
 
 
 def test_depth_does_not_grow_with_the_batch():
-    calls = [Call(*(np.zeros(shape, "f4") for shape in ((m, 3), (m, 3), 3, 3))) for m in (64, 65, 5000, 1_000_000)]
-    assert [call.depth() for call in calls] == [64, 66, 66, 66]
+    sizes = 64, 65, 1024, 1025, 1_000_000
+    calls = [Call(*(np.zeros(shape, "f4") for shape in ((m, 3), (m, 3), 3, 3))) for m in sizes]
+    # One for the cast from float64, where even a million additions count as next to nothing.
+    assert [round(call.depth(), 3) for call in calls] == [63, 7 + 1, 7 + 1, 63 + 1, 63 + 1]
 
 
 # What reductions do inside.
@@ -166,8 +168,10 @@ def test_the_depth_read_from_the_graph_is_no_smaller_than_what_is_measured(mode:
 
     function = tf.function(total, jit_compile=mode == "xla")
     read = depths.depth_of(function.get_concrete_function(tf.TensorSpec([n, 64])))
-    assert max(measured_depth(function, n, leaf) for leaf in (0, 1, n // 2, n - 1)) <= read
-    assert read <= (66 if mode == "eager" else 3 + 255 + n // 2048 + 2)
+    # The two additions in float64, of the runs and of what is left over, are measured as whole ones.
+    finer = 2 if mode == "eager" else 0
+    assert max(measured_depth(function, n, leaf) for leaf in (0, 1, n // 2, n - 1)) <= read + finer
+    assert read <= (65 if mode == "eager" else 3 + 255 + n // 2048 + 2)
 
 
 def test_sums_of_unknown_size_and_graphs_within_graphs_are_refused():
@@ -185,9 +189,11 @@ def test_depths_of_chains():
         return depths.depth_of(traced, dtype)
 
     assert depth(lambda x: tf.reduce_sum(x, 0)) == 99
-    assert depth(lambda x: tf.reduce_sum(tf.reduce_sum(x, 0) / 8) + 1) == 99 + 7 + 1
+    assert depth(lambda x: tf.reduce_sum(tf.reduce_sum(x, 0) / 8) + 1) == 99 + 7  # to add a constant is no sum
+    assert depth(lambda x: tf.reduce_sum(x, 0) + x[0]) == 99 + 1
+    assert depth(lambda x: tf.add_n([tf.reduce_sum(x, 0), x[0], tf.stop_gradient(x[1])])) == 99 + 1
     assert depth(lambda x: tf.reduce_sum(tf.square(tf.reduce_sum(x, 0)))) == 99  # a sum of other numbers
-    assert depth(lambda x: tf.cast(tf.reduce_sum(tf.cast(x, "float64"), 0), "float32")) == 1 + 1
+    assert depth(lambda x: tf.cast(tf.reduce_sum(tf.cast(x, "float64"), 0), "float32")) == 99 * 2**-29 + 1
     assert depth(lambda x: tf.reduce_sum(x, 0), "float64") == 99
     assert depth(lambda x: x - tf.stop_gradient(tf.reduce_sum(x, 0))) == 0
 
@@ -199,7 +205,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]):
     assert command.main(["bound", "--elements", "5e2", "--ratio", "1e3", "--mask"]) == 0
     printed = capsys.readouterr().out
     assert "500 elements a channel, mean/std 1000, masked" in printed
-    assert "d = 66 times" in printed
+    assert "d = 8 times" in printed
     rows = re.findall(r"^(\S+) +\S+ +(\S+e-\d\d) +(\S+e-\d\d) +(\S+e-\d\d)$", printed, re.MULTILINE)
     assert [row[0] for row in rows] == ["mean", "variance", "y", "∂x", "∂γ", "∂β"]
     for _, *values in rows:

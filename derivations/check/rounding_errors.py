@@ -69,7 +69,7 @@ class Table(NamedTuple):
     """The rows, and the depth that the graph has."""
 
     request: Request
-    depth: int
+    depth: float
     rows: list[Row]
 
     def text(self) -> str:
@@ -79,7 +79,7 @@ class Table(NamedTuple):
             f"Rounding errors in training, {request.dtype}, {request.elements} elements a channel, "
             f"mean/std {request.ratio:g}{', masked' * request.mask}{', compiled by XLA' * request.jit_compile}, "
             f"engine {request.engine}.",
-            f"No number is added more than d = {self.depth} times: read from the graph that TensorFlow traces.",
+            f"No number is added more than d = {self.depth:.6g} times: read from the graph that TensorFlow traces.",
             "",
             f"{'':9}{'in units of':16}{'proved, any data':>17}{'proved, these':>15}{'measured':>12}",
         ]
@@ -111,7 +111,9 @@ def table(request: Request, *, seed: int = 0) -> Table:
     call = _random_call(request, seed)
     depth, u = call.depth(), UNIT_ROUNDOFF[request.dtype]
     if depth * u * (1 + request.distance) ** 2 > float(SMALL):
-        raise ValueError(f"sums of depth {depth} are too deep for {request.dtype}: d·u·(1 + k)² must be at most 1/200")
+        raise ValueError(
+            f"sums of depth {depth:.6g} are too deep for {request.dtype}: d·u·(1 + k)² must be at most {SMALL}"
+        )
     promises = ONE_PASS_PROMISES if fused else PROMISES["weighted" if request.mask else "plain"]
     ratio, of_data, measured = request.ratio, dict.fromkeys(promises, 0.0), dict.fromkeys(promises, 0.0)
     for sample, errors in call.channels():
@@ -131,7 +133,7 @@ def table(request: Request, *, seed: int = 0) -> Table:
     return Table(request, depth, rows)
 
 
-def largest_distance(limit: float, depth: int) -> float:
+def largest_distance(limit: float, depth: float) -> float:
     """The guard of the fused kernels that follows from a promise: up to which |mean|/std y is within ``limit``·|γ|.
 
     Proved, in float32, for |z| ≤ Z and |β| ≤ |γ|; 0 where not even a mean of 0 allows it.
@@ -211,7 +213,7 @@ class Call:
         function = tf.function(call, autograph=False, jit_compile=self.jit_compile)
         return function.get_concrete_function(*(tf.TensorSpec(a.shape, a.dtype) for a in self.inputs))
 
-    def depth(self) -> int:
+    def depth(self) -> float:
         """The depth of its sums."""
         return depth_of(self.function, self.inputs[0].dtype.name, branches=self.engine == "fused")
 

@@ -13,6 +13,7 @@ from derivations.claims.claim import Claim, Disagreement, Settlement, Verdict
 from derivations.normal_form.counterexamples import Counterexample
 from derivations.rounding.adversary import PerturbedOperations, worst_error
 from derivations.rounding.magnitudes import ONE, PLACE, ZERO, Poly, excess, first_order, replaced, text
+from derivations.rounding.model import ROOT
 from derivations.rounding.rounded_batch import RoundedBatch, RoundedOperations, lifted
 from derivations.rounding.samples import UNITS, Sample
 
@@ -30,10 +31,13 @@ class Execution:
         run: The function.
         arguments: What it is given, with their meanings.
         weighted: Whether elements have weights that are numbers.
+        root: The relative error of an inverse root, in units of u.
     """
 
-    def __init__(self, run: Run, arguments: Mapping[str, RoundedBatch], *, weighted: bool = False) -> None:
-        self.run, self.arguments, self.weighted = run, arguments, weighted
+    def __init__(
+        self, run: Run, arguments: Mapping[str, RoundedBatch], *, weighted: bool = False, root: Any = ROOT
+    ) -> None:
+        self.run, self.arguments, self.weighted, self.root = run, arguments, weighted, root
 
     @cached_property
     def results(self) -> Mapping[str, Any]:
@@ -42,7 +46,7 @@ class Execution:
         Raises:
             TypeError: it does something of which no lemma speaks.
         """
-        return self.run(RoundedOperations(weighted=self.weighted), self.arguments)
+        return self.run(RoundedOperations(weighted=self.weighted, root=self.root), self.arguments)
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,7 @@ class ErrorBound(Claim):
                         center=sample.center,
                         weights=sample.weights,
                         at=at,
+                        root=float(self.execution.root),
                     )
                     worst = max(worst, found / limit)
                     if found > limit:

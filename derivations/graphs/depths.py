@@ -19,8 +19,8 @@ AXIOMS = {
     "S2": "XLA keeps apart the stages of a sum between which there is a division. Measured; a measurement is not a "
     "proof.",
 }
-# In float64 up to 2²⁸ additions round less, together, than float32 does once.
-LARGEST = 2**28
+# What an addition in float64 counts, where the statistics are float32: 2⁻⁵³ in units of 2⁻²⁴.
+IN_FLOAT64 = 2.0**-29
 # What leaves the numbers as they are, or multiplies all by one.
 _PASSED = {
     "BroadcastTo", "EnsureShape", "ExpandDims", "Identity", "IdentityN", "Pack", "Reshape", "Squeeze", "StridedSlice",
@@ -54,17 +54,18 @@ def along_last_axis(n: int) -> int:
     return min(n - 1, min(ceil(n / 32), 256) + 8 + ceil(log2(max(n, 1))))
 
 
-def depth_of(function: Any, dtype: str = "float32", *, branches: bool = False) -> int:
+def depth_of(function: Any, dtype: str = "float32", *, branches: bool = False) -> float:
     """The largest depth in the graph of a concrete function whose sizes are all known.
 
-    ``dtype`` is that of the statistics: beside float32, sums in float64 count as one addition. What is held constant
-    may be any number: the sums that lead to it alone do not count. With ``branches``, a branch has the depth of its
-    inputs; for the fused engine these are the statistics given to its kernels.
+    ``dtype`` is that of the statistics: beside float32, an addition in float64 counts as a small part of one, so that d
+    is no whole number. What is held constant may be any number: the sums that lead to it alone do not count, nor does
+    its own addition, which the formulas write and the bounds count apart. With ``branches``, a branch has the depth of
+    its inputs; for the fused engine these are the statistics given to its kernels.
 
     Raises:
         UnknownGraph: a sum over an unknown number, or a graph within the graph.
     """
-    depths: dict[str, int] = {}
+    depths: dict[str, float] = {}
     counting = _counting(function.graph.outputs)
     for operation in function.graph.get_operations():
         if operation.name in counting:
@@ -87,17 +88,19 @@ def _counting(outputs: Sequence[Any]) -> set[str]:
     return found
 
 
-def _of_operation(operation: Any, inputs: list[int], dtype: str, branches: bool) -> int:
+def _of_operation(operation: Any, inputs: list[float], dtype: str, branches: bool) -> float:
     kind = operation.type
     if kind in _PRODUCTS:
         return max(inputs) + _PRODUCTS[kind](operation) - 1
     if kind in ("If", "StatelessIf") and branches:
         return max(inputs)
-    exact = operation.outputs and operation.outputs[0].dtype.name == "float64" != dtype
+    finer = operation.outputs and operation.outputs[0].dtype.name == "float64" != dtype
+    addition = IN_FLOAT64 if finer else 1
     if kind in ("Sum", "Mean"):
-        return inputs[0] + _of_reduction(operation, exact)
+        return inputs[0] + addition * _of_reduction(operation)
     if kind in ("Add", "AddV2", "AddN"):
-        return max(inputs) + (0 if exact else len(inputs) - 1)
+        summands = [t for t in operation.inputs if _source(t).type not in ("Const", "StopGradient")]
+        return max(inputs) + addition * max(len(summands) - 1, 0)
     if kind == "Cast":
         return inputs[0] + (inputs[0] > 0 and operation.outputs[0].dtype.size < operation.inputs[0].dtype.size)
     if kind in ("Mul", "RealDiv") and any(tensor.shape.num_elements() == 1 for tensor in operation.inputs):
@@ -109,7 +112,14 @@ def _of_operation(operation: Any, inputs: list[int], dtype: str, branches: bool)
     return 0
 
 
-def _of_reduction(operation: Any, exact: bool) -> int:
+def _source(tensor: Any) -> Any:
+    """The operation that a tensor comes from, whatever shape it was given."""
+    while tensor.op.type in ("Identity", "IdentityN", "Reshape"):
+        tensor = tensor.op.inputs[tensor.value_index if tensor.op.type == "IdentityN" else 0]
+    return tensor.op
+
+
+def _of_reduction(operation: Any) -> int:
     from tensorflow import get_static_value
 
     value, axes = operation.inputs
@@ -117,6 +127,4 @@ def _of_reduction(operation: Any, exact: bool) -> int:
     sizes = value.shape.as_list()
     reduced = {int(position) % len(sizes) for position in np.ravel([] if positions is None else positions)}
     count = _known(operation, [None] if positions is None else [sizes[position] for position in reduced])
-    if exact and count <= LARGEST:
-        return 1
     return along_last_axis(count) if reduced == {len(sizes) - 1} else max(count - 1, 0)

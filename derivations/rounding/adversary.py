@@ -60,13 +60,22 @@ class PerturbedOperations:
         center: Of the values that are held constant.
         errors: The relative errors in units of their bounds, in [−1, 1]: one array [runs, m] or [runs, 1] for each
             rounding in turn; missing ones are 0. ``shapes`` tells how many there are.
+        size: m.
+        root: The relative error of an inverse root, in units of u.
     """
 
     def __init__(
-        self, u: float, depth: int, weights: Array | None, center: float, errors: Mapping[int, Array], size: int
+        self,
+        u: float,
+        depth: float,
+        weights: Array | None,
+        center: float,
+        errors: Mapping[int, Array],
+        size: int,
+        root: float,
     ) -> None:
         self.u, self.weights, self.center, self.errors, self.size = u, weights, center, errors, size
-        self.of_sum = (1 + u) ** depth - 1
+        self.root, self.of_sum = root, (1 + u) ** depth - 1
         self.shapes: list[int] = []
 
     def given(self, values: Any) -> Perturbed:
@@ -112,7 +121,7 @@ class PerturbedOperations:
 
     def inverse_root(self, value: Perturbed) -> Perturbed:
         # A radicand that rounding made negative counts as next to nothing: the error is huge, but a number.
-        return self.rounded(np.maximum(value.values, 1e-60) ** -0.5, ROOT * self.u)
+        return self.rounded(np.maximum(value.values, 1e-60) ** -0.5, self.root * self.u)
 
     def finite(self, value: Any, otherwise: Any) -> Any:
         return value
@@ -132,12 +141,20 @@ Run = Callable[[PerturbedOperations], Perturbed]
 
 
 def worst_error(
-    run: Run, size: int, *, u: float, depth: int, center: float, weights: Array | None = None, at: int = 0
+    run: Run,
+    size: int,
+    *,
+    u: float,
+    depth: float,
+    center: float,
+    weights: Array | None = None,
+    at: int = 0,
+    root: float = float(ROOT),
 ) -> float:
     """The error of output ``at`` for roundings chosen against it."""
 
     def execute(errors: Mapping[int, Array]) -> tuple[Array, list[int]]:
-        ops = PerturbedOperations(u, depth, weights, center, errors, size)
+        ops = PerturbedOperations(u, depth, weights, center, errors, size, root)
         values = run(ops).values
         return values[:, at if values.shape[1] > 1 else 0], ops.shapes
 

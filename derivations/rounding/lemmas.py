@@ -29,9 +29,9 @@ LEMMAS = {
     ),
     "sum": Lemma(
         "A sum by additions in any order, d of them at most on a summand's way, is Σ aᵢ(1 + θᵢ), "
-        "|θᵢ| ≤ (1 + u)^d − 1 ≤ d·u + 8/7·(d·u)² for d·u ≤ 1/8.",
-        "Each addition multiplies what it adds by 1 + ε (Higham, lemma 3.1 and section 4.2); d·u/(1 − d·u) is bounded "
-        "by two terms of its series.",
+        "|θᵢ| ≤ e^(d·u) − 1 ≤ d·u + 8/7·(d·u)² for d·u ≤ 1/8. An addition with a smaller u counts as that part of one.",
+        "Each addition multiplies what it adds by 1 + ε (Higham, lemma 3.1 and section 4.2), and 1 + ε ≤ e^ε; "
+        "d·u/(1 − d·u) is no smaller, and bounded by two terms of its series.",
     ),
     "quotient": Lemma(
         "1/(1 + θ) = 1 + θ′ with |θ′| ≤ d·u + 8/3·(d·u)², where |θ| ≤ d·u/(1 − d·u) and d·u ≤ 1/8.",
@@ -40,6 +40,11 @@ LEMMAS = {
     "root": Lemma(
         "(1 + η)^(−1/2) = 1 − η/2 + ρ with |ρ| ≤ η²/2 for |η| ≤ 1/8.",
         "The binomial series: 3/8·η² and less for each further power, 3/8·η²/(1 − |η|) ≤ 3/7·η² in all.",
+    ),
+    "reciprocal root": Lemma(
+        "fl(1/fl(√v)) = v^(−1/2)·(1 + ε) with |ε| ≤ 3/2·u + 2·u².",
+        "A factor of 4 changes nothing: let s = √v be in [1, 2). There the root is rounded by at most u, its "
+        "reciprocal by at most u/2, and |ε| ≤ u/(s − u) + s·u/2, which is convex in s.",
     ),
     "Cauchy–Schwarz": Lemma(
         "⟨|z|⟩ ≤ √⟨z²⟩ ≤ 1, and ⟨|z + κ|⟩ and ⟨|z|·|z + κ|⟩ ≤ √(1 + k²), for shares ≥ 0 that sum to 1.",

@@ -43,7 +43,7 @@ Poly = Any  # an element of RING, for which SymPy has no static type
 G = dict(zip(SYMBOLS, GENERATORS, strict=True))
 PLACE = {name: position for position, name in enumerate(SYMBOLS)}
 ZERO, ONE = RING.zero, RING.one
-SMALL = QQ(1, 200)  # what d·u·(1 + k)² is assumed not to exceed
+SMALL = QQ(1, 500)  # what d·u·(1 + k)² is assumed not to exceed
 
 
 def number(value: Any) -> Poly:

@@ -127,12 +127,13 @@ class RoundedOperations:
 
     Args:
         weighted: Whether elements have weights that are numbers; those of a boolean mask multiply exactly.
+        root: The relative error of an inverse root, in units of u.
 
-    Its bounds hold where d·u·(1 + k)² ≤ 1/200, for every center within k standard deviations of the mean.
+    Its bounds hold where d·u·(1 + k)² ≤ 1/500, for every center within k standard deviations of the mean.
     """
 
-    def __init__(self, *, weighted: bool = False) -> None:
-        self.weighted = weighted
+    def __init__(self, *, weighted: bool = False, root: Any = ROOT) -> None:
+        self.weighted, self.root = weighted, root
 
     def sum(self, value: Any) -> RoundedBatch:
         """Σ over the elements, whatever their weights."""
@@ -184,7 +185,7 @@ class RoundedOperations:
         return difference * difference
 
     def inverse_root(self, value: Any) -> RoundedBatch:
-        """value^(−1/2) for a value that means σ² = 1 (lemma "root").
+        """value^(−1/2) for a value that means σ² = 1 (lemmas "root" and "reciprocal root").
 
         Raises:
             TypeError: it means something else, or has an error that may be large.
@@ -197,7 +198,7 @@ class RoundedOperations:
             raise TypeError(f"the relative error of the radicand may be large: it is bounded by {text(eta)}")
         terms = {rounding: -coefficient / 2 for rounding, coefficient in value.terms.items()}
         rest = truncated(value.rest / 2 + eta**2 / 2)
-        return RoundedBatch(ONE, value.per_element, terms, rest).rounded(ROOT * u)
+        return RoundedBatch(ONE, value.per_element, terms, rest).rounded(self.root * u + 2 * u**2)
 
     def finite(self, value: Any, otherwise: Any) -> Any:
         """The value: every value is finite."""

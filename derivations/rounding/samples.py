@@ -36,11 +36,11 @@ class Sample:
     def size(self) -> int:
         return max(np.size(value) for value in self.given.values())
 
-    def is_covered(self, *, u: float, depth: int) -> bool:
-        """Whether the bounds hold for it: d·u·(1 + k)² ≤ 1/200."""
+    def is_covered(self, *, u: float, depth: float) -> bool:
+        """Whether the bounds hold for it: d·u·(1 + k)² ≤ 1/500."""
         return bool(depth * u * (1 + self.known["k"]) ** 2 <= float(SMALL))
 
-    def at(self, bound: Poly, quantity: str, *, u: float, depth: int) -> Array:
+    def at(self, bound: Poly, quantity: str, *, u: float, depth: float) -> Array:
         """The bound of one quantity for these data, per element where it is one an element."""
         return np.asarray(value(bound, u=u, d=depth, **self.known)) * self.sigma ** UNITS[quantity]
 

@@ -8,9 +8,10 @@ import tensorflow as tf
 
 from keras_bn.engines.staged_sums import BLOCK
 
-# How many rows of a run are laid side by side, as so many more channels: each channel then adds fewer numbers, and
-# the kernel is fastest at some ten thousand channels (measured on 2 CPU cores).
-SIDE_BY_SIDE, WIDTH = 128, 16384
+# How many rows are laid side by side, as so many more channels: each channel then adds fewer numbers, and the kernel
+# of the squares is fastest at some ten thousand channels. It writes its sums once an image, which is why an image has
+# up to LONGEST such rows: with 2 it took twice the time (measured on 2 CPU cores).
+SIDE_BY_SIDE, WIDTH, LONGEST = 128, 16384, 64
 # Rows of a run from which it is worth to be one.
 SHORTEST = 16
 
@@ -20,21 +21,27 @@ def run_length(shape: tf.TensorShape) -> int | None:
 
     Where the number of samples is unknown, no run crosses from one to the next.
     """
-    rows = shape[:-1].num_elements() or shape[1:-1].num_elements()
-    if not rows:
+    rows = _known_rows(shape)
+    if rows is None:
         return None
     length = max(n for n in range(1, BLOCK + 1) if rows % n == 0)
     return length if length >= min(SHORTEST, rows) and (length > 1 or shape[0] is not None) else None
 
 
+def _known_rows(shape: tf.TensorShape) -> int | None:
+    """How many rows inputs of this shape have; where the number of samples is unknown, each sample."""
+    return shape[:-1].num_elements() or shape[1:-1].num_elements() or None
+
+
 def means(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """⟨x⟩ and ⟨x²⟩ over all axes but the last, for x that consists of whole runs (``run_length``)."""
-    length, channels = run_length(x.shape), x.shape[-1]
+    length, channels, rows = run_length(x.shape), x.shape[-1], _known_rows(x.shape)
     assert length is not None
+    assert rows is not None
     runs = tf.reshape(x, [-1, length, channels])
     count = tf.cast(tf.size(runs) // channels, x.dtype)
     total = tf.reduce_sum(tf.matmul(tf.ones([1, 1, length], x.dtype), runs), [0, 1])
-    return total / count, _squares(x, length, channels) / count
+    return total / count, _squares(x, rows, channels) / count
 
 
 def weighted(rows: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
@@ -54,19 +61,20 @@ def squares(rows: tf.Tensor) -> tf.Tensor:
     return _squares(rows[:whole], BLOCK, channels) + tf.reduce_sum(tf.square(rows[whole:]), 0)
 
 
-def _squares(x: tf.Tensor, length: int, channels: int) -> tf.Tensor:
-    """Σ x², of shape [C], for so many channels, which come last, and rows that are runs of this length.
+def _squares(x: tf.Tensor, rows: int, channels: int) -> tf.Tensor:
+    """Σ x², of shape [C], for so many channels, which come last, and a multiple of so many rows.
 
     It is the gradient of a depthwise convolution with one weight a channel: the one operation of TensorFlow that
     multiplies elementwise and sums at once. Of no rows TensorFlow returns memory as it finds it.
     """
-    side = max(n for n in range(1, SIDE_BY_SIDE + 1) if length % n == 0 and (n == 1 or n * channels <= WIDTH))
-    runs = tf.reshape(x, [-1, length // side, side, channels])
-    runs = tf.reshape(runs, [-1, 1, length // side, side * channels])
+    side = max(n for n in range(1, SIDE_BY_SIDE + 1) if rows % n == 0 and (n == 1 or n * channels <= WIDTH))
+    length = max(n for n in range(1, LONGEST + 1) if rows // side % n == 0)
+    images = tf.reshape(x, [-1, length, side, channels])
+    images = tf.reshape(images, [-1, 1, length, side * channels])
     sums = tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
-        input=runs,
+        input=images,
         filter_sizes=[1, 1, side * channels, 1],
-        out_backprop=runs,
+        out_backprop=images,
         strides=[1, 1, 1, 1],
         padding="VALID",
     )

@@ -98,8 +98,9 @@ def _of_small_means(
     def shifted() -> tuple[tf.Tensor, ...]:
         statistics = closed_form.statistics(batch, batch.elements(x), fallback.get("fallback"))
         center, shift, variance = (batch.vector(value) for value in statistics)
-        # A channel whose variance overflows is β everywhere, and has no gradients: as one of zeros.
-        difference = tf.where(tf.math.is_inf(variance), tf.zeros_like(x), x - center)
+        # A channel whose variance overflows is β everywhere, and has no gradients: as one of zeros. But where x itself
+        # is infinite it is NaN.
+        difference = tf.where(tf.math.is_inf(variance), 0.0 * x, x - center)
         return difference, batch.regular(shift), variance, center
 
     near, shift, variance, center = tf.cond(reliable, lambda: (x, mean, variance, tf.zeros_like(mean)), _apart(shifted))

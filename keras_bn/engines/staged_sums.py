@@ -9,6 +9,8 @@ from keras_bn.tensors import sizes_of
 
 # How many numbers are added one after the other before their mean joins the second stage of a sum.
 RUN = 64
+# The same in a sum of more than RUN and at most FEW numbers, where such short runs take no more time.
+SHORT_RUN, FEW = 8, 1024
 # The same where XLA compiles, and in the sums of the fused kernels.
 BLOCK = 256
 # Parts that are added to each other, number by number, before XLA sums.
@@ -20,9 +22,10 @@ def staged_sum(value: tf.Tensor, axis: int, sizes: list[Any]) -> tf.Tensor:
 
     Both TensorFlow and XLA add serially, but for TensorFlow's sums along the last axis, which are pairwise: 4·10⁵
     float32 numbers cost them a relative 10⁻⁵. Runs of numbers are summed first, which is also faster, since a run stays
-    in the cache. Their means, a 64th of the numbers, are added in float64: however many numbers there are,
-    none of them is added more than RUN times in float32. XLA would not be as fast with float64; there the *means* of
-    longer runs are added, because XLA folds a sum of sums back into one serial sum, which a division prevents.
+    in the cache. Their means, a small part of the numbers, are added in float64: however many numbers there are, none
+    of them is added more than RUN times in float32, and of no more than FEW numbers none more than SHORT_RUN times. XLA
+    would not be as fast with float64; there the *means* of longer runs are added, because XLA folds a sum of sums back
+    into one serial sum, which a division prevents.
     """
     compiles = xla.compiles()
     if isinstance(sizes[axis], int) and sizes[axis] <= (BLOCK if compiles else RUN):
@@ -32,7 +35,8 @@ def staged_sum(value: tf.Tensor, axis: int, sizes: list[Any]) -> tf.Tensor:
         return _sum_of_runs(value, axis, [*sizes[:axis], length], BLOCK, value.dtype) + rest
     if axis == value.shape.rank - 1:
         return tf.reduce_sum(value, axis)
-    return tf.cast(_sum_of_runs(value, axis, sizes, RUN, tf.float64), value.dtype)
+    run = SHORT_RUN if isinstance(sizes[axis], int) and sizes[axis] <= FEW else RUN
+    return tf.cast(_sum_of_runs(value, axis, sizes, run, tf.float64), value.dtype)
 
 
 def _sum_of_runs(value: tf.Tensor, axis: int, sizes: list[Any], run: int, dtype: tf.DType) -> tf.Tensor:
