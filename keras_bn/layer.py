@@ -127,17 +127,8 @@ class BatchNormalization(SavedLayer):
         **kwargs: Any,
     ) -> None:
         # A config states several axes under this name, too.
-        axis = arguments.axis(kwargs.pop("axes", axis))
-        arguments.flags(center=center, scale=scale, renorm=renorm)
-        arguments.flags(synchronized=synchronized, zero_debias=zero_debias, unbiased_variance=unbiased_variance)
-        arguments.momentum("momentum", momentum, optional=True)
-        arguments.momentum("renorm_momentum", renorm_momentum)
-        arguments.epsilon(epsilon)
-        arguments.statistics(statistics)
-        arguments.renorm_clipping(renorm_clipping)
-        arguments.virtual_batch_size(virtual_batch_size, axis, synchronized=synchronized, renorm=renorm)
-        arguments.activation(activation)
-        selection.check_name(engine)
+        axis = kwargs.pop("axes", axis)
+        # Each option is checked as it is set.
         super().__init__(
             # The parent takes one axis, a number for the momentum, and numbers as bounds; these are set anew below.
             *(-1, 0.0, epsilon, center, scale),
@@ -148,7 +139,7 @@ class BatchNormalization(SavedLayer):
         )
         arguments.compute_dtype(self.compute_dtype)
         self.axis = axis
-        self.momentum = None if momentum is None else float(momentum)
+        self.momentum = momentum
         self.statistics = statistics
         self.renorm_clipping = renorm_clipping
         self.zero_debias = zero_debias

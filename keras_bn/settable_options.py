@@ -60,6 +60,8 @@ class SettableOptions(keras.layers.BatchNormalization):
             arguments.virtual_batch_size(now["virtual_batch_size"], now["axis"], **flags)
         if name == "axis":
             value = arguments.axis(value)
+        if name == "momentum" and value is not None:
+            value = float(value)
         if name == "renorm_clipping" and value is not None:
             value = RenormBounds(value)
         if getattr(self, "built", False):
