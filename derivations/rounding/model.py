@@ -4,6 +4,8 @@ from typing import Any
 
 from sympy import QQ
 
+from derivations.rounding.magnitudes import SMALL
+
 # The unit roundoff u: the relative error of one rounding to nearest.
 UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
 # The relative error of value^(−1/2) in units of u, but for 2·u²: a root and a reciprocal (lemma "reciprocal root").
@@ -18,7 +20,7 @@ def assumptions(root: Any = ROOT) -> tuple[str, ...]:
     """What a bound takes for granted, in words."""
     return (
         "every batch size",
-        "d·u·(1 + k)² ≤ 1/500",
+        f"d·u·(1 + k)² ≤ {SMALL}",
         "sums of depth d in any order",
         "a center within k·σ of the mean",
         "no overflow or underflow",

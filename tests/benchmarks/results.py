@@ -40,7 +40,7 @@ def write(path: Path, new: dict[str, Any]) -> dict[str, Any]:
     old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if all(old.get(key) == new.get(key) for key in ("code", "machine", "allocator")):
         new = {**old, **{part: _merged(old.get(part), value) for part, value in new.items()}}
-    path.write_text(json.dumps(new, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _save(path, new)
     return new
 
 
@@ -56,9 +56,7 @@ def write_comparison(path: Path, comparison: dict[str, Any]) -> None:
             f"the figures in {path} were measured with the code {old['code']}. Received: a comparison with "
             f"{comparison['with']}. Check out the commit that renewed the figures, and compare with that."
         )
-    path.write_text(
-        json.dumps({**old, "comparison": comparison}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    _save(path, {**old, "comparison": comparison})
 
 
 def are_of_the_code(measured: dict[str, Any]) -> bool:
@@ -66,6 +64,10 @@ def are_of_the_code(measured: dict[str, Any]) -> bool:
     comparison = measured.get("comparison", {})
     compared = comparison.get("with") == measured["code"] and comparison.get("code") == code()
     return measured["code"] == code() or compared
+
+
+def _save(path: Path, figures: dict[str, Any]) -> None:
+    path.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _merged(old: Any, new: Any) -> Any:
