@@ -18,7 +18,7 @@ from derivations.claims import mutants, steps
 from derivations.claims.claim import Claim, Disagreement, all_as_expected
 from derivations.own_code.command import check_function, is_address
 from derivations.own_code.refusal import NotUnderstood
-from derivations.processes import APART, CLOSED_FORM, FUSED, second_process
+from derivations.processes import APART, CLOSED_FORM, KERNELS, second_process
 from derivations.quiet import held_stderr
 from derivations.report import document, terminal
 
@@ -194,8 +194,8 @@ def _settled(
             if family in chosen:
                 yield family, chosen[family], map(_settle, chosen[family])
                 continue
-            fused = settled(FUSED, _progress) if family == "graphs" else []
-            claims = settled(CLOSED_FORM if family == "graphs" else family, _progress) + fused
+            kernels = settled(KERNELS, _progress) if family == "graphs" else []
+            claims = settled(CLOSED_FORM if family == "graphs" else family, _progress) + kernels
             _progress("")
             yield family, claims, claims
 

@@ -32,7 +32,11 @@ def parser() -> argparse.ArgumentParser:
     commands = whole.add_subparsers(required=True, dest="command", metavar="COMMAND", parser_class=_Parser)
 
     prove = commands.add_parser(
-        "prove", help="settle claims, and print them by family, with every counterexample", epilog=STATUS
+        "prove",
+        help="settle claims, and print them by family, with every counterexample",
+        description="Settle claims by both proofs, and print them by family. Without a name it settles everything, "
+        "which takes a minute; `prove steps` takes a second.",
+        epilog=STATUS,
     )
     names = f"families ({', '.join(FAMILIES)}) or identifiers of claims; by default all claims"
     prove.add_argument("names", nargs="*", metavar="NAME", help=names)
@@ -51,18 +55,25 @@ def parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser(
         "check",
-        help="judge a formula of your own",
-        epilog="A formula consists of numbers, of x, delta (or dy, dout), x_hat, gamma, beta, mu, var, s (or inv_std, "
-        "ivar), epsilon, m (or N), of + - * / ** and parentheses, of sum( ) and mean( ) over the batch, and of "
+        help="judge a formula or a function of your own",
+        description="Judge a gradient of your own, for every batch size: a formula, lines of code, or a function in a "
+        "file.",
+        epilog='Examples: check "gamma*s*(delta - mean(delta) - x_hat*mean(delta*x_hat))"; check '
+        'layers.py::batchnorm_backward --forward batchnorm_forward --inputs "x: N D, gamma: D, beta: D". A formula '
+        "consists of numbers, of x, delta (or dy, dout), x_hat, gamma, beta, mu, var, s (or inv_std, ivar), epsilon, "
+        "m (or N), of + - * / ** and parentheses, of sum( ) and mean( ) over the batch, and of "
         "sqrt( ), square( ), var( ), std( ). NumPy's spelling is understood, such as np.sum(dout*xhat, axis=0) and "
         "x.mean(axis=0), and so are the symbols in which results are printed: δₖ, x̂, γ, μ, v, ε, Σⱼ, ·, −. Lines such "
         "as mu = mean(x); xmu = x - mu, separated by ; or newlines, are read as code. The line that is named like the "
         "target is judged, or else the last line. With --weighted there are also w, and W for the sum of all w, and "
         "mean( ) is the weighted mean. With --forward the names are x, delta, y and those of the forward pass. If a "
         "formula is not defined everywhere, it is proved where it takes roots of values ≥ 0 and divides by values ≠ 0. "
-        "A formula that is defined nowhere is refused. " + STATUS,
+        "A formula that is defined nowhere is refused. Exit status: 0 proved, 1 refuted or not proved, 2 not "
+        "understood, 3 if the two proofs contradict each other.",
     )
-    check.add_argument("formula", metavar="FORMULA", help='such as "gamma*s*(delta - mean(delta))", or lines of code')
+    check.add_argument(
+        "formula", metavar="FORMULA", help="a formula, lines of code, or FILE.py::FUNCTION (with --inputs)"
+    )
     check.add_argument(
         "--target",
         default="dx",
@@ -101,9 +112,15 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 if the table was printed, 2 for bad input.",
     )
     bound.add_argument("--elements", type=_whole, default=100352, help="elements that share statistics (%(default)s)")
-    bound.add_argument("--ratio", type=float, default=0.0, help="mean/std of the data (%(default)g)")
-    bound.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(%(default)s)")
-    bound.add_argument("--engine", choices=("closed_form", "fused"), default="closed_form", help="(%(default)s)")
+    bound.add_argument(
+        "--ratio", type=float, default=0.0, help="mean/std of the data, at most 4 with --engine fused (%(default)g)"
+    )
+    bound.add_argument(
+        "--dtype", choices=("float32", "float64"), default="float32", help="of the computation (%(default)s)"
+    )
+    bound.add_argument(
+        "--engine", choices=("closed_form", "fused"), default="closed_form", help="that computes (%(default)s)"
+    )
     bound.add_argument("--mask", action="store_true", help="use a mask by which half of the elements count")
     bound.add_argument("--jit-compile", action="store_true", help="compile with XLA")
 

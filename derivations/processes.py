@@ -13,9 +13,8 @@ from derivations import FAMILIES
 from derivations.claims.claim import Claim
 from derivations.quiet import held_stderr
 
-# Parts of the claims are families, or the graphs of either engine.
-CLOSED_FORM, FUSED = "graphs of the closed form", "graphs of the fused kernels"
-_ENGINES = {CLOSED_FORM: "closed_form", FUSED: "fused"}
+# Parts of the claims are families, but for the graphs, which are two parts of about the same work.
+CLOSED_FORM, KERNELS = "graphs of the closed form", "graphs of all other engines"
 # Families that take half of the time, and hold nothing that cannot be sent from one process to another.
 APART = ("steps", "forms", "second_order", "bounds", "mistakes", "tutorials")
 
@@ -55,10 +54,12 @@ def second_process(parts: Sequence[str]) -> Iterator[Callable[[str, Progress], l
 
 
 def _settled(part: str, progress: Progress) -> list[Claim]:
-    engine = _ENGINES.get(part)
-    module = import_module(FAMILIES["graphs" if engine else part])
-    given = [[graph for graph in module.GRAPHS if graph.engine == engine]] if engine else []
-    settled = []
+    given, settled = [], []
+    if part in (CLOSED_FORM, KERNELS):
+        module = import_module(FAMILIES["graphs"])
+        given.append([graph for graph in module.GRAPHS if (graph.engine == "closed_form") == (part == CLOSED_FORM)])
+    else:
+        module = import_module(FAMILIES[part])
     for claim in module.claims(*given):
         progress(claim.identifier)
         settled.append(claim.settle())

@@ -185,7 +185,7 @@ def _tensorflow() -> Iterator[None]:
     """Import TensorFlow and the whole of the package, and let TensorFlow write nothing meanwhile."""
     with held_stderr():
         with Console().status("Loading TensorFlow"):
-            importlib.reload(keras_bn)
+            importlib.reload(keras_bn)  # which skipped its imports when python -m looked for this command
         yield
 
 

@@ -116,31 +116,43 @@ def normalize_batch(
     """
     if xla.differentiates_forward(x, gamma, beta):
         engine = "closed_form"  # the kernels would hold mean and variance constant
+    by = {"closed_form": _by_formulas, "fused": _by_kernels}[engine]
+    options: dict[str, Any] = {"epsilon": epsilon, "fallback": fallback}
+    if reference is not None:
+        options["reference"] = reference
+    return by(batch, x, gamma, beta, **options)
+
+
+def _by_formulas(
+    batch: TensorBatch, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, **options: Any
+) -> tuple[tf.Tensor, Moments]:
+    @custom_gradient
+    def normalized(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:
+        return closed_form.training(batch, x, gamma, beta, **options)
+
+    y, *moments = normalized(x, gamma, beta)
+    return y, Moments(*moments)
+
+
+def _by_kernels(
+    batch: TensorBatch, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, **options: Any
+) -> tuple[tf.Tensor, Moments]:
     moments: list[tf.Tensor] = []
-    options: dict[str, Any] = {"epsilon": epsilon, "fallback": fallback, "reference": reference}
-    if engine != "fused":
-
-        @custom_gradient
-        def by_formulas(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:
-            return closed_form.training(batch, x, gamma, beta, **options)
-
-        y, *moments = by_formulas(x, gamma, beta)
-        return y, Moments(*moments)
 
     @custom_gradient
-    def by_kernels(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:
+    def normalized(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:
         # y alone: TensorFlow keeps what returns several outputs, and would not join the kernel with what follows.
         nonlocal moments
         (y, *moments), backward = fused.training(batch, x, gamma, beta, **options)
         return y, backward
 
-    y = by_kernels(x, gamma, beta)
+    y = normalized(x, gamma, beta)
 
     @custom_gradient
     def statistics(x: tf.Tensor) -> Any:
         # Apart from y: where nobody differentiates mean and variance, their gradient costs nothing.
         def backward(*d_moments: tf.Tensor) -> tf.Tensor:
-            _, gradients = closed_form.training(batch, x, gamma, beta, epsilon=epsilon, fallback=fallback)
+            _, gradients = closed_form.training(batch, x, gamma, beta, **options)
             return gradients(tf.zeros_like(x), *d_moments)[0]
 
         return tuple(tf.stop_gradient(value) for value in moments), backward

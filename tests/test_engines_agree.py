@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import keras_bn
 from keras_bn import batch_norm
-from keras_bn.engines import column_sums
+from keras_bn.engines import column_sums, selection
 from tests import oracles, tolerances
 from tests.cases import EPSILON, Case, draw, in_mode
 
@@ -21,11 +21,11 @@ def by(engine: str, case: Case):
     return lambda x, gamma, beta: batch_norm(x, gamma, beta, axis=case.axis, epsilon=EPSILON, engine=engine)
 
 
-@pytest.mark.parametrize("engine", ["auto", "fused"])
+@pytest.mark.parametrize("engine", selection.ENGINES)
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 @pytest.mark.parametrize("mean_over_std", [0.0, 0.5, 2.0, 3.0, 10.0, 25.0, 31.0, 1e2, 1e3, 1e5])
 @pytest.mark.parametrize("case", CHANNELS_LAST, ids=lambda case: case.id)
-def test_fused_is_as_accurate_as_it_claims(case, mean_over_std, mode, engine):
+def test_every_engine_is_as_accurate_as_it_claims(case, mean_over_std, mode, engine):
     inputs = draw(case, mean_over_std=mean_over_std, dtype="float32")
     tensors = inputs.tensors()
     function = in_mode(mode, lambda *a: oracles.gradients(by(engine, case), *a), tensors, case.axis)

@@ -25,7 +25,10 @@ class Verdict(StrEnum):
 
 
 class Disagreement(AssertionError):
-    """Two proofs that share nothing contradict each other: one of them is wrong, and no verdict can be trusted."""
+    """Two proofs that share neither arithmetic nor derivatives contradict each other.
+
+    One of them is wrong, and no verdict can be trusted.
+    """
 
 
 @dataclass(frozen=True)

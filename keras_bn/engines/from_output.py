@@ -4,7 +4,6 @@ The usual gradients of the two keep the input of either; these need neither, sin
 out. What keeps a third of the memory costs one more pass over it.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -12,6 +11,7 @@ import tensorflow as tf
 from keras_bn import xla
 from keras_bn.batch import TensorBatch
 from keras_bn.custom_gradients import custom_gradient
+from keras_bn.engines import fused
 from keras_bn.engines.closed_form import Gradients
 from keras_bn.formulas import output as output_formulas
 from keras_bn.formulas import training as training_formulas
@@ -95,7 +95,7 @@ def _gradients(d_out: tf.Tensor, kept: Kept, epsilon: float) -> Gradients:
         kept = Kept(*values)
         found = tf.cond(
             tf.reduce_any(_is_lost(kept.gamma, kept.beta)) | tf.equal(tf.size(kept.out), 0),
-            _apart(lambda: _by_formulas(d_out, kept, epsilon)),
+            fused.apart(lambda: _by_formulas(d_out, kept, epsilon)),
             lambda: _by_kernel(d_out, kept, epsilon),
         )
         found[0].set_shape(kept.out.shape)
@@ -111,11 +111,6 @@ def _gradients(d_out: tf.Tensor, kept: Kept, epsilon: float) -> Gradients:
 
     # As tensors of the graph of the first order: that of the second cannot see the forward one.
     return gradients(d_out, *(tf.identity(value) for value in kept))
-
-
-def _apart(branch: Callable[[], Any]) -> Callable[[], Any]:
-    """A branch that is one operation in a graph: of one that is not taken, TensorFlow would visit every operation."""
-    return tf.function(branch, experimental_attributes={"_noinline": True}, autograph=False)
 
 
 def _by_kernel(d_out: tf.Tensor, kept: Kept, epsilon: float) -> Gradients:

@@ -31,19 +31,24 @@ Kernels = tuple[tuple[tf.Tensor, tf.Tensor, tf.Tensor], Callable[[tf.Tensor], Gr
 
 
 def training(
-    batch: TensorBatch, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, epsilon: float, **fallback: Any
+    batch: TensorBatch,
+    x: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    *,
+    epsilon: float,
+    fallback: Fallback | None = None,
 ) -> tuple[Outputs, Backward]:
     """As ``closed_form.training``, for channels that come last.
 
-    The function returned leaves the cotangents of mean and variance out of account. ``fallback`` is passed to the
-    closed form.
+    The function returned leaves the cotangents of mean and variance out of account.
     """
     if batch.row_weights is None and x.dtype == tf.float32 and not tf.config.list_logical_devices("GPU"):
-        outputs, kernel_gradients = _of_small_means(batch, x, gamma, beta, epsilon, **fallback)
+        outputs, kernel_gradients = _of_small_means(batch, x, gamma, beta, epsilon, fallback)
     else:
-        outputs, kernel_gradients = _guarded(batch, x, gamma, beta, epsilon, **fallback)
+        outputs, kernel_gradients = _guarded(batch, x, gamma, beta, epsilon, fallback)
 
-    constants = [value for value in (batch.weights, *(fallback.get("fallback") or ())) if value is not None]
+    constants = [value for value in (batch.weights, *(fallback or ())) if value is not None]
 
     @custom_gradient
     def first_order(dy: tf.Tensor, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *constants: tf.Tensor) -> Any:
@@ -73,7 +78,7 @@ def training(
 
 
 def _of_small_means(
-    batch: TensorBatch, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float, **fallback: Any
+    batch: TensorBatch, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float, fallback: Fallback | None
 ) -> tuple[Outputs, Callable[[tf.Tensor], Gradients]]:
     """The outputs, and the gradients for a cotangent of y, by kernels that are given statistics.
 
@@ -96,14 +101,14 @@ def _of_small_means(
         reliable &= batch.size() >= BLOCK
 
     def shifted() -> tuple[tf.Tensor, ...]:
-        statistics = closed_form.statistics(batch, batch.elements(x), fallback.get("fallback"))
+        statistics = closed_form.statistics(batch, batch.elements(x), fallback)
         center, shift, variance = (batch.vector(value) for value in statistics)
         # A channel whose variance overflows is β everywhere, and has no gradients: as one of zeros. But where x itself
         # is infinite it is NaN.
         difference = tf.where(tf.math.is_inf(variance), 0.0 * x, x - center)
         return difference, batch.regular(shift), variance, center
 
-    near, shift, variance, center = tf.cond(reliable, lambda: (x, mean, variance, tf.zeros_like(mean)), _apart(shifted))
+    near, shift, variance, center = tf.cond(reliable, lambda: (x, mean, variance, tf.zeros_like(mean)), apart(shifted))
     near.set_shape(x.shape)
     # On four axes as they are: a reshape behind the kernel would keep TensorFlow from joining it with an activation.
     rows = near if x.shape.rank == 4 else tf.reshape(near, _images(-1, gamma.shape[0]))
@@ -123,7 +128,7 @@ def _of_small_means(
 
 
 def _guarded(
-    batch: TensorBatch, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float, **fallback: Any
+    batch: TensorBatch, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float, fallback: Fallback | None
 ) -> tuple[Outputs, Callable[[tf.Tensor], Gradients]]:
     """The same by kernels whose statistics are looked at afterwards, and else by the closed form."""
     rows = tf.reshape(x, _images(-1, gamma.shape[0]))
@@ -134,13 +139,13 @@ def _guarded(
     reliable &= ~batch.is_empty()
 
     def exact() -> tuple[Outputs, Backward]:
-        return closed_form.training(batch, x, gamma, beta, epsilon=epsilon, **fallback)
+        return closed_form.training(batch, x, gamma, beta, epsilon=epsilon, fallback=fallback)
 
     # The kernels keep the mean as one number, where the closed form keeps a pair.
     y, *moments = tf.cond(
         reliable,
         lambda: (tf.reshape(y, tf.shape(x)), mean, tf.zeros_like(mean), variance),
-        _apart(lambda: exact()[0]),
+        apart(lambda: exact()[0]),
     )
     y.set_shape(x.shape)
 
@@ -151,7 +156,7 @@ def _guarded(
             dx, d_gamma, d_beta = kernel_gradients(tf.reshape(dy, tf.shape(rows)))
             return tf.reshape(dx, tf.shape(x)), d_gamma, d_beta
 
-        return tf.cond(reliable, from_kernels, _apart(lambda: exact()[1](dy, none, none, none)))
+        return tf.cond(reliable, from_kernels, apart(lambda: exact()[1](dy, none, none, none)))
 
     return (y, *moments), gradients
 
@@ -166,7 +171,7 @@ def _images(rows: int, channels: int, last: int | None = None) -> list[int]:
     return [*((rows, 1, 1) if channels >= WIDE else (1, 1, rows)), channels if last is None else last]
 
 
-def _apart(branch: Callable[[], Any]) -> Callable[[], Any]:
+def apart(branch: Callable[[], Any]) -> Callable[[], Any]:
     """A branch that is one operation in a graph: of one that is not taken, TensorFlow would visit every operation."""
     if tf.executing_eagerly():
         return branch

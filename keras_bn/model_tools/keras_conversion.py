@@ -134,13 +134,13 @@ def revert(model: keras.Layer, *, lossy: bool = False) -> keras.Layer:
         check_known(layer, "revert()")
     lost = {layer.name: (inexpressible(layer), impossible(layer)) for layer in ours}
     listing = "\n".join(f"  {name}: {', '.join([*b, *a])}" for name, (a, b) in lost.items() if a or b)
-    if any(hard for _, hard in lost.values()) or (listing and not lossy):
-        if any(hard for _, hard in lost.values()):
-            remedy = (
-                "Several channel axes, statistics='batch' and layers of other classes have no counterpart there at all."
-            )
-        else:
-            remedy = "Pass lossy=True (--lossy on the command line) to leave out what inference does not depend on."
+    hard = sorted({option for _, options in lost.values() for option in options})
+    if hard or (listing and not lossy):
+        remedy = (
+            f"It has no counterpart at all of {', '.join(hard)}."
+            if hard
+            else "Pass lossy=True (--lossy on the command line) to leave out what inference does not depend on."
+        )
         raise ValueError(f"keras.layers.BatchNormalization cannot express an option. Received:\n{listing}\n{remedy}")
     if listing:
         warnings.warn(f"left out, since keras.layers.BatchNormalization cannot express it:\n{listing}", stacklevel=2)
