@@ -130,13 +130,13 @@ class TensorBatch:
         Not finite, or negative by rounding, where there is no unbiased variance.
         """
         total = tf.cast(self._total, self.dtype)
-        return self.vector(total / (total - self._squares() / self._divisor))
+        return self.vector(total / (total - self._mean_weight()))
 
-    def _squares(self) -> Any:
-        """Σ w², which is Σ w but for weights that are numbers."""
+    def _mean_weight(self) -> Any:
+        """Σw² / W, in which no square overflows; 1 but for weights that are numbers."""
         if self._weights is None or self._weights.dtype == tf.bool:
-            return self._total
-        return self._reduce(tf.square(self._weights))
+            return 1.0
+        return self._reduce(self._weights * (self._weights / self._divisor))
 
     def moments(self, elements: tf.Tensor) -> Moments:
         """Mean and variance of the batch."""

@@ -333,6 +333,6 @@ class BatchNormalization(SavedLayer):
     def from_config(cls, config: dict[str, Any]) -> "BatchNormalization":
         """A layer from its config, or from one that an older Keras or TensorFlow wrote."""
         own = set(inspect.signature(cls).parameters) - set(inspect.signature(BatchNormalization).parameters)
-        layer = super().from_config(old_files.modern_config(config, own))
+        layer = super().from_config(old_files.modern_config(config, own, is_derived=cls is not BatchNormalization))
         layer._axis_counts_groups = layer.virtual_batch_size is not None and "synchronized" not in config
         return layer

@@ -19,10 +19,11 @@ _INITIALIZERS = {"zero": "zeros", "one": "ones"}
 _WHOLE = {"axis", "momentum", "epsilon", "center", "scale", "gamma_initializer"}
 
 
-def modern_config(config: dict[str, Any], own: Collection[str] = ()) -> dict[str, Any]:
+def modern_config(config: dict[str, Any], own: Collection[str] = (), *, is_derived: bool = False) -> dict[str, Any]:
     """The config that the layer of today has in the place of an older one; a new one is returned as it is.
 
     ``own`` are the names of arguments that a derived class adds: these are never an older Keras', and stay as they are.
+    A derived class may also give an axis itself, and leave it out of its config.
 
     Raises:
         ValueError: the config asks for what this layer does not compute, or its axes are lost; the message says which.
@@ -42,7 +43,7 @@ def modern_config(config: dict[str, Any], own: Collection[str] = ()) -> dict[str
     axes = new.pop("axes", None)
     if axes is not None:
         new["axis"] = axes
-    elif "axis" not in new and set(new) >= _WHOLE - {"axis"}:
+    elif not is_derived and "axis" not in new and set(new) >= _WHOLE - {"axis"}:
         raise ValueError(
             "this config of a layer with several channel axes has lost them: Keras' loader of .h5 files drops lists. "
             "Received: a config without axis. Build the model by its code, with axis=(…), and load its weights: "

@@ -34,8 +34,8 @@ class WholeBatch(TensorBatch):
 
     def __init__(self, part: TensorBatch, moments: Moments) -> None:
         vars(self).update(vars(part))
-        squares = part._squares()
-        sums = [part._total] if squares is part._total else [part._total, squares]
+        weight = part._mean_weight()
+        sums = [part._total, weight] if tf.is_tensor(weight) else [part._total]
         columns = [_one_or_all(part, value) for value in sums]
         columns += [tf.reshape(part.vector(value), [-1]) for value in moments]
         table = _table(tf.concat(columns, axis=0))
@@ -45,17 +45,19 @@ class WholeBatch(TensorBatch):
         merged = merging.merge_moments(parts, moments)
         self.statistics = Moments(*(tf.reshape(parts.vector(value), self._channels) for value in merged))
         """Of the whole, shaped like gamma."""
-        totals = [self._per_channel_view(tf.reduce_sum(column, axis=0)) for column in counts]
-        # Σ w² is Σ w where it was not sent.
-        self._total, self._total_squares = totals[0], totals[-1]
+        self._total = self._per_channel_view(tf.reduce_sum(counts[0], axis=0))
         self._derive_from_total()
+        self._weight = weight
+        if tf.is_tensor(weight):
+            shares = tf.math.divide_no_nan(counts[0], tf.reduce_sum(counts[0], axis=0))
+            self._weight = self._per_channel_view(tf.reduce_sum(shares * counts[1], axis=0))
 
     def _per_channel_view(self, value: tf.Tensor) -> tf.Tensor:
         """One number for all channels, or one for each."""
         return value[0] if value.shape[0] == 1 else self.channel(tf.reshape(value, self._channels))
 
-    def _squares(self) -> tf.Tensor:
-        return self._total_squares
+    def _mean_weight(self) -> Any:
+        return self._weight
 
     def moments(self, elements: tf.Tensor) -> Moments:
         """Mean and variance of the whole batch, of which ``elements`` are those at hand."""

@@ -77,3 +77,43 @@ def test_an_optimizer_without_averages_is_named():
     model = network(use_ema=False, ema_momentum=0.99)
     with pytest.raises((ValueError, AttributeError), match=r"use_ema|moving_average"):
         model.evaluate(X, Y, verbose=0, callbacks=[keras_bn.SwapEMAWeights(X)])
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "error"),
+    [
+        (None, {}, TypeError),
+        (np.zeros((4, 2)), {"batch_size": 0}, ValueError),
+        (np.zeros((4, 2)), {"steps": "a"}, (TypeError, ValueError)),
+        ((np.zeros((4, 2)) for _ in range(3)), {"steps": 3}, ValueError),
+        (np.zeros((4, 2)), {"swap_on_epoch": "no"}, TypeError),
+    ],
+)
+def test_what_it_cannot_use_is_refused_before_training(data, options, error):
+    with pytest.raises(error, match="Received"):
+        keras_bn.SwapEMAWeights(data, **options)
+
+
+@pytest.mark.parametrize("swap_on_epoch", [False, True])
+def test_after_a_pass_that_failed_the_model_is_as_in_training(swap_on_epoch):
+    class Breaks:
+        def __len__(self):
+            return 1
+
+        def __iter__(self):
+            raise RuntimeError("the disk is gone")
+
+    model = keras.Sequential([keras.Input((2,)), keras_bn.BatchNormalization(), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), "mse")
+    x = np.random.default_rng(0).normal(3, 1, (16, 2))
+    before = []
+
+    class Sees(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            before[:] = [value.copy() for value in self.model.get_weights()]
+
+    swap = keras_bn.SwapEMAWeights(Breaks(), swap_on_epoch=swap_on_epoch)
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        model.fit(x, x[:, :1], validation_data=(x, x[:, :1]), callbacks=[Sees(), swap], verbose=0)
+    for found, value in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_allclose(found, value, rtol=1e-6, atol=1e-6)  # swapped by additions in float32

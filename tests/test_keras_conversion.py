@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_bn
 from keras_bn import BatchNormalization, convert, revert
 from keras_bn.model_tools.copying_models import all_layers
 from tests import applications
@@ -578,3 +579,29 @@ def test_files_of_either_layer(tmp_path):
     crossed.load_weights(tmp_path / "ours.weights.h5")
     for other in (loaded, back, read, crossed):
         np.testing.assert_allclose(other(x), expected, rtol=1e-5, atol=1e-5)
+
+
+@keras.saving.register_keras_serializable("tests")
+class OfOurs(keras_bn.BatchNormalization):
+    """Takes every option."""
+
+
+@keras.saving.register_keras_serializable("tests")
+class WithFixedEpsilon(keras_bn.BatchNormalization):
+    def __init__(self, **options):
+        super().__init__(**{**options, "epsilon": 0.5})
+
+
+def test_options_act_on_classes_derived_from_ours_or_a_warning_names_them():
+    untracked = keras_bn.UntrackedBatchNormalization(name="untracked")
+    layers = [OfOurs(name="own"), WithFixedEpsilon(name="fixed"), untracked]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    model.layers[0].moving_mean.assign([1.0, 2.0, 3.0, 4.0])
+    with pytest.warns(UserWarning, match=r"cannot have these options: fixed: .*WithFixedEpsilon does not take epsilon"):
+        new = keras_bn.convert(model, epsilon=0.1, trainable=False)
+    assert [layer.epsilon for layer in new.layers] == [0.1, 0.5, 0.1]
+    assert [layer.trainable for layer in new.layers] == [False, True, False]
+    assert [type(layer) for layer in new.layers] == [type(layer) for layer in layers]
+    np.testing.assert_array_equal(new.layers[0].moving_mean, [1, 2, 3, 4])
+    with pytest.warns(UserWarning, match="untracked: UntrackedBatchNormalization always normalizes"):
+        assert keras_bn.convert(model, statistics="moving").layers[0].statistics == "moving"

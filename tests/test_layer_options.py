@@ -589,3 +589,15 @@ def test_setting_a_built_layer_to_what_it_has_changes_nothing():
     layer.axis = [1, 2]
     layer.renorm_clipping = layer.renorm_clipping
     assert layer.axis == (1, 2)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-25, 1.0, 1e20, 1e30])
+def test_the_unbiased_variance_does_not_depend_on_the_scale_of_weights(scale):
+    rng = np.random.default_rng(0)
+    x, weights = rng.normal(3, 2, (16, 3)).astype("float32"), rng.uniform(0.5, 1.5, 16)
+    layer = keras_bn.BatchNormalization(momentum=0.0, unbiased_variance=True)
+    layer(x, training=True, mask=(weights * scale).astype("float32"))
+    total = weights.sum()
+    mean = weights @ x / total
+    expected = weights @ (x - mean) ** 2 / (total - (weights**2).sum() / total)
+    np.testing.assert_allclose(layer.moving_variance, expected, rtol=1e-5)  # a sum of 16 numbers in float32

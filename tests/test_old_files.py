@@ -486,3 +486,22 @@ def test_a_count_of_batches_that_is_an_average(tmp_path):
     model.load_weights(tmp_path / "model.weights.h5")
     for found, expected in zip(model.get_weights(), averaged, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@keras.saving.register_keras_serializable("tests")
+class ChannelsFirst(keras_bn.BatchNormalization):
+    """A class that gives the axis itself, and leaves it out of its config."""
+
+    def __init__(self, **options):
+        super().__init__(axis=1, **options)
+
+    def get_config(self):
+        return {name: value for name, value in super().get_config().items() if name != "axis"}
+
+
+def test_a_derived_class_may_leave_the_axis_to_its_constructor(tmp_path):
+    model = keras.Sequential([keras.Input((4, 5)), ChannelsFirst()])
+    model.save(tmp_path / "model.keras")
+    for again in (keras.models.load_model(tmp_path / "model.keras"), keras.models.clone_model(model)):
+        assert again.layers[0].axis == 1
+    assert keras_bn.convert(model).layers[0].axis == 1

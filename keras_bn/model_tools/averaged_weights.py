@@ -1,10 +1,12 @@
 """Averaged weights in training, with the moving statistics that belong to them."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 
-from keras_bn.model_tools import copying_models
+from keras_bn import arguments
+from keras_bn.model_tools import copying_models, data_sets
 from keras_bn.model_tools.recalibration import recalibrate
 from keras_bn.untracked import is_batch_normalization
 
@@ -24,7 +26,9 @@ class SwapEMAWeights(keras.callbacks.SwapEMAWeights):
         swap_on_epoch: As in Keras: whether the averages are in the model between epochs, for callbacks that save it.
 
     Raises:
-        ValueError: the optimizer has no ``use_ema=True``.
+        TypeError: ``data`` has none of the forms that ``recalibrate`` takes.
+        ValueError: ``data`` is a generator, or a size is not positive; in ``fit``, the optimizer has no
+            ``use_ema=True``. If the pass over the data fails, the model is as it was in training.
 
     Source: Izmailov and others, "Averaging Weights Leads to Wider Optima and Better Generalization" (2018).
 
@@ -36,6 +40,15 @@ class SwapEMAWeights(keras.callbacks.SwapEMAWeights):
         self, data: Any, *, steps: int | None = None, batch_size: int = 32, swap_on_epoch: bool = False
     ) -> None:
         super().__init__(swap_on_epoch=swap_on_epoch)
+        arguments.flags(swap_on_epoch=swap_on_epoch)
+        steps = None if steps is None else data_sets.whole("steps", steps)
+        batch_size = data_sets.whole("batch_size", batch_size)
+        if isinstance(data, Iterator):
+            raise ValueError(
+                "data must be what can be gone through after every epoch. "
+                f"Received: data={data!r}, which is used up the first time. Make a list or a tf.data.Dataset of it."
+            )
+        data_sets.count(data, steps=steps, batch_size=batch_size)
         self._data, self._steps, self._batch_size = data, steps, batch_size
         # The moving statistics of the weights in training, while the averages are in the model.
         self._kept: list[tuple[keras.Variable, Any]] | None = None
@@ -45,7 +58,13 @@ class SwapEMAWeights(keras.callbacks.SwapEMAWeights):
             layers = [layer for layer in copying_models.all_layers(self.model) if is_batch_normalization(layer)]
             statistics = [v for layer in layers for v in layer.weights if v.name not in ("gamma", "beta")]
             self._kept = [(variable, variable.numpy()) for variable in statistics]
-            recalibrate(self.model, self._data, steps=self._steps, batch_size=self._batch_size)
+            try:
+                recalibrate(self.model, self._data, steps=self._steps, batch_size=self._batch_size)
+            except BaseException:
+                # The pass has left the statistics; the weights of training come back, too.
+                self._kept, self._ema_weights_in_model = None, False
+                self._swap_variables()
+                raise
 
     def _leave(self) -> None:
         for variable, value in self._kept or ():

@@ -17,6 +17,7 @@ from keras_bn.model_tools.folding import fold
 from keras_bn.model_tools.keras_conversion import check_options, convert, revert
 from keras_bn.model_tools.recalibration import recalibrate
 from keras_bn.progress import say, step
+from keras_bn.untracked import is_batch_normalization
 
 # Options that change what a layer computes in inference.
 _CHANGING = {"epsilon", "dtype", "statistics"}
@@ -132,7 +133,8 @@ def _check_options(options: argparse.Namespace) -> None:
 def _convert(model: keras.Model, options: argparse.Namespace) -> tuple[keras.Model, list[str]]:
     new = revert(model, lossy=options.lossy) if options.revert else convert(model, **parse_options(options.set))
     rows, kind = _examined(new), "built-in" if options.revert else "ours"
-    return new, [f"{sum(row.kind == kind for row in rows)} of {len(rows)} batch normalizations are {kind} now."]
+    number = sum(row.kind.partition(" + ")[0] == kind for row in rows)
+    return new, [f"{number} of {len(rows)} batch normalizations are {kind} now."]
 
 
 def _fold(model: keras.Model, options: argparse.Namespace) -> tuple[keras.Model, list[str]]:
@@ -145,7 +147,8 @@ def _recalibrate(model: keras.Model, options: argparse.Namespace) -> tuple[keras
     samples = len(keras.tree.flatten(data)[0])
     samples = min(samples, (options.steps or samples) * options.batch_size)
     new = recalibrate(model, data, steps=options.steps, batch_size=options.batch_size)
-    return new, [f"{len(_examined(new))} batch normalizations have the statistics of {samples} samples now."]
+    number = sum(is_batch_normalization(layer) and layer.built for layer in copying_models.all_layers(new))
+    return new, [f"{number} batch normalizations have the statistics of {samples} samples now."]
 
 
 _ACTIONS = {"convert": _convert, "fold": _fold, "recalibrate": _recalibrate}

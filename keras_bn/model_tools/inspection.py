@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_bn.untracked import is_batch_normalization
+
 # |gamma| up to this scales a channel to nothing.
 DEAD_GAMMA = 1e-4
 # A variance of up to this share of epsilon leaves a channel constant: its normalized values stay below √(1/1000).
@@ -35,7 +37,7 @@ class Health(NamedTuple):
     defect: str
     """Which channels have a weight or statistic that is NaN or infinite, or a negative variance; "" if none has."""
     untouched: bool
-    """Whether the moving statistics are those of a new layer, 0 and 1."""
+    """Whether the moving statistics are those of a new layer, 0 and 1, though inference depends on them."""
 
     @property
     def verdict(self) -> str:
@@ -66,7 +68,7 @@ def examine(layer: keras.layers.BatchNormalization, name: str | None = None) -> 
         variance=span(variance),
         dead=int(dead_channels(gamma, variance, layer.epsilon).sum()),
         defect=defect_of(layer),
-        untouched=bool((mean == 0).all() and (variance == 1).all()),
+        untouched=is_batch_normalization(layer) and bool((mean == 0).all() and (variance == 1).all()),
     )
 
 

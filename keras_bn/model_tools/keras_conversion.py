@@ -33,8 +33,8 @@ def convert(model: keras.Layer, **options: Any) -> keras.Layer:
     loss or metric without a config leaves the result uncompiled, with a warning. Where the constructor of a class makes
     built-in layers, those are replaced in the result; a file of it holds their weights, but read back, the constructor
     makes built-in ones again, to be converted again. Layers of a class derived from the built-in one may compute
-    something else, and stay as they are, with a warning; so do weights and statistics that are not finite, and negative
-    variances.
+    something else, and stay as they are, with a warning; so do weights and statistics that are not finite, negative
+    variances, and layers of classes derived from ours whose constructors do not take the options.
 
     Args:
         model: Functional, Sequential or subclassed model, or a layer. What is not a graph is made anew by
@@ -70,14 +70,24 @@ def convert(model: keras.Layer, **options: Any) -> keras.Layer:
         warnings.warn(f"statistics or weights that cannot be right, copied as they are: {listing}", stacklevel=2)
 
     def replacement(layer: keras.Layer) -> keras.Layer | None:
-        if not (is_built_in(layer) or (options and type(layer) is BatchNormalization)):
+        if is_built_in(layer):
+            kind = BatchNormalization
+        elif options and isinstance(layer, BatchNormalization):
+            kind = type(layer)
+        else:
             return None
-        new = BatchNormalization.from_config({**layer.get_config(), **options})
+        new = _with_options(kind, layer, options)
+        if isinstance(new, str):
+            left.append(f"{layer.name}: {new}")
+            return None
         replaced.append((layer, new))
         return new
 
+    left: list[str] = []
     replaced: list[tuple[keras.layers.BatchNormalization, BatchNormalization]] = []
     new = copying_models.rebuild(model, replacement)
+    if left:
+        warnings.warn(f"left as they are, since they cannot have these options: {'; '.join(left)}", stacklevel=2)
     # Where renormalization or the count of batches is new, it starts from the moving statistics.
     for old, layer in replaced:
         if layer.built and layer.renorm and not old.renorm:
@@ -85,6 +95,21 @@ def convert(model: keras.Layer, **options: Any) -> keras.Layer:
         if layer.built and layer.keeps_count and not getattr(old, "keeps_count", False):
             moving_state.start_count(layer, old.momentum)
     return new
+
+
+def _with_options(
+    kind: type[BatchNormalization], layer: keras.layers.BatchNormalization, options: dict[str, Any]
+) -> BatchNormalization | str:
+    """A layer of a class of ours with the config of another and these options, or why there is none."""
+    try:
+        new = kind.from_config({**layer.get_config(), **options})
+    except (TypeError, ValueError) as error:
+        return str(error).partition("Exception encountered: ")[2] or str(
+            error
+        )  # without the config, which Keras prints
+    asked, found = BatchNormalization(**options).get_config(), new.get_config()
+    lost = [name for name in options if found.get(name) != asked.get(name)]
+    return f"the constructor of {kind.__name__} does not take {', '.join(lost)}" if lost else new
 
 
 def check_options(options: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_bn import arguments
 from keras_bn.model_tools import copying_models, monitoring_picture
 from keras_bn.model_tools.watched_layers import LAGGING_MEAN, LAGGING_VARIANCE, QUANTITIES, WatchedLayer
 from keras_bn.untracked import is_batch_normalization
@@ -61,6 +62,7 @@ class BatchNormMonitor(keras.callbacks.Callback):
         self, *, tensorboard: str | Path | None = None, picture: str | Path | None = None, warn: bool = True
     ) -> None:
         super().__init__()
+        arguments.flags(warn=warn)
         if picture is not None:
             monitoring_picture.check(Path(picture))
         if tensorboard is not None and "://" not in str(tensorboard):

@@ -85,6 +85,7 @@ def recalibrate(
     """
     if not isinstance(model, keras.Layer):
         raise TypeError(f"recalibrate() takes a Keras model. Received: {type(model).__name__}.")
+    arguments.flags(in_place=in_place)
     steps = None if steps is None else data_sets.whole("steps", steps)
     batch_size = data_sets.whole("batch_size", batch_size)
     total = data_sets.count(data, steps=steps, batch_size=batch_size)
