@@ -72,8 +72,8 @@ def one_less(dx, dy, cache):
         (0, one_less, "the path through the variance in "),
         (1, lambda dg, dy, c: dg * len(dy) / (len(dy) - 1), "it is divided by N − 1 instead of N"),
         (1, lambda dg, dy, c: dg * (len(dy) - 1) / len(dy), "it is divided by N instead of N − 1"),
-        (1, lambda dg, dy, c: dg * 2, "it is 2 of what it should be"),
-        (1, lambda dg, dy, c: dg * 3, ""),
+        (1, lambda dg, dy, c: dg * 2, "it is 2 times what it should be"),
+        (1, lambda dg, dy, c: dg * 3, "it is 3 times what it should be"),
         (1, lambda dg, dy, c: dg * 1.5, ""),
         (2, lambda db, dy, c: db * 0, "it is always 0"),
         (2, lambda db, dy, c: db * db, ""),
@@ -232,3 +232,37 @@ def test_a_function_of_tensorflow_in_a_file_is_judged_quietly(tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ended.stdout.startswith("dx  proved for every N1")
     assert not ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("forward", "gradient"),
+    [
+        (lambda x: np.maximum(x, 0), lambda dy, x: dy * (x < 0)),
+        (lambda x: np.where(x > 0, x, 0.1 * x), lambda dy, x: np.where(x > 0, -dy, 0.1 * dy)),
+        (lambda x: np.where(x > 0, x, 0.1 * x), lambda dy, x: np.where(x > 0, 2 * dy, 0.7 * dy)),
+    ],
+)
+def test_a_name_must_fit_on_both_sides_of_a_choice(forward, gradient):
+    verdict = prove_gradient(forward, gradient, inputs={"x": ("N",)}).gradients["x"]
+    assert (verdict.verdict, verdict.mistake) == ("refuted", "")
+
+
+def test_a_name_counts_every_size():
+    images = prove_gradient(
+        lambda x: x.mean((0, 2, 3)),
+        lambda dy, x: dy[None, :, None, None] / x.shape[0] * np.ones_like(x),
+        inputs={"x": ("N", "C", "H", "W")},
+    )
+    assert images.gradients["x"].mistake.startswith("it is H·W times too large")
+
+    def forward(w1, w2, x):
+        a = np.tanh(w1 @ x)
+        return w2 @ a, (w1, w2, x, a)
+
+    def divided_by_m(dy, cache):
+        w1, w2, x, a = cache
+        d = w2.T @ dy * (1 - a * a)
+        return d @ x.T / x.shape[1], dy @ a.T / x.shape[1], w1.T @ d
+
+    proof = prove_gradient(forward, divided_by_m, inputs={"w1": ("h", "n"), "w2": ("o", "h"), "x": ("n", "m")})
+    assert [v.mistake[:24] for v in proof.gradients.values()] == ["it is m times too small:"] * 2 + [""]

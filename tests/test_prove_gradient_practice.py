@@ -271,3 +271,89 @@ def test_a_condition_on_two_elements_says_that_they_are_two():
 
     proof = prove_gradient(largest, lambda dy, c: (c[0] == c[1][:, None]) * dy[:, None], inputs={"x": ("N", 2)})
     assert any("≠ 0 for j ≠ 0 (" in condition for condition in proof.gradients["x"].conditions), proof
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def logistic(x, w, b, t):
+    p = sigmoid(x @ w + b)
+    return -np.mean(t * np.log(p) + (1 - t) * np.log(1 - p)), (x, w, p, t)
+
+
+def gradient_of_logistic(dy, cache):
+    x, w, p, t = cache
+    r = dy * (p - t) / len(t)
+    return np.outer(r, w), x.T @ r, r.sum(), dy / len(t) * (np.log(1 - p) - np.log(p))
+
+
+def logistic_of_columns(w, b, x, t):
+    """Features by samples, and a row of weights."""
+    a = sigmoid(w @ x + b)
+    return -np.sum(t * np.log(a) + (1 - t) * np.log(1 - a)) / x.shape[1], (w, x, a, t)
+
+
+def gradient_of_columns(dy, cache):
+    w, x, a, t = cache
+    dz = dy * (a - t) / x.shape[1]
+    return dz @ x.T, dz.sum(), w.T @ dz, dy / x.shape[1] * (np.log(1 - a) - np.log(a))
+
+
+def labels(x, w, b):
+    """Several labels, each with a bias of its own, none of which is right."""
+    p = sigmoid(x @ w + b)
+    return -np.log(1 - p).sum(), (x, w, p)
+
+
+def gradient_of_labels(dy, cache):
+    x, w, p = cache
+    return dy * p @ w.T, dy * x.T @ p, (dy * p).sum(0)
+
+
+LOGISTIC = {
+    "samples by features": (logistic, gradient_of_logistic, {"x": ("N", "D"), "w": ("D",), "b": (), "t": ("N",)}),
+    "features by samples": (
+        logistic_of_columns,
+        gradient_of_columns,
+        {"w": (1, "n"), "b": (), "x": ("n", "m"), "t": (1, "m")},
+    ),
+    "several labels": (labels, gradient_of_labels, {"x": ("N", "D"), "w": ("D", "K"), "b": ("K",)}),
+}
+
+
+@pytest.mark.parametrize("kind", LOGISTIC)
+def test_logistic_regression_with_a_bias(kind):
+    forward, gradient, inputs = LOGISTIC[kind]
+    assert prove_gradient(forward, gradient, inputs=inputs)
+
+    def without_the_mean(dy, cache):
+        *others, last = gradient(dy, cache)
+        return (*others, last * 2)
+
+    wrong = prove_gradient(forward, without_the_mean, inputs=inputs)
+    assert [v.verdict for v in wrong.gradients.values()] == ["proved"] * (len(inputs) - 1) + ["refuted"]
+
+
+@pytest.mark.parametrize("power", [-2, -1, 1, 2])
+def test_sums_of_fractions_of_exponentials(power):
+    """1/(e·q), q/e and their powers, of which the sum over x must be taken term by term."""
+    proof = prove_gradient(
+        lambda x, w: np.sum((np.exp(x * w) / (1 + np.exp(x * w))) ** power),
+        lambda dy, x, w: (
+            dy * power * w * sigmoid(x * w) ** power * (1 - sigmoid(x * w)),
+            dy * power * np.sum(x * sigmoid(x * w) ** power * (1 - sigmoid(x * w))),
+        ),
+        inputs={"x": ("N",), "w": ()},
+    )
+    assert proof, proof
+
+
+def test_a_small_part_beside_a_large_one_is_no_false_alarm():
+    """For N = 64 the floats hold nothing of y in exp(64) + y."""
+    proof = prove_gradient(
+        lambda x, y: np.exp(x.sum()) + y,
+        lambda dy, x, y: (dy * np.exp(x.sum()) * np.ones_like(x), dy),
+        inputs={"x": ("N",), "y": ()},
+    )
+    assert proof, proof

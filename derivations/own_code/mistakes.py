@@ -2,7 +2,7 @@
 
 import linecache
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
 from itertools import combinations
@@ -18,8 +18,8 @@ from derivations.own_code.proof import VALUES_ARE_RIGHT
 from derivations.own_code.refusal import short
 
 TRIES = 6  # points, until everything has a value
-_SIZES = ((5, 3, 2), (3, 2, 5))  # a name must fit at both, so that a size is told from a number
-_FACTORS = [Fraction(2), Fraction(1, 2), Fraction(4), Fraction(1, 4)]  # none of them a size
+_SIZES = ((5, 3, 2, 7), (3, 2, 5, 4))  # a name must fit at both, so that a size is told from a number
+_FACTORS = [Fraction(n) ** power for n in (2, 3, 4) for power in (1, -1)]
 
 
 def named(judge: Any, name: str, example: Any) -> str:
@@ -32,29 +32,37 @@ def named(judge: Any, name: str, example: Any) -> str:
     if judge.blocks:  # what it is at few rows, of which no block is whole, it need not be at many
         return ""
     found: list[str] | None = None
-    for row in _SIZES:
-        there = _at(judge, name, dict(zip(judge.letters, (*row, *[1] * len(judge.letters)), strict=False)))
-        found = [mistake for mistake in there if found is None or mistake in found]
+    # It must fit where all numbers are positive, as roots and logarithms need them, and where they are not.
+    for row, draw in ((_SIZES[0], _fifths), (_SIZES[1], _fifths), (_SIZES[0], _signed_fifths)):
+        sizes = dict(zip(judge.letters, (*row, *[2] * len(judge.letters)), strict=False))
+        there = _at(judge, name, sizes, draw)
+        if there is None and draw is _signed_fifths:
+            continue
+        found = [mistake for mistake in there or () if found is None or mistake in found]
         if not found:
             return ""
     return found[0] if found else ""
 
 
-def _at(judge: Any, name: str, sizes: dict[str, int]) -> list[str]:
-    """The mistakes that explain what is returned at a point, the likeliest first."""
+def _at(judge: Any, name: str, sizes: dict[str, int], number: Callable[[random.Random], float]) -> list[str] | None:
+    """The mistakes that explain what is returned at a point, the likeliest first; None where nothing has a value."""
     rng = random.Random(3)
     for _ in range(TRIES):
         ring = Floats()
-        draw = partial(_fifths, rng)
+        draw = partial(number, rng)
         try:
             return _named(judge, name, ring, judge._arrays(ring, sizes, draw), draw, sizes)
         except (*NO_VALUE, OverflowError):
             continue
-    return []
+    return None
 
 
 def _fifths(rng: random.Random) -> float:
     return rng.randint(1, 19) / 5
+
+
+def _signed_fifths(rng: random.Random) -> float:
+    return _fifths(rng) * rng.choice((-1, 1))
 
 
 def _named(judge: Any, name: str, ring: Any, inputs: Any, draw: Any, sizes: dict[str, int]) -> list[str]:
@@ -173,7 +181,7 @@ def _multiples(sizes: dict[str, int]) -> Iterator[tuple[str, Fraction]]:
         yield f"it is {text} times too large: a sum in the place of a mean", Fraction(n)
         yield f"it is {text} times too small: a mean in the place of a sum", Fraction(1, n)
     for factor in _FACTORS:
-        yield f"it is {factor} of what it should be: a factor is wrong", factor
+        yield f"it is {factor} times what it should be: a factor is wrong", factor
     yield "it is always 0", Fraction(0)
 
 

@@ -41,6 +41,8 @@ class Powers(Rules):
         if not a:
             raise DividesByZero
         outside, inside = self._content(a, whole=isinstance(power, int))
+        if isinstance(power, int) and len(written_out := self._written_out(inside)) == 1:
+            inside = written_out  # 1 − 1/(e + 1) is e/(e + 1)
         result = self._power_of_positive(outside, power)
         if inside == ONE:
             return result
@@ -87,12 +89,12 @@ class Powers(Rules):
                 if common is None
                 else {atom: min(power, powers[atom]) for atom, power in common.items() if atom in powers}
             )
-        # Sizes and exponentials may stand in denominators of some terms only.
+        # Sizes, exponentials and sums of exponentials may stand in denominators of some terms only.
         sizes = {
             atom
             for monomial in a
             for atom, _ in monomial
-            if self.atoms[atom][0] == "n" or self.atoms[atom][:2] == ("f", "exp")
+            if self.atoms[atom][0] == "n" or self._is_exponential(atom) or (whole and self._is_of_exponentials(atom))
         }
         for atom in sizes:
             assert common is not None
@@ -109,6 +111,21 @@ class Powers(Rules):
             rest, factor = self._product(monomial, tuple(sorted(inverse.items())))
             inside[rest] = coefficient * factor / scale
         return {tuple(sorted((atom, plain(power)) for atom, power in chosen.items())): scale}, inside
+
+    def _is_of_exponentials(self, atom: int) -> bool:
+        """Whether it is the divisor of a sigmoid, such as e^z + 1."""
+        parts = self.atoms[atom]
+        return parts[0] == "q" and all(self._is_exponential(a) for monomial, _ in parts[1] for a, _ in monomial)
+
+    def _written_out(self, a: Polynomial) -> Polynomial:
+        """The same with what divisors of sigmoids are, where they do not divide."""
+
+        def written_out(atom: int, power: Any) -> Polynomial:
+            if power > 0 and self._is_of_exponentials(atom):
+                return self._raised(dict(self.atoms[atom][1]), power)
+            return single(atom, power)
+
+        return self.mapped(a, written_out)
 
     def _atom_is_positive(self, atom: int) -> bool:
         return atom in self.positive or atom in self.nonnegative

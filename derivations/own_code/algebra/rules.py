@@ -25,18 +25,20 @@ class Rules(Places, ABC):
         free = self.free[quotient]
         candidates = []
         for monomial in inside:
-            if len(monomial) != 1 and sum(self.atoms[a][0] != "n" for a, _ in monomial) != 1:
+            factors = [(a, p) for a, p in monomial if self.atoms[a][0] != "n"]
+            # What else stands in the term is divided by, too: sizes and exponentials are never 0.
+            if len(factors) > 1 and not all(self._is_exponential(a) for a, _ in factors):
                 continue
-            ((atom, power),) = [(a, p) for a, p in monomial if self.atoms[a][0] != "n"] or [(-1, 0)]
-            if atom < 0 or power <= 0 or self.free[atom] != free or self.atoms[atom][0] not in "Sef":
-                continue
-            if self.atoms[atom][0] == "e" and not free:
-                continue
-            elsewhere = [m for m in inside if m != monomial and self._occurs(atom, m)]
-            if elsewhere or power != int(power):
-                continue
-            rank = (self.atoms[atom][0] != "S", power != 1, -len(str(self.atoms[atom])))
-            candidates.append((rank, atom, power, monomial))
+            for atom, power in factors:
+                if power <= 0 or self.free[atom] != free or self.atoms[atom][0] not in "Sef":
+                    continue
+                if self.atoms[atom][0] == "e" and not free:
+                    continue
+                elsewhere = [m for m in inside if m != monomial and self._occurs(atom, m)]
+                if elsewhere or power != int(power):
+                    continue
+                rank = (len(factors), self.atoms[atom][0] != "S", power != 1, -len(str(self.atoms[atom])))
+                candidates.append((rank, atom, power, monomial))
         if not candidates:
             return
         _, atom, power, monomial = min(candidates)
@@ -44,6 +46,9 @@ class Rules(Places, ABC):
         rest = self.add(rest, {monomial: inside[monomial]})
         factor = {tuple((a, -p) for a, p in monomial if a != atom): 1 / inside[monomial]}
         self._rule_for(atom, power, self.multiply(rest, factor))
+
+    def _is_exponential(self, atom: int) -> bool:
+        return self.atoms[atom][:2] == ("f", "exp")
 
     def _occurs(self, atom: int, monomial: Monomial) -> bool:
         return any(a == atom for a, _ in monomial)
@@ -66,11 +71,43 @@ class Rules(Places, ABC):
     def reduce(self, a: Polynomial) -> Polynomial:
         """The normal form: the rules applied wherever they can be."""
         for _ in range(12):
-            result = self.mapped(a, self._reduced_power)
+            result = self._in_partial_fractions(self.mapped(a, self._reduced_power))
             if result == a:
                 return a
             a = result
         raise TooComplex("what is divided by is defined in a circle")
+
+    def _in_partial_fractions(self, a: Polynomial) -> Polynomial:
+        """The same without products of 1/e and powers of q, where q = e + 1 or the like: 1/(e·q) is 1/e − 1/q."""
+        result: Polynomial = {}
+        for monomial, coefficient in a.items():
+            result = self.add(result, self._split_in_fractions(monomial), coefficient)
+        return result
+
+    def _split_in_fractions(self, monomial: Monomial) -> Polynomial:
+        for atom, power in monomial:
+            if power > -1 or not self._is_exponential(atom) or not (rule := self._rule(atom)):
+                continue
+            for other, exponent in monomial:
+                # e = s·q + r with one term r
+                slope = {m: c for m, c in rule[1].items() if (other, 1) in m}
+                rest = {m: c for m, c in rule[1].items() if m not in slope}
+                if self.atoms[other][0] != "q" or not len(slope) == len(rest) == rule[0] == 1:
+                    continue
+                if exponent <= -1:  # 1/(e·q) = (1/q − s/e)/r
+                    terms, divisor = [single(atom), self.scale(slope, -1)], rest
+                elif exponent >= 1:  # q/e = (1 − r/e)/s, with q taken out of s
+                    slope = self.multiply(slope, single(other, -1))
+                    terms, divisor = [single(atom), self.scale(rest, -1)], slope
+                    terms = [self.multiply(term, single(other, -1)) for term in terms]
+                else:
+                    continue
+                factor = self.multiply({monomial: Fraction(1)}, self._raised(divisor, -1))
+                total: Polynomial = {}
+                for term in terms:
+                    total = self.add(total, self.multiply(factor, term))
+                return self._in_partial_fractions(total)
+        return {monomial: Fraction(1)}
 
     def _reduced_power(self, atom: int, power: Any) -> Polynomial:
         if self.atoms[atom][0] in "ncdh":
