@@ -128,7 +128,8 @@ class BatchNormalization(SavedLayer):
     ) -> None:
         # A config states several axes under this name, too.
         axis = kwargs.pop("axes", axis)
-        # Each option is checked as it is set.
+        arguments.epsilon(epsilon)  # before Keras makes a float of it
+        # Each other option is checked as it is set.
         super().__init__(
             # The parent takes one axis, a number for the momentum, and numbers as bounds; these are set anew below.
             *(-1, 0.0, epsilon, center, scale),

@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import zipfile
 
 import keras
 import numpy as np
 import pytest
 
+import keras_bn
 from keras_bn import BatchNormalization, __main__
 from keras_bn.model_tools import model_files
 
@@ -217,6 +219,7 @@ def test_pickles_are_not_loaded(file, capsys):
         (["convert", "model.keras", "/proc/out.keras"], 2, "cannot write to /proc"),
         (["convert", "model.keras", "--set", "engine"], 2, "Received: --set engine"),
         (["convert", "model.keras", "--set", "epsilon=-1"], 2, "epsilon=-1"),
+        (["convert", "model.keras", "--set", "epsilon=big"], 2, "epsilon must be a finite number"),
         (["convert", "model.keras", "--set", "no_such=1"], 2, "no_such=1"),
         (["convert", "model.keras", "--set", "axis=1"], 2, "keeps the channels of the layers. Received: axis=1"),
         (["convert", "model.keras", "--set", "unbiased_variance=maybe"], 2, "unbiased_variance='maybe'"),
@@ -284,3 +287,34 @@ def test_as_a_process(file):
     assert bad.returncode == 2
     assert bad.stderr.count("\n") == 1
     assert "is not there" in bad.stderr
+
+
+@pytest.mark.parametrize(
+    ("member", "content"),
+    [("config.json", b"{x"), ("model.weights.h5", b"no HDF5"), ("config.json", None), ("model.weights.h5", None)],
+)
+def test_an_archive_with_a_damaged_member_is_named(member, content, file, capsys):
+    broken = file.parent / "damaged.keras"
+    with zipfile.ZipFile(file) as whole, zipfile.ZipFile(broken, "w") as damaged:
+        for name in whole.namelist():
+            if name != member:
+                damaged.writestr(name, whole.read(name))
+        if content is not None:
+            damaged.writestr(member, content)
+    message = fails(capsys, 1, "inspect", broken)
+    assert "damaged.keras is damaged" in message
+    assert "Save the model again." in message
+
+
+def test_counts_are_those_of_the_layers_that_were_meant(tmp_path, capsys):
+    norms = [BatchNormalization(name="a", activation="relu"), keras_bn.UntrackedBatchNormalization(name="b")]
+    model = keras.Sequential([keras.Input((4,)), *norms])
+    model.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "data.npz", x=X)
+    run("convert", tmp_path / "model.keras", tmp_path / "new.keras")
+    assert "1 of 2 batch normalizations are ours now" in capsys.readouterr().out
+    run("recalibrate", tmp_path / "model.keras", "--data", tmp_path / "data.npz")
+    assert "1 batch normalizations have the statistics of 50 samples" in capsys.readouterr().out
+    run("inspect", tmp_path / "model.keras")
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.endswith("statistics never updated") for row in rows if row.startswith(("a ", "b "))] == [True, False]

@@ -451,3 +451,52 @@ def test_cross_entropy_is_right_for_labels_that_add_up_to_one():
     assert prove_gradient(loss, inputs=shapes).gradients["logits"].verdict == "proved"
     free = prove_gradient(tf.nn.softmax_cross_entropy_with_logits, inputs={"labels": ("N", "C"), "logits": ("N", "C")})
     assert free.gradients["logits"].verdict == "refuted"
+
+
+def barlow(z, weight=0.1):
+    """The distance of a correlation from the identity, of which what is off the diagonal counts less."""
+    n, d = z.shape
+    c = z.T @ z / n
+    w = np.where(np.eye(d) == 1, 1, weight)
+    return ((c - np.eye(d)) ** 2 * w).sum(), (z, c, w)
+
+
+def gradient_of_barlow(dy, cache):
+    z, c, w = cache
+    dc = 2 * (c - np.eye(z.shape[1])) * w * dy
+    return z @ (dc + dc.T) / len(z)
+
+
+def test_constants_may_be_compared():
+    """An identity matrix beside 1 is no coincidence of a point."""
+    assert prove_gradient(barlow, gradient_of_barlow, inputs={"z": ("N", "D")})
+
+    def unweighted(dy, cache):
+        z, c, w = cache
+        return gradient_of_barlow(dy, (z, c, np.ones_like(w)))
+
+    assert prove_gradient(barlow, unweighted, inputs={"z": ("N", "D")}).verdict == "refuted"
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        lambda x: np.eye(len(x)) == 1,
+        lambda x: np.eye(len(x)) > 0.5,
+        lambda x: np.eye(len(x)) != 0,
+        lambda x: (np.ones_like(x) > 0) & (np.eye(len(x)) > 0),
+        lambda x: (np.eye(len(x)) > 0) * (x > x.T) == 0,
+    ],
+)
+def test_masks_of_constants(mask):
+    def forward(x):
+        return np.where(mask(x), 3 * x, x * x), x
+
+    def gradient(dy, x):
+        return dy * np.where(mask(x), 3, 2 * x)
+
+    def swapped(dy, x):
+        return dy * np.where(mask(x), 2 * x, 3)
+
+    assert prove_gradient(forward, gradient, inputs={"x": (3, 3)})
+    assert prove_gradient(forward, swapped, inputs={"x": (3, 3)}).verdict == "refuted"

@@ -1,5 +1,6 @@
 """Files of models and of their inputs: what can be read is read without running code, what is written is read back."""
 
+import json
 import os
 import re
 import tempfile
@@ -31,10 +32,12 @@ def load(path: Path) -> keras.Model:
             raise ValueError(f"{path} is damaged, or is no file that Keras saved. Save the model again.")
         try:
             return keras.models.load_model(path, safe_mode=True)
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, json.JSONDecodeError, KeyError, OSError) as error:
             raise ValueError(f"{path} is damaged: {error}. Save the model again.") from error
         except (ValueError, TypeError) as error:
             text = str(error)
+            if "model.weights.h5" in text:
+                raise ValueError(f"{path} is damaged: it lacks model.weights.h5. Save the model again.") from error
             if "safe_mode" in text or "unsafe_deserialization" in text:
                 raise ValueError(
                     f"{path} holds Python code, as a Lambda layer does, and these commands run none from files. If you "

@@ -55,12 +55,24 @@ class Places(Sums, ABC):
                     return one, other
         return None
 
+    def _equality_in(self, a: Polynomial) -> int | None:
+        return next((atom for monomial in a for atom, _ in monomial if self.atoms[atom][0] == "d"), None)
+
     def by_coincidence(
         self, a: Polynomial, function: Callable[[Polynomial], Polynomial], apart: frozenset[Any] = frozenset()
     ) -> Polynomial:
         """``by_places`` for a function that asks whether a is 0: x[j] − x[k] is, where j = k."""
 
         def of(case: Polynomial) -> Polynomial:
+            if (atom := self._equality_in(case)) is not None:  # [j = k], which is 1 or 0
+                elsewhere = {m: c for m, c in case.items() if all(a != atom for a, _ in m)}
+                here: Polynomial = {}
+                for monomial, c in case.items():
+                    here = self.add(here, {tuple(pair for pair in monomial if pair[0] != atom): c})
+                one, other = self.atoms[atom][1]
+                same = self.by_coincidence(self.rename(here, {one: other}), function, apart)
+                different = self.by_coincidence(elsewhere, function, apart | {(one, other)})
+                return self.add(different, self.multiply(self.equal_indices(one, other), self.add(same, different, -1)))
             if not (found := self.coinciding(case, apart)):
                 return function(case)
             one, other = found

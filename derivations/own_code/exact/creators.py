@@ -1,11 +1,12 @@
 """NumPy's creators of arrays, such as ``np.zeros``, for arrays of exact numbers."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from derivations.own_code.exact.arrays import ExactArray, wrapped
-from derivations.own_code.exact.dual_numbers import Number
+from derivations.own_code.exact.dual_numbers import Number, constant
 from derivations.own_code.exact.truths import Truths
 from derivations.own_code.refusal import NoRandomNumbers
 
@@ -13,18 +14,17 @@ from derivations.own_code.refusal import NoRandomNumbers
 def exact_names(ring: Any) -> dict[str, Any]:
     """NumPy's creators, for arrays of exact numbers."""
 
-    def constant(value: Any) -> Any:
-        return Number(ring, ring.of(0)) + value
+    number = partial(constant, ring)
 
     def full(shape: Any, value: Any, *_: Any, **__: Any) -> Any:
         result = np.empty(shape, dtype=object)
-        result[...] = value if isinstance(value, Number | np.ndarray) else constant(value)
+        result[...] = value if isinstance(value, Number | np.ndarray) else number(value)
         return wrapped(result)
 
     def eye(n: int, columns: Any = None, k: int = 0, dtype: Any = float, **_: Any) -> Any:
         if dtype is bool:
             return np.eye(n, columns, k, dtype)
-        return wrapped(np.vectorize(constant, otypes=[object])(np.eye(n, columns, k).astype(int)))
+        return wrapped(np.vectorize(number, otypes=[object])(np.eye(n, columns, k).astype(int)))
 
     def array(value: Any, *_: Any, **options: Any) -> Any:
         if isinstance(value, Truths):

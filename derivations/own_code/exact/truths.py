@@ -66,6 +66,8 @@ def _plain(value: Any) -> Any:
 
 
 def _exact(values: np.ndarray, ring: Any) -> Any:
+    if ring is None:  # of plain numbers that were compared
+        return values.astype(int)
     return _wrapped(np.frompyfunc(lambda value: constant(ring, value), 1, 1)(values))
 
 
