@@ -47,17 +47,17 @@ class WholeBatch(TensorBatch):
         """Of the whole, shaped like gamma."""
         self._total = self._per_channel_view(tf.reduce_sum(counts[0], axis=0))
         self._derive_from_total()
-        self._weight = weight
+        self._whole_mean_weight = weight
         if tf.is_tensor(weight):
             shares = tf.math.divide_no_nan(counts[0], tf.reduce_sum(counts[0], axis=0))
-            self._weight = self._per_channel_view(tf.reduce_sum(shares * counts[1], axis=0))
+            self._whole_mean_weight = self._per_channel_view(tf.reduce_sum(shares * counts[1], axis=0))
 
     def _per_channel_view(self, value: tf.Tensor) -> tf.Tensor:
         """One number for all channels, or one for each."""
         return value[0] if value.shape[0] == 1 else self.channel(tf.reshape(value, self._channels))
 
     def _mean_weight(self) -> Any:
-        return self._weight
+        return self._whole_mean_weight
 
     def moments(self, elements: tf.Tensor) -> Moments:
         """Mean and variance of the whole batch, of which ``elements`` are those at hand."""

@@ -70,15 +70,14 @@ def convert(model: keras.Layer, **options: Any) -> keras.Layer:
         warnings.warn(f"statistics or weights that cannot be right, copied as they are: {listing}", stacklevel=2)
 
     def replacement(layer: keras.Layer) -> keras.Layer | None:
-        if is_built_in(layer):
-            kind = BatchNormalization
+        if is_built_in(layer) or (options and type(layer) is BatchNormalization):
+            new = BatchNormalization.from_config({**layer.get_config(), **options})
         elif options and isinstance(layer, BatchNormalization):
-            kind = type(layer)
+            new, lacking = _derived_with(layer, options)
+            if lacking:
+                left.append(f"{layer.name}: {lacking}")
+                return None
         else:
-            return None
-        new = _with_options(kind, layer, options)
-        if isinstance(new, str):
-            left.append(f"{layer.name}: {new}")
             return None
         replaced.append((layer, new))
         return new
@@ -97,19 +96,16 @@ def convert(model: keras.Layer, **options: Any) -> keras.Layer:
     return new
 
 
-def _with_options(
-    kind: type[BatchNormalization], layer: keras.layers.BatchNormalization, options: dict[str, Any]
-) -> BatchNormalization | str:
-    """A layer of a class of ours with the config of another and these options, or why there is none."""
+def _derived_with(layer: BatchNormalization, options: dict[str, Any]) -> tuple[BatchNormalization, str]:
+    """A layer of the same derived class with these options; and why it cannot have them, or ""."""
     try:
-        new = kind.from_config({**layer.get_config(), **options})
+        new = type(layer).from_config({**layer.get_config(), **options})
     except (TypeError, ValueError) as error:
-        return str(error).partition("Exception encountered: ")[2] or str(
-            error
-        )  # without the config, which Keras prints
+        # Keras prints the whole config before the message itself.
+        return layer, str(error).rpartition("Exception encountered: ")[2]
     asked, found = BatchNormalization(**options).get_config(), new.get_config()
     lost = [name for name in options if found.get(name) != asked.get(name)]
-    return f"the constructor of {kind.__name__} does not take {', '.join(lost)}" if lost else new
+    return new, f"the constructor of {type(layer).__name__} does not take {', '.join(lost)}" if lost else ""
 
 
 def check_options(options: dict[str, Any]) -> None:

@@ -32,12 +32,13 @@ def load(path: Path) -> keras.Model:
             raise ValueError(f"{path} is damaged, or is no file that Keras saved. Save the model again.")
         try:
             return keras.models.load_model(path, safe_mode=True)
-        except (zipfile.BadZipFile, json.JSONDecodeError, KeyError, OSError) as error:
+        except (zipfile.BadZipFile, json.JSONDecodeError) as error:
             raise ValueError(f"{path} is damaged: {error}. Save the model again.") from error
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, KeyError, OSError) as error:
             text = str(error)
-            if "model.weights.h5" in text:
-                raise ValueError(f"{path} is damaged: it lacks model.weights.h5. Save the model again.") from error
+            # What the archive, and HDF5 in it, say where a part is missing or is none of theirs.
+            if any(part in text for part in ("in the archive", "model.weights.h5", "file signature not found")):
+                raise ValueError(f"{path} is damaged: {text}. Save the model again.") from error
             if "safe_mode" in text or "unsafe_deserialization" in text:
                 raise ValueError(
                     f"{path} holds Python code, as a Lambda layer does, and these commands run none from files. If you "

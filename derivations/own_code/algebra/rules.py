@@ -89,24 +89,16 @@ class Rules(Places, ABC):
             if power > -1 or not self._is_exponential(atom) or not (rule := self._rule(atom)):
                 continue
             for other, exponent in monomial:
-                # e = s·q + r with one term r
-                slope = {m: c for m, c in rule[1].items() if (other, 1) in m}
-                rest = {m: c for m, c in rule[1].items() if m not in slope}
-                if self.atoms[other][0] != "q" or not len(slope) == len(rest) == rule[0] == 1:
+                if self.atoms[other][0] != "q" or -1 < exponent < 1:
                     continue
-                if exponent <= -1:  # 1/(e·q) = (1/q − s/e)/r
-                    terms, divisor = [single(atom), self.scale(slope, -1)], rest
-                elif exponent >= 1:  # q/e = (1 − r/e)/s, with q taken out of s
-                    slope = self.multiply(slope, single(other, -1))
-                    terms, divisor = [single(atom), self.scale(rest, -1)], slope
-                    terms = [self.multiply(term, single(other, -1)) for term in terms]
-                else:
+                # e = s·q + r, so that 1 is (e − s·q)/r, and (e − r)/(s·q).
+                product = {m: c for m, c in rule[1].items() if (other, 1) in m}
+                rest = {m: c for m, c in rule[1].items() if m not in product}
+                if not len(product) == len(rest) == rule[0] == 1:
                     continue
-                factor = self.multiply({monomial: Fraction(1)}, self._raised(divisor, -1))
-                total: Polynomial = {}
-                for term in terms:
-                    total = self.add(total, self.multiply(factor, term))
-                return self._in_partial_fractions(total)
+                less, divisor = (product, rest) if exponent < 0 else (rest, product)
+                one = self.multiply(self.add(single(atom), less, -1), self._raised(divisor, -1))
+                return self._in_partial_fractions(self.multiply({monomial: Fraction(1)}, one))
         return {monomial: Fraction(1)}
 
     def _reduced_power(self, atom: int, power: Any) -> Polynomial:
