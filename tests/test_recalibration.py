@@ -544,3 +544,16 @@ def test_passes_in_two_threads_take_turns():
     for n, model in enumerate(models):
         assert_statistics_of(model.get_layer("norm"), X + n)
     assert [kind.call for kind in KINDS] == originals
+
+
+def test_complex_data_is_refused():
+    model = keras.Sequential([keras.Input((2,)), BatchNormalization()])
+    with pytest.raises(ValueError, match=r"must be real.*Received: complex"):
+        recalibrate(model, np.ones((4, 2)) * (1 + 5j))
+    np.testing.assert_array_equal(model.layers[0].moving_mean, [0, 0])
+
+
+def test_a_word_is_no_flag():
+    model = keras.Sequential([keras.Input((2,)), BatchNormalization()])
+    with pytest.raises(TypeError, match="in_place must be True or False"):
+        recalibrate(model, np.ones((4, 2)), in_place="no")

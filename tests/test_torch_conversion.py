@@ -1,5 +1,6 @@
 """Batch normalization from PyTorch and back: outputs, gradients and running statistics of both, side by side."""
 
+import contextlib
 import copy
 import pickle
 import subprocess
@@ -470,3 +471,18 @@ def test_importing_keras_bn_does_not_import_torch():
     code = "import sys, keras_bn; from keras_bn import from_torch; print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert found.stdout.strip() == "False", found.stderr
+
+
+def test_a_class_with_a_call_of_its_own_is_refused():
+    class Doubled(BatchNormalization):
+        def call(self, inputs, training=None, mask=None):
+            return 2 * super().call(inputs, training=training, mask=mask)
+
+    class Named(BatchNormalization):
+        pass
+
+    for kind, fits in ((Doubled, False), (Named, True)):
+        layer = kind()
+        layer.build((None, 3))
+        with contextlib.nullcontext() if fits else pytest.raises(ValueError, match=r"Received: .* of class Doubled"):
+            to_torch_state_dict(layer)

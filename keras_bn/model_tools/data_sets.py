@@ -136,9 +136,15 @@ def _without_targets(batch: Any) -> Any:
 
 
 def check_fit(inputs: Any, model: keras.Model) -> None:
-    """Raise ValueError unless a batch is what the model takes, where that is known: of a graph."""
+    """Raise ValueError unless a batch is real, and what the model takes, where that is known: of a graph."""
     expected = getattr(model, "inputs", None) or []
     leaves = keras.tree.flatten(inputs)
+    dtypes = [tf.as_dtype(leaf.dtype) for leaf in leaves]
+    if wrong := [dtype.name for dtype in dtypes if dtype.is_complex]:
+        raise ValueError(
+            f"data must be real: {model.name} would drop the imaginary parts. Received: {wrong[0]}. Pass the real and "
+            "the imaginary parts as channels."
+        )
     if expected and isinstance(inputs, dict):
         # A Sequential model that was built by its layers has inputs, and no input.
         structure = getattr(model, "input", None)

@@ -231,6 +231,11 @@ def _check_layer(layer: Any) -> None:
             f"{layer.name} has no weights yet. Received: a layer that is not built. Call it on data first."
         )
     check_known(layer, "to_torch()")
+    if type(layer).call not in (BatchNormalization.call, keras.layers.BatchNormalization.call):
+        raise ValueError(
+            f"a layer of a class with a call of its own may compute something else. Received: {layer.name}, of class "
+            f"{type(layer).__name__}. Convert a BatchNormalization with its weights: set_weights(layer.get_weights())."
+        )
     activation = getattr(layer, "activation", None)
     if activation is not None:
         raise ValueError(
