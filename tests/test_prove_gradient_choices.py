@@ -500,3 +500,47 @@ def test_masks_of_constants(mask):
 
     assert prove_gradient(forward, gradient, inputs={"x": (3, 3)})
     assert prove_gradient(forward, swapped, inputs={"x": (3, 3)}).verdict == "refuted"
+
+
+MASK = np.tril(np.ones((3, 3)))
+
+
+def causal(q, k, v):
+    """Attention to what came before; what is masked gets a score of −10⁹, as is usual."""
+    scores = np.where(MASK == 0, -1e9, q @ k.T / np.sqrt(q.shape[1]))
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    return weights @ v, (q, k, v, weights)
+
+
+def gradient_of_causal(dy, cache, scale=None):
+    q, k, v, weights = cache
+    d_weights = dy @ v.T
+    d_scores = weights * (d_weights - (d_weights * weights).sum(axis=1, keepdims=True))
+    d_scores = d_scores / (np.sqrt(q.shape[1]) if scale is None else scale)
+    return d_scores @ k, d_scores.T @ q, weights.T @ dy
+
+
+def test_a_mask_of_large_negative_scores():
+    inputs = {"q": (3, "D"), "k": (3, "D"), "v": (3, "H")}
+    proof = prove_gradient(causal, gradient_of_causal, inputs=inputs)
+    assert proof, proof
+    assert "exp(-1000000000) is 0, as it is on floats" in proof.gradients["q"].conditions
+
+    def unscaled(dy, cache):
+        return gradient_of_causal(dy, cache, scale=1)
+
+    def unmasked(dy, cache):
+        q, k, v, _ = cache
+        weights = np.exp(q @ k.T / np.sqrt(q.shape[1]))
+        return gradient_of_causal(dy, (q, k, v, weights / weights.sum(axis=1, keepdims=True)))
+
+    for wrong in (unscaled, unmasked):
+        assert prove_gradient(causal, wrong, inputs=inputs).gradients["q"].verdict == "refuted"
+
+
+def test_a_large_negative_number_that_cancels_is_kept():
+    """exp(x − 10⁹ + 10⁹) is exp(x)."""
+    proof = prove_gradient(lambda x: np.exp(x - 1e9 + 1e9), lambda dy, x: dy * np.exp(x), inputs={"x": ("N",)})
+    assert proof, proof
+    assert not proof.gradients["x"].conditions

@@ -17,9 +17,15 @@ from derivations.own_code.algebra.polynomials import (
 from derivations.own_code.algebra.rules import Rules
 from derivations.own_code.algebra.sums import CANONICAL
 
+# exp of this and of less is 0 in every type of floating-point numbers, which is what masks of −10⁹ are for.
+VANISHING = -(10**5)
+
 
 class Powers(Rules):
     """Polynomials with quotients, roots and functions."""
+
+    def note_vanishing(self, exponent: Any) -> None:
+        """exp of this number was taken as 0."""
 
     def power(self, a: Polynomial, power: Fraction | int) -> Polynomial:
         """a^power for whole and half powers.
@@ -227,6 +233,9 @@ class Powers(Rules):
             return self._sign(a)
         if name == "exp":
             result = ONE
+            if (constant := a.get((), 0)) <= VANISHING:
+                self.note_vanishing(constant)
+                return {}
             for monomial, coefficient in a.items():
                 if (inside := self._of_logarithm(monomial)) and (2 * coefficient).denominator == 1:
                     result = self.multiply(result, self.power(inside, coefficient))

@@ -38,3 +38,6 @@ class SymbolicAlgebra(Algebra):
         self.follows_maxima = follows_maxima  # of few numbers by comparisons; else each is held, as in softmax
         self.journal = Journal()
         self.unset = count()
+
+    def note_vanishing(self, exponent: Any) -> None:
+        self.journal.notes.append(f"exp({exponent}) is 0, as it is on floats")
