@@ -357,3 +357,17 @@ def test_a_small_part_beside_a_large_one_is_no_false_alarm():
         inputs={"x": ("N",), "y": ()},
     )
     assert proof, proof
+
+
+@pytest.mark.parametrize(
+    ("function", "slope"),
+    [
+        (lambda x: x + np.sin(x) ** 2, lambda x: 1 + np.sin(2 * x)),
+        (lambda x: np.sin(x) * np.cos(x), lambda x: np.cos(2 * x)),
+        (lambda x: np.cos(4 * x), lambda x: -8 * np.sin(2 * x) * np.cos(2 * x)),
+        (lambda x: np.sin(2 * x + 2), lambda x: 2 - 4 * np.sin(x + 1) ** 2),
+    ],
+)
+def test_sines_of_twice_an_angle(function, slope):
+    assert prove_gradient(function, lambda dy, x: dy * slope(x), inputs={"x": ("N",)})
+    assert prove_gradient(function, lambda dy, x: dy * (slope(x) + 0.01), inputs={"x": ("N",)}).verdict == "refuted"

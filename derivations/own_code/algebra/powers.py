@@ -250,6 +250,11 @@ class Powers(Rules):
             return self.scale(self.function(name, self.scale(a, -1)), -1)
         if name == "cos" and a and self._leads_negative(a):
             return self.function(name, self.scale(a, -1))
+        if name in ("sin", "cos") and a and all((c / 2).denominator == 1 for c in a.values()):
+            sine, cosine = (self.function(one, self.scale(a, Fraction(1, 2))) for one in ("sin", "cos"))
+            if name == "sin":
+                return self.scale(self.multiply(sine, cosine), 2)
+            return self.add(self.scale(self._raised(cosine, 2), 2), ONE, -1)
         atom = self.atom("f", name, frozen(a))
         if name == "sin":
             rest = self.add(ONE, self._raised(self.function("cos", a), 2), -1)
