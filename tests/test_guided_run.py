@@ -302,9 +302,7 @@ def test_agreement_holds_for_the_layer(digits, monkeypatch):
 @pytest.mark.parametrize(
     ("layer", "exceeded"),
     [
-        pytest.param(
-            OtherEpsilon, lambda verdict: verdict.loss > agreement.LOSS_TOLERANCE, marks=pytest.mark.slow
-        ),  # as the next, and as long
+        pytest.param(OtherEpsilon, lambda verdict: verdict.loss > agreement.LOSS_TOLERANCE, marks=pytest.mark.slow),
         (WrongGradient, lambda verdict: verdict.gradient > agreement.GRADIENT_TOLERANCE),
         (Inaccurate, lambda verdict: verdict.loss < agreement.LOSS_TOLERANCE and verdict.ratio > 2),
     ],

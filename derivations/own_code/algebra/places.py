@@ -5,7 +5,7 @@ from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
-from derivations.own_code.algebra.polynomials import Polynomial, place_of
+from derivations.own_code.algebra.polynomials import ONE, Polynomial, place_of, single
 from derivations.own_code.algebra.sums import Sums
 
 
@@ -58,6 +58,10 @@ class Places(Sums, ABC):
     def _equality_in(self, a: Polynomial) -> int | None:
         return next((atom for monomial in a for atom, _ in monomial if self.atoms[atom][0] == "d"), None)
 
+    def _with(self, a: Polynomial, atom: int, value: Polynomial) -> Polynomial:
+        """The polynomial with a value for one atom."""
+        return self.mapped(a, lambda other, power: value if other == atom else single(other, power))
+
     def by_coincidence(
         self, a: Polynomial, function: Callable[[Polynomial], Polynomial], apart: frozenset[Any] = frozenset()
     ) -> Polynomial:
@@ -65,10 +69,7 @@ class Places(Sums, ABC):
 
         def of(case: Polynomial) -> Polynomial:
             if (atom := self._equality_in(case)) is not None:  # [j = k], which is 1 or 0
-                elsewhere = {m: c for m, c in case.items() if all(a != atom for a, _ in m)}
-                here: Polynomial = {}
-                for monomial, c in case.items():
-                    here = self.add(here, {tuple(pair for pair in monomial if pair[0] != atom): c})
+                here, elsewhere = (self._with(case, atom, value) for value in (ONE, {}))
                 one, other = self.atoms[atom][1]
                 same = self.by_coincidence(self.rename(here, {one: other}), function, apart)
                 different = self.by_coincidence(elsewhere, function, apart | {(one, other)})

@@ -165,14 +165,13 @@ class Powers(Rules):
         drawn: dict[int, Any] = {}
         for atom in {atom for monomial in a for atom, _ in monomial}:
             powers = [dict(monomial).get(atom, 0) for monomial in a]
-            exponential = self.atoms[atom][:2] == ("f", "exp")
-            if exponential or (len(a) == 1 and atom in self.positive):
+            if self._is_exponential(atom) or (len(a) == 1 and atom in self.positive):
                 drawn[atom] = min(powers)
         result: Polynomial = {}
         for atom, power in sorted(drawn.items()):
             if power:
                 a = self.multiply(a, single(atom, plain(-power)))
-                exponent = dict(self.atoms[atom][2]) if self.atoms[atom][:2] == ("f", "exp") else None
+                exponent = dict(self.atoms[atom][2]) if self._is_exponential(atom) else None
                 inner = exponent or single(self.atom("f", "log", frozen(single(atom))))
                 result = self.add(result, self.scale(inner, power))
         return result if a == ONE else self.add(result, single(self.atom("f", "log", frozen(a))))
@@ -218,7 +217,7 @@ class Powers(Rules):
         if len(a) == 2 and () in a and sum(a.values()) == 0:
             (monomial,) = set(a) - {()}
             for atom, power in monomial:
-                if self.atoms[atom][:2] != ("f", "exp"):
+                if not self._is_exponential(atom):
                     return {}
                 exponent = self.add(exponent, dict(self.atoms[atom][2]), power * a[monomial])
         return exponent
