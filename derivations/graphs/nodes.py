@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -90,14 +89,12 @@ class Node:
         return bool(consumers) and set(consumers) <= {"AddV2", "Add", "Sub"}
 
 
-_read: WeakKeyDictionary[Any, list[Node]] = WeakKeyDictionary()
-
-
 def nodes_of(graph: Any) -> list[Node]:
     """The nodes of a graph, in an order in which they can be run."""
-    if graph not in _read:
-        _read[graph] = [Node(operation) for operation in graph.get_operations()]
-    return _read[graph]
+    # The graph keeps them: they refer to it, so that a table of graphs, a weak one too, would keep every graph for ever.
+    if not hasattr(graph, "_nodes_read"):
+        graph._nodes_read = [Node(operation) for operation in graph.get_operations()]
+    return graph._nodes_read
 
 
 def bodies_of(graph: Any) -> list[Any]:
