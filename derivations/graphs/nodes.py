@@ -91,7 +91,7 @@ class Node:
 
 def nodes_of(graph: Any) -> list[Node]:
     """The nodes of a graph, in an order in which they can be run."""
-    # The graph keeps them: they refer to it, so that a table of graphs, a weak one too, would keep every graph for ever.
+    # The graph keeps them. They refer to it, so that a table of graphs, even a weak one, would keep every graph.
     if not hasattr(graph, "_nodes_read"):
         graph._nodes_read = [Node(operation) for operation in graph.get_operations()]
     return graph._nodes_read

@@ -4,42 +4,73 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
 
 from derivations.own_code.exact.runs import NO_VALUE, ExactRuns, as_number
 from derivations.own_code.proof import Counterexample
+from derivations.own_code.running.calling import concrete
 from derivations.own_code.symbolic.decision import names_of_cotangents
 
 _FEW_SIZES, _POINTS = 3, 16  # tried beside each number with which the code compares
+_VISIBLE = 1e-3  # a difference that is seen, and so is what it is relative to
+ROUNDED = 1e-6  # a difference, relative to the gradient, that may be the rounding of a constant
+_SCALES = (Fraction(1, 10**3), Fraction(1, 10**6), Fraction(40))  # of inputs, so that small terms such as ε are felt
 
 
 class Counterexamples(ExactRuns):
     """Runs that look for a small counterexample."""
 
     def counterexample(self, name: str, where: Mapping[str, int] | None = None) -> Counterexample | None:
-        """Small numbers at which the gradient of this input is wrong; exact ones where they are found."""
+        """Small numbers at which the gradient of this input is seen to be wrong; exact ones where they are found."""
         rng = random.Random(0)
         tried = sorted(self.sizes(), key=lambda sizes: (np.prod([1, *sizes.values()]), *sizes.values()))
-        irrational: Counterexample | None = None
-        for sizes in [*tried, *([dict(where)] if where else [])]:
-            for attempt in range(12):
+        table = [*tried, *([dict(where)] if where else [])]
+        best: Counterexample | None = None
+        for sizes in table:
+            if found := self._small(name, sizes, rng):
+                best = _clearer(best, found)
+                if _is_visible(best):
+                    return best
+        if best is None:
+            return self._elsewhere(name, table, rng) if where else None
+        return self._scaled(name, best, tried, rng) if difference(best) else best
+
+    def _small(self, name: str, sizes: Mapping[str, int], rng: random.Random) -> Counterexample | None:
+        """One of small whole numbers, at these sizes."""
+        found: Counterexample | None = None
+        somewhere = False
+        for attempt in range(16):
+            if attempt < 12:
                 low, high = ((0, 3), (-2, 3), (1, 4))[attempt % 3]
-                entry = partial(_small, rng, low, high)
-                defined, example = self._tried(name, sizes, entry, rng, rational=irrational is not None)
-                if not defined:
-                    continue
-                if example is None:
-                    if attempt > 4 and irrational is None:
-                        break
-                    continue
-                if _rational(example.returned) and _rational(example.correct):
-                    return example
-                irrational = irrational or example
-            if irrational is not None:
-                return irrational
-        return self._elsewhere(name, [*tried, dict(where)], rng) if where else None
+                entry: Callable[[], Fraction] = partial(_whole, rng, low, high)
+            elif not somewhere:  # a maximum has a derivative where one number is the largest
+                entry = _all_different(rng, sum(int(np.prod(concrete(shape, sizes))) for shape in self.shapes.values()))
+            else:
+                break
+            defined, example = self._tried(name, sizes, entry, rng, rational=found is not None)
+            somewhere = somewhere or defined
+            if example is None:
+                if defined and attempt > 4 and found is None:
+                    break
+                continue
+            found = _clearer(found, example)
+            if not difference(found) or (_is_visible(found) and _rational([found.returned, found.correct])):
+                break
+        return found
+
+    def _scaled(
+        self, name: str, best: Counterexample, table: Sequence[Mapping[str, int]], rng: random.Random
+    ) -> Counterexample:
+        """A clearer one of very small or large inputs, if there is any."""
+        for scale, sizes in product(_SCALES, table):
+            _, example = self._tried(name, sizes, partial(_multiple, rng, scale), rng)
+            best = _clearer(best, example or best)
+            if _is_visible(best):
+                break
+        return best
 
     def _elsewhere(self, name: str, table: Sequence[Mapping[str, int]], rng: random.Random) -> Counterexample | None:
         """Odd quarters and large numbers, for what is wrong between −1 and 1, or beyond a limit, only."""
@@ -55,7 +86,10 @@ class Counterexamples(ExactRuns):
         """A counterexample beside the numbers with which the code compares, where points by chance seldom are."""
         rng = random.Random(0)
         factors = (Fraction(1, 16), Fraction(15, 16), Fraction(17, 16), Fraction(3, 2), Fraction(4))
-        beside = [sign * factor * threshold for threshold in thresholds for factor in factors for sign in (1, -1)]
+        # Squares may be compared with them, and something else with numbers close to them.
+        roots = [Fraction(f"{float(abs(t)) ** 0.5:.1g}") for t in thresholds]
+        beside = [sign * factor * t for t in [*thresholds, *roots] for factor in factors for sign in (1, -1)]
+        beside += [sign * (a + b) / 2 for a, b in pairwise(sorted(thresholds)) for sign in (1, -1)]
         small = [Fraction(n) for n in (-2, -1, 1, 2, 3)]
         table = sorted(self.sizes(), key=lambda sizes: np.prod([1, *sizes.values()]))[:_FEW_SIZES] if beside else []
         for sizes in table:
@@ -110,6 +144,37 @@ class Counterexamples(ExactRuns):
         )
 
 
+def difference(example: Counterexample) -> float:
+    """How far returned and correct values differ, relative to the largest of them; 0 where only the shapes do."""
+    returned, correct = (_as_floats(values) for values in (example.returned, example.correct))
+    if returned.shape != correct.shape:
+        if returned.size != correct.size:
+            return 1.0
+        returned = returned.reshape(correct.shape)
+    return float(np.abs(returned - correct).max(initial=0) / _largest(example))
+
+
+def _largest(example: Counterexample) -> float:
+    values = (example.returned, example.correct)
+    return max(1e-300, *(float(np.abs(_as_floats(value)).max(initial=0)) for value in values))
+
+
+def _is_visible(example: Counterexample) -> bool:
+    return difference(example) >= _VISIBLE and _largest(example) >= _VISIBLE
+
+
+def _clearer(one: Counterexample | None, other: Counterexample) -> Counterexample:
+    """The one at which more is seen to be wrong."""
+    return max(one or other, other, key=lambda example: (_is_visible(example), difference(example)))
+
+
+def _as_floats(values: Any) -> Any:
+    def as_float(value: Any) -> float:
+        return float(value.mid if hasattr(value, "mid") else value)
+
+    return np.vectorize(as_float, otypes=[float])(np.array(values, dtype=object))
+
+
 def _shown(ring: Any, returned: Any) -> Any:
     """The entries of what was returned, as nested lists."""
     shown = np.empty(np.shape(returned), dtype=object)
@@ -122,8 +187,17 @@ def _odd(rng: random.Random, count: int, divisor: int) -> Fraction:
     return Fraction(2 * rng.randrange(-count, count) + 1, divisor)
 
 
-def _small(rng: random.Random, low: int, high: int) -> Fraction:
+def _whole(rng: random.Random, low: int, high: int) -> Fraction:
     return Fraction(rng.randint(low, high))
+
+
+def _multiple(rng: random.Random, scale: Fraction) -> Fraction:
+    return scale * rng.choice((-2, -1, 1, 2, 3))
+
+
+def _all_different(rng: random.Random, count: int) -> Callable[[], Fraction]:
+    """Whole numbers around 0 in some order, of which no two are equal."""
+    return map(Fraction, rng.sample(range(-(count // 2), count - count // 2), count)).__next__
 
 
 def plain(array: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import linecache
 import random
+import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
@@ -19,7 +20,7 @@ from derivations.own_code.refusal import short
 
 TRIES = 6  # points, until everything has a value
 _SIZES = ((5, 3, 2, 7), (3, 2, 5, 4))  # a name must fit at both, so that a size is told from a number
-_FACTORS = [Fraction(n) ** power for n in (2, 3, 4) for power in (1, -1)]
+_LARGEST_FACTOR = 100  # that is told from a quotient by chance, as is its inverse
 
 
 def named(judge: Any, name: str, example: Any) -> str:
@@ -77,14 +78,14 @@ def _named(judge: Any, name: str, ring: Any, inputs: Any, draw: Any, sizes: dict
     if not ring.differ(claimed, true):
         return []  # right here, and wrong at other sizes
     factors = _multiples(sizes)
-    if multiples := [mistake for mistake, factor in factors if not ring.differ(claimed, true * float(factor))]:
-        return multiples
-    if mistake := _held(line, dys, claimed) or _one_less(line, dys, claimed, sizes):
-        return [mistake]
+    known = [mistake for mistake, factor in factors if not ring.differ(claimed, true * float(factor))]
+    if not known:
+        paths = _elsewhere(line, dys, returned) or _held(line, dys, claimed) or _one_less(line, dys, claimed, sizes)
+        known = [paths] if paths else []
     ones = judge.run(ring, inputs, partial(judge._array, ring, entry=lambda: ring.of(Fraction(1))))
-    if not ring.differ(line.claimed(ones[0][name]), line.slope(ones[1])):
-        return ["this is right for a loss of Σy only"]
-    return []
+    if not known and not ring.differ(line.claimed(ones[0][name]), line.slope(ones[1])):
+        known = ["this is right for a loss of Σy only"]
+    return known + _factor(claimed, true)
 
 
 class _Line(NamedTuple):
@@ -150,6 +151,8 @@ def _of_shape(ring: Any, returned: Any, true: Any, sizes: dict[str, int]) -> str
     if long[0] == long[1] and _same(ring, array.reshape(true.shape), true):
         found, right = _shape_text(shape, sizes), _shape_text(true.shape, sizes)
         return f"{VALUES_ARE_RIGHT}, but the shape is {found} instead of {right}"
+    if shape == true.shape[::-1] and _same(ring, array.T, true):
+        return _TRANSPOSED
     extra = len(shape) - true.ndim
     if extra >= 0:
         axes = tuple(n for n in range(len(shape)) if n < extra or true.shape[n - extra] == 1 != shape[n])
@@ -172,7 +175,7 @@ def _divisors(text: str, n: int) -> Iterator[tuple[Fraction, str]]:
         yield Fraction(n - 1, n), f"{text} instead of {text} − 1"
 
 
-def _multiples(sizes: dict[str, int]) -> Iterator[tuple[str, Fraction]]:
+def _multiples(sizes: dict[str, int]) -> Iterator[tuple[str, Fraction | float]]:
     """Factors by which gradients are wrong."""
     yield "the sign is wrong", Fraction(-1)
     for text, n in _products(sizes).items():
@@ -180,9 +183,37 @@ def _multiples(sizes: dict[str, int]) -> Iterator[tuple[str, Fraction]]:
             yield f"it is divided by {instead}", factor
         yield f"it is {text} times too large: a sum in the place of a mean", Fraction(n)
         yield f"it is {text} times too small: a mean in the place of a sum", Fraction(1, n)
-    for factor in _FACTORS:
-        yield f"it is {factor} times what it should be: a factor is wrong", factor
+        yield f"it is √{text} times too large", n**0.5
+        yield f"it is √{text} times too small", n**-0.5
     yield "it is always 0", Fraction(0)
+
+
+def _factor(claimed: float, true: float) -> list[str]:
+    """By which number the gradient is wrong, if it is a simple one."""
+    if not true:
+        return []
+    factor = Fraction(claimed / true).limit_denominator(_LARGEST_FACTOR)
+    simple = 0 < abs(factor) <= _LARGEST_FACTOR and abs(claimed / true - factor) <= 1e-9 * abs(factor)
+    return [f"it is {factor} times what it should be: a factor is wrong"] if simple else []
+
+
+def _elsewhere(line: _Line, dys: Any, returned: Any) -> str:
+    """Whether it is the gradient of another input, or its own with the axes exchanged."""
+    shape = line.inputs[line.name].shape
+    for other, value in line.inputs.items():
+        if (
+            other != line.name
+            and value.shape == shape
+            and not line.ring.differ(line.claimed(returned), line._replace(name=other).slope(dys))
+        ):
+            return f"it is the gradient of {other}: gradients are returned in the order of the inputs"
+    square = len(shape) == 2 and shape[0] == shape[1]
+    if square and not line.ring.differ(line.claimed(np.asarray(returned, dtype=object).T), line.slope(dys)):
+        return _TRANSPOSED
+    return ""
+
+
+_TRANSPOSED = "its transpose was returned"
 
 
 def _held(line: _Line, dys: Any, claimed: Any) -> str:
@@ -209,7 +240,14 @@ def _one_less(line: _Line, dys: Any, claimed: Any, sizes: dict[str, int]) -> str
 
 
 def _what(place: str) -> str:
+    """What is computed in a line, by the name to which it is assigned, or by the one function in it."""
     file, _, line = place.rpartition(":")
     text = linecache.getline(file, int(line)).strip() if line.isdigit() else ""
-    kind = "the variance" if "var" in text else "the mean" if "mean" in text or "mu" in text else "what is computed"
+    assigned = re.match(r"([A-Za-z_]\w*)\s*=[^=]", text)
+    kinds = [kind for kind, words in _KINDS.items() if re.search(words, assigned[1] if assigned else text)]
+    kind = kinds[0] if len(kinds) == 1 and (assigned or not re.search(_OTHERS, text)) else "what is computed"
     return f"{kind} in {short(file)}:{line}"
+
+
+_KINDS = {"the variance": r"(?i)var", "the mean": r"(?i)mean|\bmu\b|\bavg", "the deviation": r"(?i)std|\bsd\b|sigma"}
+_OTHERS = r"sum|norm|sqrt|@|dot|lambda"

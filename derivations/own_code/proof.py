@@ -9,13 +9,15 @@ PROVED, REFUTED, NOT_PROVED = "proved", "refuted", "not proved"
 VALUES_ARE_RIGHT = "the values are right"  # how the name of a mistake begins that is one of the shape alone
 
 _SHOWN = 4  # conditions
+_LONG = 10**7  # a denominator that nobody reads
 
 
 @dataclass(frozen=True)
 class Counterexample:
     """Numbers at which a function returns something other than the gradient.
 
-    inputs: by name, the cotangent ``dy`` among them. Values are exact where they are rational.
+    inputs: by name, the cotangent ``dy`` among them. Values are exact where they are rational. The text has
+        ten digits of them where they are long.
     """
 
     inputs: Mapping[str, Any]
@@ -148,7 +150,7 @@ def _entry(value: Any) -> str:
     from fractions import Fraction
 
     if isinstance(value, Fraction):
-        return str(value)
+        return str(value) if value.denominator < _LONG else f"{float(value):.10g}"
     if not hasattr(value, "mid"):
         return str(value)
     return "0" if value.a <= 0 <= value.b else f"{float(value.mid):.10g}"

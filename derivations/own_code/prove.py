@@ -12,7 +12,7 @@ import numpy as np
 
 from derivations.own_code.algebra.atoms import begun_again
 from derivations.own_code.algebra.polynomials import TooComplex
-from derivations.own_code.counterexamples import Counterexamples
+from derivations.own_code.counterexamples import ROUNDED, Counterexamples, difference
 from derivations.own_code.proof import (
     NOT_PROVED,
     PROVED,
@@ -248,11 +248,16 @@ class Judge(Counterexamples):
                 mistake = self.mistake(name, example)
                 if mistake.startswith(VALUES_ARE_RIGHT):
                     return GradientVerdict(name, NOT_PROVED, reason=mistake)
+                if 0 < (apart := difference(example)) < ROUNDED:
+                    reason = f"what is returned differs from the derivative by {apart:.0e} of it at most, where it was "
+                    reason += "tried, as where a constant is rounded; write it in full, or as np.sqrt(2) and the like"
+                    return GradientVerdict(name, NOT_PROVED, reason=reason)
                 return GradientVerdict(name, REFUTED, mistake=mistake, counterexample=example)
             if proved and equal is None:
                 reason = "the exact runs found no point at which the code has a value"
             elif equal is False:
-                reason = f"exact runs differ at {_sizes_text(where)}, and no small counterexample was found"
+                at = f" at {_sizes_text(where)}" if where else ""
+                reason = f"exact runs differ{at}, and no small counterexample was found"
                 reason += "; a constant may be rounded"
             else:
                 reason = symbolic.reasons.get(name, "") or "the normal form leaves a difference"

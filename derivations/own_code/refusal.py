@@ -60,8 +60,8 @@ def asked_by_user(frames: int = 2) -> bool:
 
 
 def is_ours(file: str) -> bool:
-    """Whether this file is one of this folder's, or one of NumPy's or TensorFlow's."""
-    return file.startswith(_HERE) or any(part in file for part in ("/numpy/", "/tensorflow/", "<frozen"))
+    """Whether this file is one of this folder's, or one of NumPy's, SciPy's or TensorFlow's."""
+    return file.startswith(_HERE) or any(part in file for part in ("/numpy/", "/scipy/", "/tensorflow/", "<frozen"))
 
 
 def short(file: str) -> str:
@@ -99,7 +99,7 @@ def line_of_user(full: bool = False) -> str:
 
 def _line_of(operation: Any, full: bool = False) -> str:
     """``file:line`` of the user's code that made an operation; empty if it is not known."""
-    frames = [f for f in operation.traceback if "site-packages" not in f.filename and "own_code" not in f.filename]
+    frames = [f for f in operation.traceback or () if "site-packages" not in f.filename and "own_code" not in f.filename]
     return f"{frames[-1].filename if full else short(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
 
 

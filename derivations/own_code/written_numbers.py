@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 _SIMPLE = 10_000  # 1/3 and its like are taken for what they were computed from
+_SIMPLE_SINGLE, _SINGLE = 64, Fraction(1, 2**23)  # in single precision, and its distance from what was computed
 
 
 def exact(value: Any) -> Fraction:
@@ -23,7 +24,9 @@ def exact(value: Any) -> Fraction:
     if isinstance(value, int | Fraction | np.integer):
         return Fraction(int(value)) if not isinstance(value, Fraction) else value
     if isinstance(value, np.floating) and not isinstance(value, float):
-        return Fraction(str(value))
+        written = Fraction(str(value))
+        simple = written.limit_denominator(_SIMPLE_SINGLE)
+        return simple if abs(simple - written) <= abs(written) * _SINGLE else written
     number = float(value)
     if not np.isfinite(number):
         raise ValueError(f"{number} is no real number")
@@ -40,22 +43,35 @@ def exact(value: Any) -> Fraction:
 def irrational(value: Any) -> tuple[int, Fraction, int] | None:
     """(±1, s, k) for a float that is ±√s·π^(k/2) with a simple s, such as 1.4142135623730951; None if it is no such.
 
-    ``np.sqrt(2)``, ``D**-0.5`` and ``np.sqrt(2 / np.pi)`` are computed on floats before anything else sees them.
+    ``np.sqrt(2)``, ``D**-0.5`` and ``np.sqrt(2 / np.pi)`` are computed on floats before anything else sees them. So are
+    ``tf.sqrt(2.0)`` and the constants of TensorFlow's GELU, in single precision.
     """
-    if not isinstance(value, float) or not np.isfinite(value) or exact(value).denominator <= 10**9:
+    single = isinstance(value, np.float32)
+    if not (single or isinstance(value, float)) or not np.isfinite(value):
         return None
-    return _irrational(float(value))
+    written = exact(value)
+    if written.denominator <= (10**4 if single else 10**9):
+        return None
+    return _irrational(written, single)
 
 
 @lru_cache(maxsize=1000)
-def _irrational(value: float) -> tuple[int, Fraction, int] | None:
-    square = Fraction(repr(value)) ** 2
+def _irrational(value: Fraction, single: bool) -> tuple[int, Fraction, int] | None:
+    largest, margin = (_SIMPLE_SINGLE, 2 * _SINGLE) if single else (_SIMPLE, Fraction(1, 10**15))
     for halves in (0, 1, -1, 2, -2):
-        rest = square / _PI**halves
-        simple = rest.limit_denominator(_SIMPLE)
-        if simple and abs(simple - rest) <= rest * Fraction(1, 10**15):
+        rest = value**2 / _PI**halves
+        simple = rest.limit_denominator(largest)
+        if 0 < simple < largest and abs(simple - rest) <= rest * margin:
             return (1 if value > 0 else -1), simple, halves
     return None
+
+
+def in_double_precision(value: Any) -> Fraction | float:
+    """A number of single precision as what it was computed from: exactly, or to all digits of a double."""
+    if known := irrational(value):
+        sign, square, halves = known
+        return float(sign * np.sqrt(float(square)) * np.pi ** (halves / 2))
+    return exact(value)
 
 
 _PI = Fraction("3.14159265358979323846264338327950288")

@@ -8,6 +8,8 @@ import numpy as np
 from derivations.own_code.exact.choices import CHOICES, EXTREMES
 from derivations.own_code.exact.dual_numbers import Number
 from derivations.own_code.refusal import asked_by_user, line_of_user
+from derivations.own_code.special_functions import SPECIAL_UFUNCS
+from derivations.own_code.written_numbers import in_double_precision
 
 
 class Forgetting:
@@ -53,7 +55,7 @@ class ExactArray(np.ndarray):
         out = options.pop("out", None)
         if out is not None:
             options["out"] = tuple(o.view(np.ndarray) if isinstance(o, ExactArray) else o for o in out)
-        plain = [value.view(np.ndarray) if isinstance(value, ExactArray) else value for value in inputs]
+        plain = [value.view(np.ndarray) if isinstance(value, ExactArray) else _as_written(value) for value in inputs]
         if ufunc in CHOICES and method == "__call__":
             result = CHOICES[ufunc](*plain)
             if out is not None:
@@ -63,6 +65,8 @@ class ExactArray(np.ndarray):
         if ufunc.__name__ in ("erf", "erfc"):  # SciPy's, which do not know objects
             found = self._of(np.vectorize(Number.erf, otypes=[object])(plain[0]))
             return found if ufunc.__name__ == "erf" else 1 - found
+        if ufunc.__name__ in SPECIAL_UFUNCS:
+            return SPECIAL_UFUNCS[ufunc.__name__](*(self._of(value) for value in plain))
         if ufunc is np.float_power:
             ufunc = np.power
         if ufunc is np.reciprocal:
@@ -111,10 +115,22 @@ class ExactArray(np.ndarray):
         super().__setitem__(key, value)
 
     def _of(self, result: Any) -> Any:
-        """A result of numbers as such an array; one of truth values as it is."""
+        """A result of numbers as such an array, several as such arrays; one of truth values as it is."""
+        if isinstance(result, list | tuple):
+            return type(result)(map(self._of, result))
         if isinstance(result, np.ndarray) and result.dtype.hasobject:
             return wrapped(result, self.forgetting)
         return result
+
+
+def _as_written(value: Any) -> Any:
+    """Constants in single precision as the numbers that were written: NumPy would make doubles of their digits."""
+    if not isinstance(value, np.ndarray | np.generic) or value.dtype not in (np.float32, np.float16):
+        return value
+    result = np.empty(value.shape, dtype=object)
+    for place, entry in np.ndenumerate(value):
+        result[place] = in_double_precision(entry)
+    return result[()]
 
 
 def _extreme(choice: Any, array: Any, axis: Any = None, keepdims: Any = False, **_: Any) -> Any:

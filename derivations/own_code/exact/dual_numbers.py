@@ -159,7 +159,10 @@ class Number:
         return Number(self.ring, root, (Number(self.ring, self.b) / (Number(self.ring, root) * 2)).a)
 
     def __abs__(self) -> "Number":
-        return self if self.sign() >= 0 else -self
+        sign = self.sign()
+        if sign == 0 and self.b is not None and not self.constant:  # there it has no derivative
+            raise Undefined
+        return self if sign >= 0 else -self
 
     def conjugate(self) -> "Number":
         return self

@@ -138,19 +138,36 @@ def _where(
 
 
 def _leaky(run: Any, operation: Any, a: Any) -> Any:
-    return np.where(a > 0, a, a * exact(operation.get_attr("alpha")))
+    return np.where(a > 0, a, a * _alpha(operation))
 
 
 def _leaky_slope(run: Any, operation: Any, dy: Any, a: Any) -> Any:
-    return np.where(a > 0, dy, dy * exact(operation.get_attr("alpha")))
+    return np.where(a > 0, dy, dy * _alpha(operation))
+
+
+def _alpha(operation: Any) -> Fraction:
+    return exact(np.float32(operation.get_attr("alpha")))  # which is how graphs keep it
+
+
+def _selu(run: Any, operation: Any, a: Any) -> Any:
+    scale, below = _scales_of_selu(operation)
+    return np.where(a > 0, a * scale, (np.exp(a) - 1) * below)
+
+
+def _selu_slope(run: Any, operation: Any, dy: Any, y: Any) -> Any:
+    scale, below = _scales_of_selu(operation)
+    return np.where(y > 0, dy * scale, dy * (y + below))
+
+
+def _scales_of_selu(operation: Any) -> tuple[Fraction, Fraction]:
+    """Its scale, and scale·alpha, as its kernel has them."""
+    of_type = operation.outputs[0].dtype.as_numpy_dtype
+    return exact(of_type(1.0507009873554805)), exact(of_type(1.7580993408473768))
 
 
 def _by(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda run, operation, *given: function(*given)
 
-
-# Selu's constants, as its kernel has them: the scale, and scale·alpha.
-_SELU, _SELU_BELOW = 1.0507009873554805, 1.7580993408473768
 
 # Operations on numbers that do not depend on data as well.
 ON_SIZES = ("AddV2", "Sub", "Mul", "RealDiv", "Neg", "Maximum", "Cast", "Select", "SelectV2", "Reshape", "Fill")
@@ -183,8 +200,8 @@ REALS: dict[str, Callable[..., Any]] = {
     "LeakyReluGrad": _leaky_slope,
     "Elu": _by(lambda a: np.where(a > 0, a, np.exp(a) - 1)),
     "EluGrad": _where(lambda y: y > 0, lambda dy, y: dy, lambda dy, y: dy * (y + 1)),
-    "Selu": _by(lambda a: np.where(a > 0, _SELU * a, _SELU_BELOW * (np.exp(a) - 1))),
-    "SeluGrad": _where(lambda y: y > 0, lambda dy, y: dy * _SELU, lambda dy, y: dy * (y + _SELU_BELOW)),
+    "Selu": _selu,
+    "SeluGrad": _selu_slope,
     "Xlogy": _by(lambda a, b: a * np.log(b)),
     "Xdivy": _by(lambda a, b: a / b),
     "Softsign": _by(lambda a: a / (1 + np.abs(a))),

@@ -9,38 +9,20 @@ import numpy as np
 
 from derivations.own_code.exact.arrays import wrapped
 from derivations.own_code.exact.dual_numbers import Number
-from derivations.own_code.graphs.sizes import strided_mask
+from derivations.own_code.graphs.sizes import key_of_slice
 from derivations.own_code.refusal import refused_operation
 from derivations.own_code.symbolic.arrays import SymbolicArray
 from derivations.own_code.symbolic.axes import identity
 from derivations.own_code.symbolic.parts import cumulated
 
 
-def _key(operation: Any, begin: Any, end: Any, strides: Any) -> tuple[Any, ...]:
-    """What stood in the brackets of a slice."""
-    mask = strided_mask(operation)
-    keys: list[Any] = []
-    for n in range(len(begin)):
-        bit = 1 << n
-        if mask["new_axis"] & bit:
-            keys.append(None)
-        elif mask["ellipsis"] & bit:
-            keys.append(Ellipsis)
-        elif mask["shrink_axis"] & bit:
-            keys.append(begin[n])
-        else:
-            low, high = (None if mask[name] & bit else bound[n] for name, bound in (("begin", begin), ("end", end)))
-            keys.append(slice(low, high, None if isinstance(strides[n], int) and strides[n] == 1 else strides[n]))
-    return tuple(keys)
-
-
 def _strided(run: Any, operation: Any, value: Any, begin: Any, end: Any, strides: Any) -> Any:
-    return value[_key(operation, begin, end, strides)]
+    return value[key_of_slice(operation, begin, end, strides)]
 
 
 def _strided_slope(run: Any, operation: Any, shape: Any, begin: Any, end: Any, strides: Any, dy: Any) -> Any:
     result = dy.sum() * 0 + _zeros(run, shape)
-    result[_key(operation, begin, end, strides)] = dy
+    result[key_of_slice(operation, begin, end, strides)] = dy
     return result
 
 

@@ -16,7 +16,7 @@ from derivations.own_code.exact.dual_numbers import Number
 from derivations.own_code.graphs.elements import ON_SIZES, REALS, cross_entropy, sparse_cross_entropy
 from derivations.own_code.graphs.parts import SEVERAL
 from derivations.own_code.graphs.sizes import INTEGERS, TRUTHS, known, offsets, reduced_axes
-from derivations.own_code.refusal import NotUnderstood, refused_operation, running
+from derivations.own_code.refusal import NotUnderstood, line_of_user, refused_operation, running
 from derivations.own_code.symbolic.arrays import SymbolicArray
 from derivations.own_code.symbolic.sizes import Size
 from derivations.own_code.written_numbers import exact, irrational
@@ -87,7 +87,7 @@ class Run:
         if kind == "SparseSoftmaxCrossEntropyWithLogits":
             return sparse_cross_entropy(self, *given)
         if kind == "StopGradient":
-            self.held[operation.name] = None
+            self.held[f"what tf.stop_gradient is given in {line_of_user() or operation.name}"] = None
             return [_held(given[0]) if self.holds else given[0]]
         if kind in SEVERAL and not operation.outputs[0].dtype.is_integer:
             return self.by(SEVERAL, operation, given)
@@ -130,7 +130,7 @@ class Run:
             return self.like(value.astype(float)) > self.like(Fraction(1, 2))
         if value.dtype.kind in "iub" or not value.size:
             return value.tolist()
-        if value.ndim == 0 and irrational(float(value)) is None:
+        if value.ndim == 0 and irrational(value[()]) is None:
             return exact(value[()])
         return self.like(value)
 

@@ -5,12 +5,8 @@ first proof has it from the algebra. The second differentiates in two directions
 are dual numbers.
 """
 
-import random
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from fractions import Fraction
-from functools import partial
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,7 +15,6 @@ from derivations.own_code.algebra.atoms import begun_again
 from derivations.own_code.exact.arrays import wrapped
 from derivations.own_code.exact.dual_numbers import Number
 from derivations.own_code.exact.rings import WithOperators
-from derivations.own_code.exact.runs import NO_VALUE
 from derivations.own_code.graphs.judge import GraphJudge, GraphPair
 from derivations.own_code.proof import GradientVerdict
 from derivations.own_code.refusal import NotUnderstood
@@ -123,7 +118,6 @@ def second_order(function: Any, shapes: Mapping[str, Shape], first: GraphPair) -
     """The verdicts on the gradients of the first gradients, a cotangent for each output among their inputs."""
     if not any(first.connected):
         raise NotUnderstood("order=2: the tape finds no path from the outputs to any input")
-    first.holds = not first.held or not _holding_changes_nothing(first, shapes)
     outputs = _shapes_of_outputs(first, shapes)
     names = ["cotangent"] if len(outputs) == 1 else [f"cotangent{n + 1}" for n in range(len(outputs))]
     if taken := set(names) & set(shapes):
@@ -131,36 +125,6 @@ def second_order(function: Any, shapes: Mapping[str, Shape], first: GraphPair) -
     twice = dict(shapes) | dict(zip(names, outputs, strict=True))
     proof = SecondJudge(SecondPair(first, function, twice, names), twice).proof()
     return {f"{name} (second order)": verdict for name, verdict in proof.gradients.items()}
-
-
-def _holding_changes_nothing(pair: GraphPair, shapes: Mapping[str, Shape]) -> bool:
-    """Whether the first gradient is the same with what is held and without, as of the mean in ``tf.nn.moments``.
-
-    Then the function means its own derivative, of which that gradient's gradient must be the second.
-    """
-    judge, rng = GraphJudge(pair, shapes), random.Random(0)
-    compared = False
-    for sizes in islice(judge.sizes(), _POINTS):
-        if (found := judge.point(sizes, partial(_fifths, rng), rng)) is None:
-            continue
-        ring, inputs, _, dys = found
-        for name in shapes:
-            steps = {place: _fifths(rng) for place in np.ndindex(inputs[name].shape)}
-            slopes = []
-            with suppress(*NO_VALUE):
-                for pair.holds in (True, False):
-                    slopes.append(judge.slope(ring, inputs, name, steps.__getitem__, dys))
-            pair.holds, compared = True, compared or len(slopes) == 2
-            if len(slopes) == 2 and ring.differ(*slopes):
-                return False
-    return compared
-
-
-_POINTS = 3
-
-
-def _fifths(rng: random.Random) -> Fraction:
-    return Fraction(rng.randint(1, 19), 5)
 
 
 def _shapes_of_outputs(pair: GraphPair, shapes: Mapping[str, Shape]) -> list[Shape]:

@@ -26,18 +26,19 @@ def each(function: Callable[..., Any]) -> Callable[..., Any]:
     """An operation on integers, element by element."""
 
     def on(*given: Any) -> Any:
-        if not any(isinstance(value, list) for value in given):
+        rank = max(map(_rank, given))
+        if not rank:
             return function(*given)
-        length = max(len(value) for value in given if isinstance(value, list))
-        spread = [
-            value
-            if isinstance(value, list) and len(value) == length
-            else [value[0] if isinstance(value, list) else value] * length
-            for value in given
-        ]
-        return [function(*row) for row in zip(*spread, strict=True)]
+        lists = [value if _rank(value) == rank else [value] for value in given]
+        length = next((len(value) for value in lists if len(value) != 1), 1)
+        wide = [value * length if len(value) == 1 else value for value in lists]
+        return [on(*row) for row in zip(*wide, strict=True)]
 
     return lambda run, operation, *given: on(*given)
+
+
+def _rank(value: Any) -> int:
+    return 1 + (_rank(value[0]) if value else 0) if isinstance(value, list) else 0
 
 
 def maximum_of_sizes(a: Any, b: Any) -> Any:
@@ -58,19 +59,44 @@ def _quotient(a: Any, b: Any) -> Any:
     return a // b
 
 
-def strided_mask(operation: Any) -> dict[str, int]:
-    """The bits of a slice in brackets."""
+def key_of_slice(operation: Any, begin: Any, end: Any, strides: Any) -> tuple[Any, ...]:
+    """What stood in the brackets of a slice."""
     names = ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
-    return {name: operation.get_attr(f"{name}_mask") for name in names}
+    mask = {name: operation.get_attr(f"{name}_mask") for name in names}
+    keys: list[Any] = []
+    for n in range(len(begin)):
+        bit = 1 << n
+        if mask["new_axis"] & bit:
+            keys.append(None)
+        elif mask["ellipsis"] & bit:
+            keys.append(Ellipsis)
+        elif mask["shrink_axis"] & bit:
+            keys.append(begin[n])
+        else:
+            low, high = (None if mask[name] & bit else bound[n] for name, bound in (("begin", begin), ("end", end)))
+            keys.append(slice(low, high, None if isinstance(strides[n], int) and strides[n] == 1 else strides[n]))
+    return tuple(keys)
 
 
 def _strided(run: Any, operation: Any, value: Any, begin: Any, end: Any, strides: Any) -> Any:
-    mask = strided_mask(operation)
-    if not isinstance(value, list) or len(begin) != 1:
-        raise refused_operation(operation, "a part of a table of integers")
-    if mask["shrink_axis"]:
-        return value[begin[0]]
-    return value[None if mask["begin"] else begin[0] : None if mask["end"] else end[0] : strides[0]]
+    key = key_of_slice(operation, begin, end, strides)
+    if _are_numbers(value):
+        return np.asarray(value)[key].tolist()
+    if not isinstance(value, list) or len(key) != 1 or key[0] is None:
+        raise refused_operation(operation, "a part of a table of sizes")
+    return value[key[0]]
+
+
+def _are_numbers(value: Any) -> bool:
+    return all(map(_are_numbers, value)) if isinstance(value, list) else isinstance(value, int)
+
+
+def _expanded(run: Any, operation: Any, value: Any, axis: int) -> Any:
+    if _are_numbers(value):
+        return np.expand_dims(value, axis).tolist()
+    if axis not in (0, -1 - _rank(value)):
+        raise refused_operation(operation, "sizes along another axis than the first")
+    return [value]
 
 
 def _stitched(run: Any, operation: Any, *given: Any) -> Any:
@@ -85,7 +111,12 @@ def _stitched(run: Any, operation: Any, *given: Any) -> Any:
 
 
 def _packed(run: Any, operation: Any, *given: Any) -> Any:
-    return list(given)
+    axis = operation.get_attr("axis")
+    if axis in (0, -1 - _rank(given[0])):
+        return list(given)
+    if not _are_numbers(list(given)):
+        raise refused_operation(operation, "sizes along another axis than the first")
+    return np.stack(given, axis).tolist()
 
 
 def _concatenated(run: Any, operation: Any, *given: Any) -> Any:
@@ -148,7 +179,7 @@ INTEGERS: dict[str, Callable[..., Any]] = {
     "InvertPermutation": lambda run, operation, order: [order.index(n) for n in range(len(order))],
     "Reshape": _reshaped,
     "Slice": _sliced,
-    "ExpandDims": lambda run, operation, value, axis: [value],
+    "ExpandDims": _expanded,
     "Tile": lambda run, operation, value, times: np.tile(value, times).tolist(),
     "Squeeze": lambda run, operation, value: value[0] if isinstance(value, list) else value,
     "Cast": _cast_to_integer,

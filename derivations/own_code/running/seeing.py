@@ -2,6 +2,7 @@
 
 import builtins
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from derivations.own_code.refusal import remembered
 from derivations.own_code.running.reached import namespaces_of, states_of
+from derivations.own_code.special_functions import special_functions
 from derivations.own_code.symbolic.arrays import SymbolicArray
 from derivations.own_code.symbolic.sizes import Size
 
@@ -52,6 +54,11 @@ def seen_through(functions: list[Any], names: Mapping[str, Any], builtin: bool =
     mathematics = _Module(math, {"sqrt": lambda value: value.sqrt() if isinstance(value, Size) else math.sqrt(value)})
     replaced = {id(getattr(np, name)): value for name, value in names.items() if hasattr(np, name)}
     replaced |= {id(np): module, id(math): mathematics, id(math.sqrt): mathematics.sqrt} if names else {}
+    special, of_scipy = special_functions()
+    if names and special:
+        seen = _Module(special, of_scipy)
+        replaced |= {id(special): seen, id(sys.modules["scipy"]): _Module(sys.modules["scipy"], {"special": seen})}
+        replaced |= {id(getattr(special, name)): value for name, value in of_scipy.items()}
     before: list[tuple[dict[str, Any], str, Any]] = []
     state = states_of(functions)
     spaces = namespaces_of(functions)

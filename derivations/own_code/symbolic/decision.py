@@ -162,12 +162,17 @@ def free_of_maxima(algebra: SymbolicAlgebra, arrays: Sequence[SymbolicArray]) ->
 
 
 def thresholds(algebra: SymbolicAlgebra) -> tuple[Fraction, ...]:
-    """The numbers with which the code compares values, without their signs; the first few."""
+    """The numbers with which the code compares values, without their signs; the first few.
+
+    Of a mean and a number, what is compared is a sum and a multiple of a size.
+    """
     found: dict[Fraction, None] = {}
     for requirement in algebra.journal.requirements:
-        constant = requirement.polynomial.get((), Fraction(0))
-        if requirement.of == COMPARED and constant:
-            found |= {abs(constant / c): None for monomial, c in requirement.polynomial.items() if monomial}
+        if requirement.of == COMPARED:
+            terms = requirement.polynomial.items()
+            numbers = [c for monomial, c in terms if algebra.of_sizes_alone({monomial: c})]
+            values = [c for monomial, c in terms if not algebra.of_sizes_alone({monomial: c})]
+            found |= {abs(number / value): None for number in numbers for value in values}
     return tuple(found)[:_THRESHOLDS]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from derivations.own_code.refusal import refusal
+from derivations.own_code.special_functions import SPECIAL_UFUNCS
 from derivations.own_code.symbolic import listed
 from derivations.own_code.symbolic.arrays import SymbolicArray
 from derivations.own_code.symbolic.axes import (
@@ -77,6 +78,8 @@ def ufunc_result(algebra: Any, ufunc: Any, method: str, inputs: Sequence[Any], o
     elif ufunc.__name__ in ("erf", "erfc") and method == "__call__":  # SciPy's
         erf = function_of("erf", lift(algebra, inputs[0]))
         result = erf if ufunc.__name__ == "erf" else 1 - erf
+    elif ufunc.__name__ in SPECIAL_UFUNCS and method == "__call__":
+        result = SPECIAL_UFUNCS[ufunc.__name__](*(lift(algebra, value) for value in inputs))
     elif method == "__call__" and ufunc in UFUNCS and not options:
         result = UFUNCS[ufunc](*(lift(algebra, value) for value in inputs))
     else:
@@ -131,6 +134,11 @@ def _algebra(*arrays: Any) -> Any:
     return next(a.algebra for a in arrays if isinstance(a, SymbolicArray))
 
 
+def _broadcast_all(arrays: Sequence[SymbolicArray]) -> list[Any]:
+    shape = sum(arrays[1:], arrays[0]).shape
+    return [broadcast(a, shape) for a in arrays]
+
+
 def _at_least(rank: int, a: SymbolicArray) -> SymbolicArray:
     return rearranged(a, [*[None] * (rank - a.ndim), *range(a.ndim)])
 
@@ -174,6 +182,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.squeeze: squeeze,
     np.expand_dims: expand_dims,
     np.broadcast_to: broadcast,
+    np.broadcast_arrays: lambda *arrays, **_: _broadcast_all(_all(arrays)),
     np.tile: tile,
     np.where: _where,
     np.clip: _clip,

@@ -15,17 +15,24 @@ def einsum(*operands: Any, optimize: Any = None, **options: Any) -> Any:
     """np.einsum with its subscripts as text."""
     subscripts, *given = operands
     only_out("einsum", options)
-    if not isinstance(subscripts, str) or "..." in subscripts:
-        raise refusal("numpy.einsum of this form", "give the subscripts as letters, without an ellipsis")
+    if not isinstance(subscripts, str):
+        raise refusal("numpy.einsum of this form", "give the subscripts as letters")
     text = subscripts.replace(" ", "")
     left, arrow, right = text.partition("->")
     terms = left.split(",")
-    if not arrow:
-        right = "".join(sorted(letter for letter in set(left) - {","} if left.count(letter) == 1))
     algebra = next(a.algebra for a in given if isinstance(a, SymbolicArray))
     arrays = [lift(algebra, a) for a in given]
     if len(terms) != len(arrays):
         raise refusal(f"numpy.einsum({subscripts!r}) of {len(arrays)} arrays", "one group of letters an array")
+    if not arrow:
+        right = "".join(sorted(letter for letter in set(left) - {",", "."} if left.count(letter) == 1))
+        right = "..." * ("..." in left) + right
+    if "..." in text:
+        counts = [a.ndim - len(term) + 3 if "..." in term else 0 for term, a in zip(terms, arrays, strict=True)]
+        spare = "".join(letter for letter in string.ascii_letters if letter not in text)
+        named = [spare[max(counts) - count : max(counts)] for count in counts]
+        terms = [term.replace("...", letters) for term, letters in zip(terms, named, strict=True)]
+        left, right = ",".join(terms), right.replace("...", spare[: max(counts)])
     summed = [letter for letter in dict.fromkeys(left.replace(",", "")) if letter not in right]
     order = [*right, *summed]
     wide = []

@@ -78,7 +78,7 @@ def lift(algebra: Any, value: Any) -> SymbolicArray:
         raise refusal(f"the number {entry}", "only finite numbers can be computed with") from error
     positive = "pos" if number > 0 else "nonneg" if number == 0 else None
     constant = algebra.constant(number)
-    if known := irrational(float(entry)):
+    if known := irrational(entry if isinstance(entry, np.float32) else float(entry)):
         sign, square, halves = known
         constant = algebra.scale(algebra.power(algebra.constant(square), Fraction(1, 2)), sign)
         constant = algebra.multiply(constant, algebra.power_of_pi(Fraction(halves, 2)))
