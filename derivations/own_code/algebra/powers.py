@@ -43,11 +43,13 @@ class Powers(Rules):
         return self.by_places(a, lambda case: self._power_of_one(case, power))
 
     def _power_of_one(self, a: Polynomial, power: Any) -> Polynomial:
-        a = self.reduce(a)
+        # A rule would make a difference of e^x, of which there is no root in one term.
+        if len(a) != 1 or not all(self._is_exponential(atom) for atom, _ in next(iter(a))):
+            a = self.reduce(a)
         if not a:
             raise DividesByZero
         outside, inside = self._content(a, whole=isinstance(power, int))
-        if isinstance(power, int) and len(written_out := self._written_out(inside)) == 1:
+        if isinstance(power, int) and len(written_out := self.written_out(inside)) == 1:
             inside = written_out  # 1 − 1/(e + 1) is e/(e + 1)
         result = self._power_of_positive(outside, power)
         if inside == ONE:
@@ -123,15 +125,15 @@ class Powers(Rules):
         parts = self.atoms[atom]
         return parts[0] == "q" and all(self._is_exponential(a) for monomial, _ in parts[1] for a, _ in monomial)
 
-    def _written_out(self, a: Polynomial) -> Polynomial:
+    def written_out(self, a: Polynomial) -> Polynomial:
         """The same with what divisors of sigmoids are, where they do not divide."""
 
-        def written_out(atom: int, power: Any) -> Polynomial:
+        def of_atom(atom: int, power: Any) -> Polynomial:
             if power > 0 and self._is_of_exponentials(atom):
                 return self._raised(dict(self.atoms[atom][1]), power)
             return single(atom, power)
 
-        return self.mapped(a, written_out)
+        return self.mapped(a, of_atom)
 
     def _atom_is_positive(self, atom: int) -> bool:
         return atom in self.positive or atom in self.nonnegative
@@ -157,11 +159,16 @@ class Powers(Rules):
 
     def _quotient(self, inside: Polynomial) -> int:
         atom = self.atom("q", frozen(inside))
+        if all(c > 0 and all(factor in self.positive for factor, _ in monomial) for monomial, c in inside.items()):
+            self.positive.add(atom)
         self._add_rule(atom, inside)
         return atom
 
     def _logarithm(self, a: Polynomial) -> Polynomial:
         """log a; exponentials that stand in all terms, and the positive factors of one term, are drawn out."""
+        outside, inside = self._content(a, whole=True)
+        if len(inside) > 1 and len(written_out := self.written_out(inside)) == 1:
+            a = self.multiply(outside, written_out)  # 1 − 1/(e + 1) is e/(e + 1)
         drawn: dict[int, Any] = {}
         for atom in {atom for monomial in a for atom, _ in monomial}:
             powers = [dict(monomial).get(atom, 0) for monomial in a]
@@ -171,8 +178,12 @@ class Powers(Rules):
         for atom, power in sorted(drawn.items()):
             if power:
                 a = self.multiply(a, single(atom, plain(-power)))
-                exponent = dict(self.atoms[atom][2]) if self._is_exponential(atom) else None
-                inner = exponent or single(self.atom("f", "log", frozen(single(atom))))
+                if self._is_exponential(atom):
+                    inner = dict(self.atoms[atom][2])
+                elif self._is_of_exponentials(atom):
+                    inner = self._logarithm(dict(self.atoms[atom][1]))
+                else:
+                    inner = single(self.atom("f", "log", frozen(single(atom))))
                 result = self.add(result, self.scale(inner, power))
         return result if a == ONE else self.add(result, single(self.atom("f", "log", frozen(a))))
 

@@ -201,7 +201,7 @@ def conditions(algebra: SymbolicAlgebra) -> tuple[str, ...]:
 
 def _what_matters(algebra: SymbolicAlgebra, requirement: Requirement, sign: int) -> Any:
     """± what must be positive, or not 0, without the factors known to be positive; () where it always holds."""
-    polynomial = algebra.scale(algebra.reduce(requirement.polynomial), sign)
+    polynomial = algebra.scale(algebra.written_out(algebra.reduce(requirement.polynomial)), sign)
     if len(polynomial) != 1:
         return tuple(sorted(polynomial.items()))
     ((monomial, coefficient),) = polynomial.items()
