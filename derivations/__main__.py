@@ -79,8 +79,10 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         if options.target != "dx" or options.elements or options.weighted:
             parser.error("--target, --elements and --weighted are for formulas: of a function every gradient is judged")
         return _check_function(parser, options)
-    if options.inputs:
-        parser.error("--inputs is for a function in a file: name it as FILE.py::FUNCTION")
+    if options.inputs or options.wrt:
+        parser.error(
+            f"{'--inputs' if options.inputs else '--wrt'} is for a function in a file: name it as FILE.py::FUNCTION"
+        )
     if options.weighted and options.forward:
         parser.error("--weighted is for batch normalization's own forward pass: write the weights into --forward")
     try:
@@ -107,7 +109,7 @@ def _check_function(parser: argparse.ArgumentParser, options: argparse.Namespace
     error = None
     with held_stderr(), Console().status(f"Proving {options.formula.strip()}"):
         try:
-            text, status = check_function(options.formula, options.forward, options.inputs)
+            text, status = check_function(options.formula, options.forward, options.inputs, options.wrt)
         except NotUnderstood as found:
             error = found
     if error is not None:

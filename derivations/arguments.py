@@ -102,6 +102,12 @@ def parser() -> argparse.ArgumentParser:
         'beta: D"; --forward then names the forward function in the same file, and without --forward the function is '
         "one of TensorFlow",
     )
+    check.add_argument(
+        "--wrt",
+        metavar="NAMES",
+        default="",
+        help="the inputs, separated by commas, whose gradients are judged; all of them by default",
+    )
 
     bound = commands.add_parser(
         "bound",

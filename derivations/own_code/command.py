@@ -18,8 +18,10 @@ def is_address(text: str) -> bool:
     return _ADDRESS.fullmatch(text.strip()) is not None
 
 
-def check_function(address: str, forward: str, inputs: str) -> tuple[str, int]:
+def check_function(address: str, forward: str, inputs: str, wrt: str = "") -> tuple[str, int]:
     """The verdict in words, and the exit status.
+
+    wrt: the inputs whose gradients are judged, separated by commas; all if there are none.
 
     Raises:
         NotUnderstood: there is no such function, or nothing can be proved of it.
@@ -30,8 +32,9 @@ def check_function(address: str, forward: str, inputs: str) -> tuple[str, int]:
     shapes = _shapes(inputs)
     function = _function(module, found["name"])
     functions = (_function(module, forward), function) if forward else (function,)
+    judged = [name.strip() for name in wrt.split(",")] if wrt else None
     try:
-        proof = prove_gradient(*functions, inputs=shapes)
+        proof = prove_gradient(*functions, inputs=shapes, wrt=judged)
     except NotUnderstood:
         raise
     except Exception as error:

@@ -196,8 +196,9 @@ def _multiple(rng: random.Random, scale: Fraction) -> Fraction:
 
 
 def _all_different(rng: random.Random, count: int) -> Callable[[], Fraction]:
-    """Whole numbers around 0 in some order, of which no two are equal."""
-    return map(Fraction, rng.sample(range(-(count // 2), count - count // 2), count)).__next__
+    """Numbers around 0 in some order, of which no two are equal; many of them are closer to each other."""
+    numbers = rng.sample(range(-(count // 2), count - count // 2), count)
+    return iter([Fraction(n, 1 + count // 8) for n in numbers]).__next__
 
 
 def plain(array: Any) -> Any:

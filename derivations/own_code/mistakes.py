@@ -34,10 +34,10 @@ def named(judge: Any, name: str, example: Any) -> str:
         return ""
     found: list[str] | None = None
     # It must fit where all numbers are positive, as roots and logarithms need them, and where they are not.
-    for row, draw in ((_SIZES[0], _fifths), (_SIZES[1], _fifths), (_SIZES[0], _signed_fifths)):
+    for row, draw in ((_SIZES[0], _positive), (_SIZES[1], _positive), (_SIZES[0], _signed)):
         sizes = dict(zip(judge.letters, (*row, *[2] * len(judge.letters)), strict=False))
         there = _at(judge, name, sizes, draw)
-        if there is None and draw is _signed_fifths:
+        if there is None and draw is _signed:
             continue
         found = [mistake for mistake in there or () if found is None or mistake in found]
         if not found:
@@ -58,12 +58,12 @@ def _at(judge: Any, name: str, sizes: dict[str, int], number: Callable[[random.R
     return None
 
 
-def _fifths(rng: random.Random) -> float:
-    return rng.randint(1, 19) / 5
+def _positive(rng: random.Random) -> float:
+    return rng.uniform(0.2, 4)
 
 
-def _signed_fifths(rng: random.Random) -> float:
-    return _fifths(rng) * rng.choice((-1, 1))
+def _signed(rng: random.Random) -> float:
+    return _positive(rng) * rng.choice((-1, 1))
 
 
 def _named(judge: Any, name: str, ring: Any, inputs: Any, draw: Any, sizes: dict[str, int]) -> list[str]:

@@ -38,6 +38,7 @@ def prove_gradient(
     backward: Callable[..., Any] | None = None,
     *,
     inputs: Mapping[str, Sequence[str | int | None]],
+    wrt: Sequence[str] | None = None,
     pass_inputs: bool | None = None,
     order: int = 1,
 ) -> Proof:
@@ -56,6 +57,8 @@ def prove_gradient(
         backward: Its gradient; None for a function of TensorFlow.
         inputs: A name and a shape for each input, in the order in which they are passed. In a shape, a name or None
             stands for an unknown size, and a number for a known size. Equal names are equal sizes.
+        wrt: The inputs whose gradients are judged, by name; by default all. Of the others, such as labels, backward may
+            return None, or leave them out.
         pass_inputs: Whether backward gets the inputs instead of the cache; by default its signature decides.
         order: 2 also compares the gradients that TensorFlow takes of its first gradient with the second derivatives of
             the forward pass. What the forward pass wraps in ``tf.stop_gradient`` is a constant.
@@ -72,8 +75,9 @@ def prove_gradient(
     dx  proved for every N
     """
     shapes = shapes_of(inputs)
+    judged = _judged(wrt, shapes)
     try:
-        return _proof(forward, backward, shapes, pass_inputs, order)
+        return _proof(forward, backward, shapes, judged, pass_inputs, order)
     except NotUnderstood:
         raise
     except Exception as error:
@@ -81,29 +85,43 @@ def prove_gradient(
         if len(first) < 2:
             raise
         try:  # the code may be one that takes a batch in several inputs
-            proof = _proof(forward, backward, shapes_of(inputs, one_batch=True), pass_inputs, order)
+            proof = _proof(
+                forward, backward, shapes_of(inputs, one_batch=True), _judged(wrt, shapes), pass_inputs, order
+            )
         except Exception:
             raise error from None
         return replace(proof, note=f"{' and '.join(first)} are taken to be equally long, as the code demands")
 
 
-def _proof(forward: Any, backward: Any, shapes: dict[str, Shape], pass_inputs: bool | None, order: int) -> Proof:
+def _judged(wrt: Any, shapes: Mapping[str, Shape]) -> tuple[str, ...]:
+    """The inputs whose gradients are judged."""
+    if wrt is None:
+        return tuple(shapes)
+    names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
+    if not names or not set(names) <= set(shapes) or len(set(names)) != len(names):
+        raise NotUnderstood(f"wrt names some of the inputs ({', '.join(shapes)}), each once. Received: {wrt!r}")
+    return tuple(name for name in shapes if name in names)
+
+
+def _proof(
+    forward: Any, backward: Any, shapes: dict[str, Shape], wrt: tuple[str, ...], pass_inputs: bool | None, order: int
+) -> Proof:
     if backward is None:
         from derivations.own_code.graphs.judge import prove_operation
 
-        return prove_operation(forward, shapes, order)
+        return prove_operation(forward, shapes, wrt, order)
     if not callable(forward) or not callable(backward):
         raise NotUnderstood("forward and backward must be functions")
     if order != 1:
         raise NotUnderstood("order=2 is for functions of TensorFlow; a NumPy pair has gradients of first order")
-    return Judge(Pair(forward, backward, tuple(shapes), pass_inputs), shapes).proof()
+    return Judge(Pair(forward, backward, tuple(shapes), wrt, pass_inputs), shapes, wrt).proof()
 
 
 class Judge(Counterexamples):
     """One pair of functions, judged by both proofs."""
 
-    def __init__(self, pair: Any, shapes: Mapping[str, Any]) -> None:
-        super().__init__(pair, shapes)
+    def __init__(self, pair: Any, shapes: Mapping[str, Any], wrt: Sequence[str] = ()) -> None:
+        super().__init__(pair, shapes, wrt)
         self.absent: set[str] = set()  # the inputs for which None is returned
         self.thresholds: tuple[Fraction, ...] = ()  # numbers with which values are compared
         self.way: Way | None = None  # through the whole code, on arrays of unknown sizes
@@ -121,7 +139,9 @@ class Judge(Counterexamples):
             except NotUnderstood:
                 raise
             except Exception as error:
-                shapes = ", ".join(f"{name} of shape {np.shape(a)}" for name, a in zip(self.names, inputs, strict=True))
+                shapes = ", ".join(
+                    f"{name} of shape {np.shape(a)}" for name, a in zip(self.shapes, inputs, strict=True)
+                )
                 error.add_note(
                     f"prove_gradient called the code with {shapes}. If it holds arrays of a fixed size, such as the "
                     "parameters of a layer, give that size as a number in inputs."
@@ -158,7 +178,12 @@ class Judge(Counterexamples):
             gradients = {name: self._verdict(name, symbolic) for name in self.names}
             if self.way is not None and any(gradients.values()):
                 same_at_every_size(self, self.way, [name for name, found in gradients.items() if found])
-        return Proof(gradients, tuple(self.letters), held=symbolic.held)
+        return Proof(gradients, tuple(self.letters), held=symbolic.held, note=self.not_judged())
+
+    def not_judged(self) -> str:
+        """The inputs that ``wrt`` leaves out, in words."""
+        left_out = [name for name in self.shapes if name not in self.names]
+        return f"not judged: the gradient{'s' * (len(left_out) > 1)} of {' and '.join(left_out)}" if left_out else ""
 
     def _refuted_although(self, refused: NotUnderstood) -> Proof | None:
         """What is not understood for every size may be wrong at one: then the counterexample is the verdict."""
@@ -171,7 +196,7 @@ class Judge(Counterexamples):
                 if example and not (mistake := self.mistake(name, example)).startswith(VALUES_ARE_RIGHT):
                     gradients[name] = GradientVerdict(name, REFUTED, mistake=mistake, counterexample=example)
             if any(gradient.verdict == REFUTED for gradient in gradients.values()):
-                return Proof(gradients, tuple(self.letters))
+                return Proof(gradients, tuple(self.letters), note=self.not_judged())
         return None
 
     _defined = False
@@ -224,8 +249,10 @@ class Judge(Counterexamples):
                 f"{type(error).__name__}: {error}"
             ) from error
         try:
-            free_of_maxima(algebra, [*ys, *(lift(algebra, value) for value in returned.values() if value is not None)])
-            return decide(ys, dys, self.shapes, returned)
+            free_of_maxima(
+                algebra, [*ys, *(lift(algebra, value) for value in map(returned.get, self.names) if value is not None)]
+            )
+            return decide(ys, dys, {name: self.shapes[name] for name in self.names}, returned)
         except TooComplex as error:
             return Symbolic({}, dict.fromkeys(self.names, str(error)), ())
 
@@ -233,7 +260,9 @@ class Judge(Counterexamples):
 
     def _verdict(self, name: str, symbolic: Symbolic) -> GradientVerdict:
         if name in self.absent:
-            reason = "None was returned: return its gradient, zeros of its shape where y does not depend on it"
+            reason = (
+                "None was returned. If no gradient of it is needed, leave it out of wrt; otherwise return it, or zeros"
+            )
             return GradientVerdict(name, NOT_PROVED, reason=reason)
         equal, where = self._guarded(self.examine, name)
         proved = symbolic.proved.get(name, False)

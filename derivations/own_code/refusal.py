@@ -99,7 +99,9 @@ def line_of_user(full: bool = False) -> str:
 
 def _line_of(operation: Any, full: bool = False) -> str:
     """``file:line`` of the user's code that made an operation; empty if it is not known."""
-    frames = [f for f in operation.traceback or () if "site-packages" not in f.filename and "own_code" not in f.filename]
+    frames = [
+        f for f in operation.traceback or () if "site-packages" not in f.filename and "own_code" not in f.filename
+    ]
     return f"{frames[-1].filename if full else short(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
 
 

@@ -25,9 +25,9 @@ NO_VALUE = (ZeroDivisionError, NoRoot, Undefined)
 class ExactRuns:
     """One pair of functions and the shapes of its inputs, run at points."""
 
-    def __init__(self, pair: Any, shapes: Mapping[str, Shape]) -> None:
+    def __init__(self, pair: Any, shapes: Mapping[str, Shape], wrt: Sequence[str] = ()) -> None:
         self.pair, self.shapes, self.letters = pair, shapes, letters(shapes)
-        self.names = tuple(shapes)
+        self.names = tuple(wrt or shapes)  # of the inputs whose gradients are judged
         self.blocks: set[tuple[str, int]] = set()  # the size of an axis and the length of blocks into which it is cut
 
     def sizes(self) -> Iterator[dict[str, int]]:

@@ -128,22 +128,24 @@ class GraphJudge(Judge):
         return super().mistake(name, example)
 
 
-def prove_operation(function: Any, shapes: Mapping[str, Shape], order: int) -> Proof:
+def prove_operation(function: Any, shapes: Mapping[str, Shape], wrt: Sequence[str], order: int) -> Proof:
     """Prove the gradient that TensorFlow takes of a function of tensors."""
     if not callable(function):
         raise NotUnderstood(f"the first argument must be a function. Received: {type(function).__name__}")
     if order not in (1, 2):
         raise NotUnderstood(f"order must be 1 or 2. Received: {order!r}")
     pair = GraphPair(function, shapes)
-    proof = GraphJudge(pair, shapes).proof()
+    proof = GraphJudge(pair, shapes, wrt).proof()
     verdicts: dict[str, GradientVerdict] = dict(proof.gradients)
     if pair.held and _holding_changes_nothing(pair, shapes):
         pair.holds, pair.held = False, {}
     if order == 2:
         from derivations.own_code.graphs.second_order import second_order
 
-        verdicts |= second_order(function, shapes, pair)
-    return Proof(verdicts, proof.sizes, held=tuple(pair.held))
+        left_out = {f"{name} (second order)" for name in shapes if name not in wrt}
+        second = second_order(function, shapes, pair)
+        verdicts |= {name: verdict for name, verdict in second.items() if name not in left_out}
+    return Proof(verdicts, proof.sizes, held=tuple(pair.held), note=proof.note)
 
 
 def _holding_changes_nothing(pair: GraphPair, shapes: Mapping[str, Shape]) -> bool:

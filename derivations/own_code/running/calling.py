@@ -51,11 +51,15 @@ def shapes_of(inputs: Any, *, one_batch: bool = False) -> dict[str, Shape]:
 
 @dataclass(frozen=True)
 class Pair:
-    """A forward and a backward function of NumPy code."""
+    """A forward and a backward function of NumPy code.
+
+    names: of the inputs; ``wrt`` of those whose gradients are needed.
+    """
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]
     names: tuple[str, ...]
+    wrt: tuple[str, ...]
     pass_inputs: bool | None
 
     def __post_init__(self) -> None:
@@ -72,7 +76,7 @@ class Pair:
         return [result], ()
 
     def run_backward(self, dys: Sequence[Any], cache: tuple[Any, ...], inputs: Sequence[Any]) -> dict[str, Any]:
-        """The gradients by name."""
+        """The gradients by name; None of those that are not needed and were left out."""
         positional, keywords = self._arguments(dys[0] if len(dys) == 1 else tuple(dys), cache, inputs)
         return self._named(self.backward(*positional, **keywords))
 
@@ -131,10 +135,9 @@ class Pair:
                 )
 
     def _named(self, result: Any) -> dict[str, Any]:
-        names = self.names
         if isinstance(result, Mapping):
-            found = {}
-            for name in names:
+            found: dict[str, Any] = dict.fromkeys(self.names)
+            for name in self.wrt:
                 keys = (name, f"d{name}", f"d_{name}", f"grad_{name}", f"{name}_grad", f"g{name}", f"∂{name}")
                 key = next((key for key in keys if key in result), None)
                 if key is None:
@@ -145,13 +148,14 @@ class Pair:
                 found[name] = result[key]
             return found
         gradients = list(result) if isinstance(result, tuple | list) else [result]
+        names = self.wrt if len(gradients) == len(self.wrt) else self.names
         if len(gradients) != len(names):
             raise NotUnderstood(
                 f"backward returned {len(gradients)} gradient{'s' * (len(gradients) != 1)}; there are {len(names)} "
                 f"inputs ({', '.join(names)}): return one for each, in this order, or a dictionary"
                 + (_STORED if isinstance(self.backward, MethodType) else "")
             )
-        return dict(zip(names, gradients, strict=True))
+        return dict.fromkeys(self.names) | dict(zip(names, gradients, strict=True))
 
 
 def _keywords(function: Callable[..., Any], cache: Mapping[Any, Any]) -> dict[Any, Any]:

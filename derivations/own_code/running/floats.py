@@ -79,7 +79,8 @@ def exact_as_floats(judge: Any) -> bool:
         ):
             _, cache = judge.pair.run_forward(given)
             floats = judge.pair.run_backward([_floats(dy) for dy in dys], cache, given)
-        for name, value in returned.items():
+        for name in judge.names:
+            value = returned[name]
             if value is None or floats[name] is None:
                 continue
             exact_value, shown = _floats(value), np.asarray(floats[name], dtype=float)
@@ -141,7 +142,7 @@ def same_at_every_size(judge: Any, way: Way, names: Sequence[str]) -> None:
                 f"{place}: for {text} the code takes another way than on arrays of unknown size: it asks for types, "
                 "sizes or exceptions; what is proved must do the same for every size"
             )
-        for n, name in enumerate(judge.names):
+        for n, name in enumerate(judge.shapes):
             if name in names and _wrong(judge, inputs, dys, n, returned[name], rng):
                 raise NotUnderstood(
                     f"the gradient of {name} is proved for arrays of unknown size, but on floats it is wrong for "

@@ -4,7 +4,7 @@ import functools
 import sys
 from collections.abc import Callable
 from functools import partial
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -73,9 +73,14 @@ def states_of(functions: list[Any]) -> list[Callable[[], None]]:
     return restores
 
 
-def namespaces_of(functions: list[Any]) -> list[dict[str, Any]]:
-    """The globals of the functions, and of those that they call: by name, as ``module.f``, or as methods."""
+def names_of(functions: list[Any]) -> tuple[list[dict[str, Any]], list[CellType]]:
+    """Where the functions have their names from, and those that they call: by name, as ``module.f``, or as methods.
+
+    Returns:
+        The globals, and the cells of what stands in the functions around them.
+    """
     found: dict[int, dict[str, Any]] = {}
+    cells: list[CellType] = []
     visited: dict[int, Any] = {}  # and kept, so that no address is used again
     waiting = list(functions)
     while waiting:
@@ -103,7 +108,9 @@ def namespaces_of(functions: list[Any]) -> list[dict[str, Any]]:
             for name in names:
                 used = space[name] if name in space else sys.modules.get(name)
                 waiting += _used_of(used, names) if isinstance(used, ModuleType) else [used]
-            waiting += [cell.cell_contents for cell in value.__closure__ or () if _filled(cell)]
+            filled = [cell for cell in value.__closure__ or () if _filled(cell)]
+            cells += filled
+            waiting += [cell.cell_contents for cell in filled]
             waiting += [value.__wrapped__] if hasattr(value, "__wrapped__") else []
         elif isinstance(value, dict):
             waiting += list(value.values())[:_MANY]
@@ -111,7 +118,7 @@ def namespaces_of(functions: list[Any]) -> list[dict[str, Any]]:
             waiting += value[:_MANY]
         elif hasattr(value, "__dict__") and not isinstance(value, ModuleType) and not _foreign(type(value)):
             waiting += [type(value), vars(value)]
-    return list(found.values())
+    return list(found.values()), cells
 
 
 _MANY = 100  # of what a container holds, to look for functions

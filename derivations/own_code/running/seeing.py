@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from derivations.own_code.refusal import remembered
-from derivations.own_code.running.reached import namespaces_of, states_of
+from derivations.own_code.running.reached import names_of, states_of
 from derivations.own_code.special_functions import special_functions
 from derivations.own_code.symbolic.arrays import SymbolicArray
 from derivations.own_code.symbolic.sizes import Size
@@ -61,11 +61,14 @@ def seen_through(functions: list[Any], names: Mapping[str, Any], builtin: bool =
         replaced |= {id(getattr(special, name)): value for name, value in of_scipy.items()}
     before: list[tuple[dict[str, Any], str, Any]] = []
     state = states_of(functions)
-    spaces = namespaces_of(functions)
+    spaces, cells = names_of(functions)
+    kept = [(cell, cell.cell_contents) for cell in cells if id(cell.cell_contents) in replaced]
     try:
         if names:
             before.append((vars(builtins), "__import__", builtins.__import__))
             builtins.__import__ = _importing(builtins.__import__, replaced, {id(space) for space in spaces})
+        for cell, value in kept:
+            cell.cell_contents = replaced[id(value)]
         for space in spaces:
             before.append((space, "print", space.get("print", _ABSENT)))
             space["print"] = _quiet
@@ -80,6 +83,8 @@ def seen_through(functions: list[Any], names: Mapping[str, Any], builtin: bool =
         with remembered():
             yield
     finally:
+        for cell, value in kept:
+            cell.cell_contents = value
         for space, name, value in reversed(before):
             if value is _ABSENT:
                 space.pop(name, None)
