@@ -47,6 +47,7 @@ class Counterexamples(ExactRuns):
                 low, high = ((0, 3), (-2, 3), (1, 4))[attempt % 3]
                 entry: Callable[[], Fraction] = partial(_whole, rng, low, high)
             elif not somewhere:  # a maximum has a derivative where one number is the largest
+                rng = random.Random(attempt)
                 entry = _all_different(rng, sum(int(np.prod(concrete(shape, sizes))) for shape in self.shapes.values()))
             else:
                 break
@@ -57,7 +58,7 @@ class Counterexamples(ExactRuns):
                     break
                 continue
             found = _clearer(found, example)
-            if not difference(found) or (_is_visible(found) and _rational([found.returned, found.correct])):
+            if not difference(found) or (_is_visible(found) and _is_exact(found)):
                 break
         return found
 
@@ -164,8 +165,16 @@ def _is_visible(example: Counterexample) -> bool:
 
 
 def _clearer(one: Counterexample | None, other: Counterexample) -> Counterexample:
-    """The one at which more is seen to be wrong."""
-    return max(one or other, other, key=lambda example: (_is_visible(example), difference(example)))
+    """The one at which something is seen to be wrong, best in exact numbers; or at which more is wrong."""
+
+    def clarity(example: Counterexample) -> tuple[bool, bool, float]:
+        return _is_visible(example), _is_exact(example), difference(example)
+
+    return max(one or other, other, key=clarity)
+
+
+def _is_exact(example: Counterexample) -> bool:
+    return _rational([example.returned, example.correct])
 
 
 def _as_floats(values: Any) -> Any:
