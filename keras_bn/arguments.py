@@ -1,8 +1,10 @@
 """What the layer and ``batch_norm`` accept; every error states the rule, the value and the remedy."""
 
 import math
+import os
 from collections.abc import Mapping
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,20 @@ def flags(**values: Any) -> None:
     for name, value in values.items():
         if not isinstance(value, bool | np.bool_):
             raise TypeError(f"{name} must be True or False. Received: {name}={value!r}.")
+
+
+def path(name: str, value: Any) -> Path:
+    """The path of a file or a directory."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} must be a path. Received: {name}={value!r}.")
+    return Path(value)
+
+
+def prefix(value: Any) -> str:
+    """What names of entries start with, up to and with the dot."""
+    if not isinstance(value, str):
+        raise TypeError(f'prefix must be a text, such as "layer1.0.bn1". Received: prefix={value!r}.')
+    return value if not value or value.endswith(".") else f"{value}."
 
 
 def momentum(name: str, value: Any, *, optional: bool = False) -> None:

@@ -28,7 +28,7 @@ from keras_bn.engines.selection import Choice, Request
 from keras_bn.formulas.training import Fallback, Moments
 from keras_bn.moving_state import State
 from keras_bn.saved_layer import SavedLayer
-from keras_bn.tensors import as_built, as_flag, as_real, check_shape, known_channels
+from keras_bn.tensors import as_built, as_flag, as_real, check_shape, known_channels, shape_of_one
 
 
 @keras.saving.register_keras_serializable(package="keras_bn", name="BatchNormalization")
@@ -151,7 +151,7 @@ class BatchNormalization(SavedLayer):
         self.autocast = False
 
     def build(self, input_shape: Any) -> None:
-        shape = tf.TensorShape(input_shape)
+        shape = shape_of_one("inputs", input_shape)
         self._settle_axis(shape.rank)
         self._channels = known_channels(shape, self._axes)
         self._rank = shape.rank

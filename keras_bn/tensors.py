@@ -13,7 +13,17 @@ def as_tensor(name: str, value: Any) -> tf.Tensor:
             f"{name} must be a dense tensor or array. Received: {type(value).__name__}. "
             "tf.sparse.to_dense makes one of a sparse tensor, its to_tensor() of a ragged one."
         )
+    if isinstance(value, dict) or (isinstance(value, list | tuple) and any(hasattr(part, "shape") for part in value)):
+        raise _several(name, value)
     return tf.convert_to_tensor(value)
+
+
+def _several(name: str, tensors: Any) -> TypeError:
+    """The error for several tensors, or their shapes, in the place of one."""
+    return TypeError(
+        f"{name} must be one tensor. Received: a {type(tensors).__name__} of {len(tensors)}. Normalize each by a layer "
+        "of its own, or put them together with keras.layers.Concatenate."
+    )
 
 
 def as_real(name: str, value: Any, compute_dtype: str) -> tf.Tensor:
@@ -37,6 +47,13 @@ def as_flag(value: Any) -> Any:
     flag = tf.cast(tf.convert_to_tensor(value), tf.bool)
     known = tf.get_static_value(flag)
     return flag if known is None else bool(known)
+
+
+def shape_of_one(name: str, shape: Any) -> tf.TensorShape:
+    """The shape of one tensor; raise TypeError if it is that of several."""
+    if isinstance(shape, dict) or (isinstance(shape, list | tuple) and any(isinstance(n, list | tuple) for n in shape)):
+        raise _several(name, shape)
+    return tf.TensorShape(shape)
 
 
 def check_shape(shape: tf.TensorShape, axes: tuple[int, ...]) -> None:

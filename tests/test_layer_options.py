@@ -231,6 +231,32 @@ def test_inputs_that_are_not_dense(inputs):
         layer(inputs)
 
 
+@pytest.mark.parametrize("is_built", [False, True], ids=["at first", "built"])
+@pytest.mark.parametrize("collect", [list, tuple, lambda pair: dict(enumerate(pair))], ids=["list", "tuple", "dict"])
+def test_several_inputs(collect, is_built):
+    layer, pair = Layer(), [np.ones((2, 3), "float32")] * 2
+    if is_built:
+        layer.build((None, None, 3))
+    with pytest.raises(TypeError, match="inputs must be one tensor"):
+        layer(collect(pair))
+    with pytest.raises(TypeError, match=r"x must be one tensor. Received: a list of 2"):
+        keras_bn.batch_norm(pair, np.ones(3), np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: keras_bn.load_old_model(None), "path must be a path. Received: path=None"),
+        (lambda: keras_bn.BatchNormMonitor(picture=3), "picture must be a path. Received: picture=3"),
+        (lambda: keras_bn.BatchNormMonitor(tensorboard=3), "tensorboard must be a path. Received: tensorboard=3"),
+        (lambda: keras_bn.from_torch({"bn.running_mean": np.zeros(2)}, prefix=3), "prefix must be a text, such as"),
+    ],
+)
+def test_what_is_no_path_and_no_text(call, said):
+    with pytest.raises(TypeError, match=said):
+        call()
+
+
 def test_a_mask_beside_one_that_keras_propagates():
     x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 3)).astype("float32"))
     mask, attached = np.array([[1, 1, 0], [0, 1, 1]], bool), np.array([[1, 0, 1], [1, 1, 0]], bool)

@@ -158,7 +158,7 @@ def revert(model: keras.Layer, *, lossy: bool = False) -> keras.Layer:
     hard = sorted({option for _, options in lost.values() for option in options})
     if hard or (listing and not lossy):
         remedy = (
-            f"It has no counterpart at all of {', '.join(hard)}."
+            f"Inference depends on {', '.join(hard)}, so lossy=True does not help. Change it, or keep our layer."
             if hard
             else "Pass lossy=True (--lossy on the command line) to leave out what inference does not depend on."
         )

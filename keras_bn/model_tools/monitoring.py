@@ -64,9 +64,9 @@ class BatchNormMonitor(keras.callbacks.Callback):
         super().__init__()
         arguments.flags(warn=warn)
         if picture is not None:
-            monitoring_picture.check(Path(picture))
+            monitoring_picture.check(arguments.path("picture", picture))
         if tensorboard is not None and "://" not in str(tensorboard):
-            _check_directory(Path(tensorboard))
+            _check_directory(arguments.path("tensorboard", tensorboard))
         self._directory, self._picture, self._warns = tensorboard, picture, warn
         self._writer: Any = None
         self._watched: list[WatchedLayer] = []

@@ -14,7 +14,7 @@ import h5py
 import keras
 import numpy as np
 
-from keras_bn import old_files
+from keras_bn import arguments, old_files
 
 _CLASSES = ("BatchNormalization", "BatchNormalizationV1", "BatchNormalizationV2", "SyncBatchNormalization")
 
@@ -39,7 +39,7 @@ def load_old_model(path: str | Path, custom_objects: dict[str, Any] | None = Non
     Traceback (most recent call last):
     ValueError: load_old_model() takes an .h5 file with a model. Received: model_of_2019.h5. Check the path.
     """
-    path = Path(path)
+    path = arguments.path("path", path)
     if not h5py.is_hdf5(path):
         raise ValueError(f"load_old_model() takes an .h5 file with a model. Received: {path}. Check the path.")
     with tempfile.TemporaryDirectory() as directory:

@@ -206,7 +206,7 @@ def to_torch_state_dict(layer: keras.layers.BatchNormalization, *, prefix: str =
     values = torch_state.values_of(layer)
     if isinstance(layer, UntrackedBatchNormalization):
         values = {name: value for name, value in values.items() if name in ("weight", "bias")}
-    start = prefix if not prefix or prefix.endswith(".") else prefix + "."
+    start = arguments.prefix(prefix)
     return {start + name: torch.as_tensor(value) for name, value in values.items()}
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_bn import arguments
+
 # Our names of PyTorch's entries.
 ENTRIES = {
     "weight": "gamma",
@@ -29,7 +31,7 @@ def entries_of(state: Mapping, prefix: str | None) -> dict[str, Any]:
             )
         start = found[0]
     else:
-        start = prefix if not prefix or prefix.endswith(".") else prefix + "."
+        start = arguments.prefix(prefix)
     entries = {name: state[start + name] for name in ENTRIES if state.get(start + name) is not None}
     if not {"running_mean", "running_var"} <= entries.keys():
         raise ValueError(
