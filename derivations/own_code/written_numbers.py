@@ -9,6 +9,14 @@ import numpy as np
 _SIMPLE = 10_000  # 1/3 and its like are taken for what they were computed from
 _SIMPLE_SINGLE, _SINGLE = 64, Fraction(1, 2**23)  # in single precision, and its distance from what was computed
 
+# −∞ is a number below all others, such as those that masks of −10⁹ make: exp of it is 0.
+MINUS_INFINITY = Fraction(-(10**30))
+
+
+def is_infinite(value: Fraction) -> bool:
+    """Whether −∞ stands in a sum, with either sign."""
+    return abs(value) >= -MINUS_INFINITY / 2
+
 
 def exact(value: Any) -> Fraction:
     """The number that was written: 1e-5 is 1/100000; what rounds to 1/3 is 1/3.
@@ -17,8 +25,10 @@ def exact(value: Any) -> Fraction:
     1 − 0.9. It is taken for the short number where that is within eight units of its last place.
 
     Raises:
-        ValueError: the number is infinite or not a number.
+        ValueError: the number is ∞ or not a number.
     """
+    if isinstance(value, float | np.floating) and value == -np.inf:
+        return MINUS_INFINITY
     if isinstance(value, bool | np.bool_):
         return Fraction(int(value))
     if isinstance(value, int | Fraction | np.integer):
@@ -38,6 +48,11 @@ def exact(value: Any) -> Fraction:
         if abs(simple - written) <= tolerance:
             return simple
     return written
+
+
+def limit(value: Any) -> Any:
+    """A limit of ``np.clip``; None for an infinite one, which is none."""
+    return None if isinstance(value, float | np.floating) and np.isinf(value) else value
 
 
 def irrational(value: Any) -> tuple[int, Fraction, int] | None:

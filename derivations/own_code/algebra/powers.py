@@ -1,6 +1,8 @@
 """Quotients, roots and functions such as exp of polynomials."""
 
 import math
+from abc import abstractmethod
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -26,6 +28,14 @@ class Powers(Rules):
 
     def note_vanishing(self, exponent: Any) -> None:
         """exp of this number was taken as 0."""
+
+    @abstractmethod
+    def signs_in(self, a: Polynomial) -> set[int]:
+        """The signs that stand in it."""
+
+    @abstractmethod
+    def with_signs(self, a: Polynomial, values: Mapping[int, int]) -> Polynomial:
+        """The polynomial where these signs are 1 or −1."""
 
     def power(self, a: Polynomial, power: Fraction | int) -> Polynomial:
         """a^power for whole and half powers.
@@ -237,6 +247,15 @@ class Powers(Rules):
         """exp, log, tanh, sin, cos, erf or sign."""
         return self.by_places(a, lambda case: self._function_of_one(name, case))
 
+    def _by_sign(self, sign: int, exponent: Polynomial) -> Polynomial:
+        """exp of an exponent for both values of a sign in it."""
+        result: Polynomial = {}
+        for value in (1, -1):
+            here = self.function("exp", self.with_signs(exponent, {sign: value}))
+            weight = {(): Fraction(1, 2), ((sign, 1),): Fraction(value, 2)}
+            result = self.add(result, self.multiply(weight, here))
+        return result
+
     def _function_of_one(self, name: str, a: Polynomial) -> Polynomial:
         a = self.reduce(a)
         if name == "sign":
@@ -244,8 +263,11 @@ class Powers(Rules):
         if name == "exp":
             result = ONE
             if (constant := a.get((), 0)) <= VANISHING:
-                self.note_vanishing(constant)
-                return {}
+                if signs := self.signs_in(a):  # there may be another number in the place of the constant
+                    return self._by_sign(min(signs), a)
+                if all(abs(c) < -VANISHING for monomial, c in a.items() if monomial):
+                    self.note_vanishing(constant)
+                    return {}
             for monomial, coefficient in a.items():
                 if (inside := self._of_logarithm(monomial)) and (2 * coefficient).denominator == 1:
                     result = self.multiply(result, self.power(inside, coefficient))

@@ -13,6 +13,7 @@ import numpy as np
 
 from derivations.own_code.exact.dual_numbers import Number, constant
 from derivations.own_code.exact.truths import truths
+from derivations.own_code.written_numbers import limit
 
 
 def _compared(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
@@ -57,6 +58,7 @@ def _minimum(a: Any, b: Any) -> Any:
 
 
 def _clip(a: Any, low: Any, high: Any) -> Any:
+    low, high = limit(low), limit(high)
     if low is not None:
         a = _maximum(a, low)
     return a if high is None else _minimum(a, high)

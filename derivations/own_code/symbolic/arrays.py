@@ -216,12 +216,14 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
         return lambda *args, **kwargs: METHODS[name](self, *args, **kwargs)
 
     def __getitem__(self, key: Any) -> Any:
+        from derivations.own_code.symbolic.listed import as_lists
         from derivations.own_code.symbolic.parts import is_copy, taken
 
         if isinstance(key, SymbolicArray) and key.is_truth and key.axes == self.axes:
             from derivations.own_code.symbolic.selected import Selected
 
             return Selected(self, key)
+        key = as_lists(key, self.ndim)
         part = taken(self, key)
         if part.axes and not is_copy(key):  # a single element is a number, which no assignment to it changes
             part._memory, part._version, part._of = self._memory, self._version, (self, key)
@@ -243,10 +245,11 @@ class SymbolicArray(np.lib.mixins.NDArrayOperatorsMixin):
                 raise refusal("assigning an array where a condition is true", "assign one number, or use np.where")
             self.set(choose(key, lift(self.algebra, value), self))
             return
+        from derivations.own_code.symbolic.listed import as_lists
         from derivations.own_code.symbolic.parts import replaced
         from derivations.own_code.symbolic.shapes import lift
 
-        self.set(replaced(self, key, lift(self.algebra, value)))
+        self.set(replaced(self, as_lists(key, self.ndim), lift(self.algebra, value)))
 
 
 # Indices

@@ -16,6 +16,7 @@ from derivations.own_code.symbolic.arrays import SymbolicArray
 from derivations.own_code.symbolic.elementwise import elementwise
 from derivations.own_code.symbolic.journal import COMPARED, Requirement
 from derivations.own_code.symbolic.sizes import sign as size_sign
+from derivations.own_code.written_numbers import is_infinite
 
 _HALF = Fraction(1, 2)
 _PROBE = "\0probe"  # a direction; no input has this name
@@ -62,6 +63,8 @@ def _sign_of_difference(algebra: Any, a: Polynomial) -> Polynomial:
         if algebra.is_rounded(a) or abs(known := size_sign(a) or 0) != 1:
             raise refusal("a comparison of sizes", "it must have the same answer for every size")
         return algebra.constant(known)
+    if is_infinite(constant := a.get((), Fraction(0))):  # a comparison with −∞
+        return algebra.constant(1 if constant > 0 else -1)
     sign = algebra.function("sign", a)
     compared = [dict(algebra.atoms[atom][2]) for atom, _ in next(iter(sign))]
     if not compared and not algebra.is_never_zero(a):

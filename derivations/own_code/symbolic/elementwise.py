@@ -10,6 +10,7 @@ from derivations.own_code.symbolic.arrays import SymbolicArray, names_of_axis
 from derivations.own_code.symbolic.journal import Requirement
 from derivations.own_code.symbolic.shapes import aligned, rearranged
 from derivations.own_code.symbolic.sizes import sign
+from derivations.own_code.written_numbers import is_infinite
 
 
 def elementwise(
@@ -37,6 +38,8 @@ def powered(a: SymbolicArray, power: Fraction) -> SymbolicArray:
     if power.denominator > 2:
         raise refusal(f"the power {power}", "whole and half powers are understood")
     whole = power.denominator == 1
+    if power < 0 and is_infinite(a.polynomial.get((), Fraction(0))):
+        raise refusal("a division by an infinite number", "only finite numbers can be computed with")
     if power < 0 or not whole:
         _require(a, "≠ 0" if whole else "> 0" if power < 0 else "≥ 0")
     try:

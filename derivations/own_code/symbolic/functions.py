@@ -45,6 +45,7 @@ from derivations.own_code.symbolic.reductions import (
 )
 from derivations.own_code.symbolic.shapes import lift, rearranged, reshape
 from derivations.own_code.symbolic.ufuncs import UFUNCS, multiply
+from derivations.own_code.written_numbers import limit
 
 _UNDERSTOOD = (
     "+ − · ÷, whole and half powers, sqrt, exp, log, tanh, sin, cos, comparisons, where, maximum, clip, sums, means, "
@@ -119,7 +120,7 @@ def _where(condition: Any, *given: Any) -> SymbolicArray:
 
 def _clip(a: SymbolicArray, a_min: Any = None, a_max: Any = None, out: Any = None, **options: Any) -> SymbolicArray:
     """np.clip."""
-    low, high = options.pop("min", a_min), options.pop("max", a_max)
+    low, high = limit(options.pop("min", a_min)), limit(options.pop("max", a_max))
     only_out("clip", options)
     result = clip(a, *(None if value is None else lift(a.algebra, value) for value in (low, high)))
     return out.set(result) if isinstance(out, SymbolicArray) else result

@@ -6,6 +6,7 @@ from typing import Any
 
 from derivations.own_code.algebra.algebra import Algebra
 from derivations.own_code.algebra.polynomials import Polynomial
+from derivations.own_code.written_numbers import is_infinite
 
 COMPARED = "the difference compared"
 
@@ -40,4 +41,5 @@ class SymbolicAlgebra(Algebra):
         self.unset = count()
 
     def note_vanishing(self, exponent: Any) -> None:
-        self.journal.notes.append(f"exp({exponent}) is 0, as it is on floats")
+        shown = "−∞" if is_infinite(exponent) else exponent
+        self.journal.notes.append(f"exp({shown}) is 0, as it is on floats")

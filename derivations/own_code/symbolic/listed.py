@@ -34,6 +34,26 @@ def one_by_one(key: Any) -> tuple[list[Any], int] | None:
     return chosen, together[0] if adjacent else 0
 
 
+def as_lists(key: Any, ndim: int) -> Any:
+    """The key with lists of places for each constant array of truth values with several axes, such as ``~mask``.
+
+    ndim: how many axes the array has that it is a key of.
+    """
+    keys = key if isinstance(key, tuple) else (key,)
+    if not any(_is_table_of_truths(k) for k in keys):
+        return key
+    found = tuple(part for k in keys for part in (map(list, np.nonzero(k)) if _is_table_of_truths(k) else (k,)))
+    if not any(k is Ellipsis for k in found):
+        return found
+    at = next(n for n, k in enumerate(found) if k is Ellipsis)
+    rest = ndim - sum(k is not None and k is not Ellipsis for k in found)
+    return (*found[:at], *[slice(None)] * rest, *found[at + 1 :])
+
+
+def _is_table_of_truths(key: Any) -> bool:
+    return isinstance(key, np.ndarray) and key.dtype == bool and key.ndim > 1
+
+
 def _as_places(key: Any) -> Any:
     """A row of truth values as the places where they are true."""
     is_row = isinstance(key, list | np.ndarray) and np.asarray(key).dtype == bool and np.asarray(key).ndim == 1

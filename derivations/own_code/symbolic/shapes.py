@@ -64,6 +64,8 @@ def lift(algebra: Any, value: Any) -> SymbolicArray:
         raise refusal(f"a value of type {type(value).__name__}", "only real numbers and arrays can be computed with")
     if array.size == 0:
         raise refusal("an array without elements", "give it elements")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise refusal("NaN", "only finite numbers can be computed with")
     if (array != array.flat[0]).any():
         if array.size > _NUMBERS:
             raise refusal(
