@@ -29,22 +29,26 @@ def assigned(scores):
 
 
 def assigned_finite(scores):
-    scores[:, ~ALLOWED] = -1e9
+    scores[~ALLOWED] = -1e9
     return scores
 
 
-def attention(masked, forgotten=1.0):
+def transposed(a):
+    return np.swapaxes(a, -1, -2)
+
+
+def attention(masked, batch=(), forgotten=1.0):
     def forward(q, k, v):
-        p = softmax(masked(q @ k.transpose(0, 2, 1) / np.sqrt(q.shape[-1])))
+        p = softmax(masked(q @ transposed(k) / np.sqrt(q.shape[-1])))
         return p @ v, (q, k, v, p)
 
     def backward(dy, cache):
         q, k, v, p = cache
-        dp = dy @ v.transpose(0, 2, 1)
+        dp = dy @ transposed(v)
         ds = p * (dp - forgotten * (dp * p).sum(-1, keepdims=True)) / np.sqrt(q.shape[-1])
-        return ds @ k, ds.transpose(0, 2, 1) @ q, p.transpose(0, 2, 1) @ dy
+        return ds @ k, transposed(ds) @ q, transposed(p) @ dy
 
-    inputs = {"q": ("B", 3, "D"), "k": ("B", 3, "D"), "v": ("B", 3, "E")}
+    inputs = {"q": (*batch, 3, "D"), "k": (*batch, 3, "D"), "v": (*batch, 3, "E")}
     return prove_gradient(forward, backward, inputs=inputs)
 
 
@@ -56,6 +60,10 @@ def test_causal_attention(masked):
     wrong = attention(masked, forgotten=0.0)
     assert wrong.gradients["q"].verdict == "refuted"
     assert wrong.gradients["v"].verdict == "proved"
+
+
+def test_causal_attention_in_batches():
+    assert attention(assigned, batch=("B",))
 
 
 @pytest.mark.parametrize("lowest", [-np.inf, -1e9])
