@@ -1276,7 +1276,11 @@ REFUSED.append(
 )
 REFUSED.append(("astype int", lambda x: x.astype(int) * x, lambda d, x: d * x.astype(int), {"x": ("N",)}))
 REFUSED.append(("round", lambda x: np.round(x, 2) * x, lambda d, x: d * np.round(x, 2), {"x": ("N",)}))
-REFUSED.append(("float() value", lambda x: float(x.sum()) * x, lambda d, x: d * float(x.sum()), {"x": ("N",)}))
+# float() leaves the number that it is, so that nothing is cut off from the data.
+RIGHT.append(
+    ("float()", lambda x: float(x.sum()) * x, lambda d, x: d * float(x.sum()) + float((d * x).sum()), {"x": ("N",)})
+)
+WRONG.append(("float() value", lambda x: float(x.sum()) * x, lambda d, x: d * float(x.sum()), {"x": ("N",)}))
 REFUSED.append(("missing", lambda x, g: x * g, lambda d, x, g: d * g, {"x": ("N",), "g": ("N",)}))
 REFUSED.append(
     (

@@ -231,6 +231,56 @@ def test_gradients_of_labels_in_tensorflow():
     assert prove_gradient(loss, inputs=inputs).gradients["labels"].verdict == "refuted"
 
 
+def test_what_is_right_for_one_hot_labels_alone_is_said_to_be():
+    def loss(x, y):
+        logarithms = x - np.log(np.exp(x).sum(1, keepdims=True))
+        return -(logarithms * y).sum() / len(x), (np.exp(logarithms), y)
+
+    inputs = {"x": ("N", "C"), "y": ("N", "C")}
+    proof = prove_gradient(loss, lambda dy, c: dy * (c[0] - c[1]) / len(c[1]), inputs=inputs, wrt=["x"])
+    assert proof.gradients["x"].mistake.startswith("it is right where each row of y is one 1 and else 0")
+    proof = prove_gradient(
+        loss, lambda dy, c: dy * (c[0] * c[1].sum(1, keepdims=True) - c[1]) / len(c[1]), inputs=inputs, wrt=["x"]
+    )
+    assert proof
+
+
+LABELS = {
+    "where": (
+        lambda p, y: np.where(y == 1, -np.log(p), -np.log(1 - p)),
+        lambda dy, p, y: np.where(y == 1, -dy / p, dy / (1 - p)),
+        lambda dy, p, y: dy / (1 - p),
+    ),
+    "products": (lambda p, y: p**2 * (y == 2), lambda dy, p, y: 2 * p * dy * (y == 2), lambda dy, p, y: 2 * p * dy),
+    "not equal": (lambda p, y: p**2 * (y != 2), lambda dy, p, y: 2 * p * dy * (y != 2), lambda dy, p, y: 2 * p * dy),
+    "sums": (
+        lambda p, y: (p**2 * (y == 2)).sum(),
+        lambda dy, p, y: 2 * p * dy * (y == 2),
+        lambda dy, p, y: 2 * p * dy * (y != 2),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_numbers_with_which_labels_are_compared_are_met(name):
+    forward, right, wrong = LABELS[name]
+    inputs = {"p": ("N",), "y": ("N",)}
+    assert prove_gradient(forward, lambda dy, p, y: (right(dy, p, y), None), inputs=inputs, wrt=["p"])
+    proof = prove_gradient(forward, lambda dy, p, y: (wrong(dy, p, y), None), inputs=inputs, wrt=["p"])
+    assert proof.verdict == "refuted"
+
+
+def test_labels_of_tensorflow_are_met():
+    @tf.custom_gradient
+    def masked(x, m):
+        return tf.where(tf.equal(m, 0.0), 0.0 * x, x * x), lambda dy: (2 * x * dy, None)
+
+    inputs = {"x": ("N",), "m": ("N",)}
+    assert prove_gradient(masked, inputs=inputs, wrt=["x"]).verdict == "refuted"
+    right = prove_gradient(lambda x, m: tf.where(tf.equal(m, 0.0), 0.0 * x, x * x), inputs=inputs, wrt=["x"])
+    assert right
+
+
 @pytest.mark.parametrize("wrt", [[], ["z"], ["p", "p"], "q"])
 def test_wrt_names_inputs(wrt):
     with pytest.raises(NotUnderstood, match=r"wrt names some of the inputs \(p, t\)"):

@@ -389,6 +389,26 @@ def test_state_dict_of_a_network():
     assert torch.equal(network[1].running_var, network[3].running_var)
 
 
+def test_an_average_that_is_started_anew():
+    x = np.random.default_rng(0).normal(5, 2, (64, 3)).astype("float32")
+    module = torch.nn.BatchNorm1d(3)
+    module(torch.tensor(x))
+    module.momentum = None
+    module.num_batches_tracked.zero_()
+    layer = from_torch(module)
+    assert to_torch_state_dict(layer)["num_batches_tracked"] == 0
+    for batch in (x, x + 1):
+        module(torch.tensor(batch))
+        layer(batch, training=True)
+        np.testing.assert_allclose(layer.moving_mean, module.running_mean, rtol=1e-6)
+        np.testing.assert_allclose(layer.moving_variance, module.running_var, rtol=1e-5)
+
+
+def test_a_layer_of_unknown_rank_asks_for_it():
+    with pytest.raises(ValueError, match=r"not known before its first call. Pass rank=, such as rank=2"):
+        to_torch(from_torch(torch.nn.BatchNorm1d(3)))
+
+
 @pytest.mark.parametrize(
     ("state", "prefix", "received"),
     [

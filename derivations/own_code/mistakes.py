@@ -59,7 +59,7 @@ def _at(judge: Any, name: str, sizes: dict[str, int], number: Callable[[random.R
 
 
 def _positive(rng: random.Random) -> float:
-    return rng.uniform(0.2, 4)
+    return rng.uniform(0.1, 1.2)  # where sigmoids and their like are not saturated
 
 
 def _signed(rng: random.Random) -> float:
@@ -79,13 +79,14 @@ def _named(judge: Any, name: str, ring: Any, inputs: Any, draw: Any, sizes: dict
         return []  # right here, and wrong at other sizes
     factors = _multiples(sizes)
     known = [mistake for mistake, factor in factors if not ring.differ(claimed, true * float(factor))]
-    if not known:
+    number = _factor(claimed, true)
+    if not known and not number:
         paths = _elsewhere(line, dys, returned) or _held(line, dys, claimed) or _one_less(line, dys, claimed, sizes)
-        known = [paths] if paths else []
+        known = [paths] if paths else _of_labels(judge, name, ring, inputs, draw)
     ones = judge.run(ring, inputs, partial(judge._array, ring, entry=lambda: ring.of(Fraction(1))))
     if not known and not ring.differ(line.claimed(ones[0][name]), line.slope(ones[1])):
         known = ["this is right for a loss of Σy only"]
-    return known + _factor(claimed, true)
+    return known + number
 
 
 class _Line(NamedTuple):
@@ -195,6 +196,22 @@ def _factor(claimed: float, true: float) -> list[str]:
     factor = Fraction(claimed / true).limit_denominator(_LARGEST_FACTOR)
     simple = 0 < abs(factor) <= _LARGEST_FACTOR and abs(claimed / true - factor) <= 1e-9 * abs(factor)
     return [f"it is {factor} times what it should be: a factor is wrong"] if simple else []
+
+
+def _of_labels(judge: Any, name: str, ring: Any, inputs: Any, draw: Any) -> list[str]:
+    """Whether it is right where the rows of an input that is not judged are labels: one is 1, the others are 0."""
+    found = []
+    for other, value in inputs.items():
+        if other in judge.names or value.ndim < 1 or value.shape[-1] < 2:
+            continue
+        labels = value * 0
+        labels[..., 0] = labels[..., 0] + 1
+        labelled = inputs | {other: labels}
+        returned, dys = judge.run(ring, labelled, partial(judge._array, ring, entry=draw))
+        line = _Line(judge, name, ring, labelled, {place: draw() for place in np.ndindex(inputs[name].shape)})
+        if (true := line.slope(dys)) and not ring.differ(line.claimed(returned[name]), true):
+            found.append(f"it is right where each row of {other} is one 1 and else 0, and not for other numbers")
+    return found
 
 
 def _elsewhere(line: _Line, dys: Any, returned: Any) -> str:

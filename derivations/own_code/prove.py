@@ -143,8 +143,8 @@ class Judge(Counterexamples):
                     f"{name} of shape {np.shape(a)}" for name, a in zip(self.shapes, inputs, strict=True)
                 )
                 error.add_note(
-                    f"prove_gradient called the code with {shapes}. If it holds arrays of a fixed size, such as the "
-                    "parameters of a layer, give that size as a number in inputs."
+                    f"prove_gradient called the code with {shapes}, since unknown sizes may be any. If the code holds "
+                    "arrays of a fixed size, such as the parameters of a layer, give that size as a number in inputs."
                 )
                 raise
 
@@ -214,14 +214,18 @@ class Judge(Counterexamples):
 
     def _symbolic(self, *, builtin: bool, follows_maxima: bool = False) -> Symbolic:
         def run(apart: frozenset[int]) -> Symbolic:
-            algebra = SymbolicAlgebra(apart, follows_maxima=follows_maxima)
+            algebra = SymbolicAlgebra(apart, follows_maxima=follows_maxima, judged=self._judged_of_several())
+            self.builtin = builtin
             found = self._decided(algebra, builtin)
-            self.thresholds = thresholds(algebra)
+            self.thresholds, self.labels = thresholds(algebra), tuple(algebra.journal.labels)
             self.blocks = algebra.blocks()
             return found
 
         found: Symbolic = begun_again(run)
         return found
+
+    def _judged_of_several(self) -> tuple[str, ...]:
+        return self.names if len(self.names) < len(self.shapes) else ()
 
     def _decided(self, algebra: SymbolicAlgebra, builtin: bool) -> Symbolic:
         functions = [self.pair.forward, self.pair.backward]

@@ -108,8 +108,11 @@ def from_torch(
         variable.assign(np.broadcast_to(value, variable.shape))
     if layer.renorm:
         moving_state.start_references(layer)
-    if layer.keeps_count and "update_count" not in values:
+    if layer.update_count is not None and "update_count" not in values:
         moving_state.start_count(layer, layer.momentum)
+    elif layer.update_count is not None and not values["update_count"]:
+        # PyTorch starts its average anew, whatever the statistics are. A count of 0 would be taken for an unknown one.
+        layer.update_count.assign(np.full(layer.update_count.shape, 1e-30))
     if not isinstance(module, Mapping):
         # The values of a state dict never require gradients.
         for entry in ("weight", "bias"):
@@ -298,9 +301,8 @@ def _module_name(layer: keras.layers.BatchNormalization, rank: int | None) -> st
         rank = len(config.get("input_shape", ()))
     names = {value: name for name, values in _RANKS.items() if name != _FROZEN for value in values}
     if rank not in names:
-        raise ValueError(
-            f"PyTorch normalizes inputs of rank 2 to 5. Received: rank={rank}. Pass rank= for another one."
-        )
+        received = f"rank={rank}" if rank else "a layer whose rank is not known before its first call"
+        raise ValueError(f"PyTorch normalizes inputs of rank 2 to 5. Received: {received}. Pass rank=, such as rank=2.")
     return names[rank]
 
 

@@ -19,15 +19,16 @@ from derivations.own_code.algebra.polynomials import (
 from derivations.own_code.algebra.rules import Rules
 from derivations.own_code.algebra.sums import CANONICAL
 
-# exp of this and of less is 0 in every type of floating-point numbers, which is what masks of −10⁹ are for.
-VANISHING = -(10**5)
+# exp of this and of less is 0 in every type of floating-point numbers, which is what masks of −10⁹ are for. Data may be
+# as large as some millions; what stands beside a mask must have coefficients of no more than this part of it.
+VANISHING, _BESIDE = -(10**8), Fraction(1, 10**6)
 
 
 class Powers(Rules):
     """Polynomials with quotients, roots and functions."""
 
-    def note_vanishing(self, exponent: Any) -> None:
-        """exp of this number was taken as 0."""
+    def note_vanishing(self, exponent: Polynomial) -> None:
+        """exp of this was taken as 0."""
 
     @abstractmethod
     def signs_in(self, a: Polynomial) -> set[int]:
@@ -265,8 +266,8 @@ class Powers(Rules):
             if (constant := a.get((), 0)) <= VANISHING:
                 if signs := self.signs_in(a):  # there may be another number in the place of the constant
                     return self._by_sign(min(signs), a)
-                if all(abs(c) < -VANISHING for monomial, c in a.items() if monomial):
-                    self.note_vanishing(constant)
+                if all(abs(c) <= -constant * _BESIDE for monomial, c in a.items() if monomial):
+                    self.note_vanishing(a)
                     return {}
             for monomial, coefficient in a.items():
                 if (inside := self._of_logarithm(monomial)) and (2 * coefficient).denominator == 1:

@@ -35,7 +35,8 @@ class Rules(Places, ABC):
                 if self.atoms[atom][0] == "e" and not free:
                     continue
                 elsewhere = [m for m in inside if m != monomial and self._occurs(atom, m)]
-                if elsewhere or power != int(power):
+                # Choices by values leave e^(x/2)·e^(s·x/2), where s is the sign that decides.
+                if elsewhere or (power != int(power) and not self._is_exponential(atom)):
                     continue
                 rank = (len(factors), self.atoms[atom][0] != "S", power != 1, -len(str(self.atoms[atom])))
                 candidates.append((rank, atom, power, monomial))
@@ -86,18 +87,18 @@ class Rules(Places, ABC):
 
     def _split_in_fractions(self, monomial: Monomial) -> Polynomial:
         for atom, power in monomial:
-            if power > -1 or not self._is_exponential(atom) or not (rule := self._rule(atom)):
+            if not self._is_exponential(atom) or not (rule := self._rule(atom)) or power > -rule[0]:
                 continue
             for other, exponent in monomial:
                 if self.atoms[other][0] != "q" or -1 < exponent < 1:
                     continue
-                # e = s·q + r, so that 1 is (e − s·q)/r, and (e − r)/(s·q).
+                # e, or its root, is s·q + r, so that 1 is (e − s·q)/r, and (e − r)/(s·q).
                 product = {m: c for m, c in rule[1].items() if (other, 1) in m}
                 rest = {m: c for m, c in rule[1].items() if m not in product}
-                if not len(product) == len(rest) == rule[0] == 1:
+                if not len(product) == len(rest) == 1:
                     continue
                 less, divisor = (product, rest) if exponent < 0 else (rest, product)
-                one = self.multiply(self.add(single(atom), less, -1), self._raised(divisor, -1))
+                one = self.multiply(self.add(single(atom, rule[0]), less, -1), self._raised(divisor, -1))
                 return self._in_partial_fractions(self.multiply({monomial: Fraction(1)}, one))
         return {monomial: Fraction(1)}
 

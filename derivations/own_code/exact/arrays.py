@@ -1,12 +1,13 @@
 """NumPy's arrays of exact numbers."""
 
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from derivations.own_code.exact.choices import CHOICES, EXTREMES
-from derivations.own_code.exact.dual_numbers import Number
+from derivations.own_code.exact.dual_numbers import Number, constant
 from derivations.own_code.refusal import asked_by_user, line_of_user
 from derivations.own_code.special_functions import SPECIAL_UFUNCS
 from derivations.own_code.written_numbers import in_double_precision
@@ -47,8 +48,8 @@ class ExactArray(np.ndarray):
         """User code is shown the floats that it would work on."""
         return np.dtype(float if asked_by_user() else object)
 
-    def astype(self, *_: Any, **__: Any) -> "ExactArray":
-        return self.copy()
+    def astype(self, dtype: Any = float, *_: Any, **__: Any) -> Any:
+        return self != 0 if np.dtype(dtype).kind == "b" else self.copy()
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         options.pop("dtype", None)
@@ -56,6 +57,8 @@ class ExactArray(np.ndarray):
         if out is not None:
             options["out"] = tuple(o.view(np.ndarray) if isinstance(o, ExactArray) else o for o in out)
         plain = [value.view(np.ndarray) if isinstance(value, ExactArray) else _as_written(value) for value in inputs]
+        if ufunc in (np.isfinite, np.isnan, np.isinf):  # of real numbers
+            return np.full(np.shape(plain[0]), ufunc is np.isfinite)
         if ufunc in CHOICES and method == "__call__":
             result = CHOICES[ufunc](*plain)
             if out is not None:
@@ -112,6 +115,8 @@ class ExactArray(np.ndarray):
         if isinstance(key, np.ndarray) and key.dtype == bool and key.shape == self.shape and np.ndim(value) == 0:
             value = CHOICES[np.where](key, value, self.view(np.ndarray))
             key = Ellipsis
+        elif np.asarray(value).dtype != object and (entry := self.flat[0] if self.size else None) is not None:
+            value = np.frompyfunc(partial(constant, entry.ring), 1, 1)(value) if type(entry) is Number else value
         super().__setitem__(key, value)
 
     def _of(self, result: Any) -> Any:

@@ -75,6 +75,7 @@ CHOICES: dict[Any, Any] = {
     np.minimum: _minimum,
     np.fmax: _maximum,
     np.fmin: _minimum,
+    np.heaviside: lambda a, _: _greater(a, 0).astype(float),
     np.sign: lambda a: _greater(a, 0).astype(int) - _greater(0, a),
     np.clip: _clip,
     np.where: choose,

@@ -16,7 +16,9 @@ def exact_names(ring: Any) -> dict[str, Any]:
 
     number = partial(constant, ring)
 
-    def full(shape: Any, value: Any, *_: Any, **__: Any) -> Any:
+    def full(shape: Any, value: Any, dtype: Any = float, **_: Any) -> Any:
+        if dtype is not None and np.dtype(dtype).kind in "biu":
+            return np.full(shape, value, dtype)
         result = np.empty(shape, dtype=object)
         result[...] = value if isinstance(value, Number | np.ndarray) else number(value)
         return wrapped(result)
@@ -36,8 +38,8 @@ def exact_names(ring: Any) -> dict[str, Any]:
         return value if isinstance(value, ExactArray) else array(value, *_, **options)
 
     return {
-        "zeros": lambda shape, *_, **__: full(shape, 0),
-        "ones": lambda shape, *_, **__: full(shape, 1),
+        "zeros": lambda shape, dtype=float, **__: full(shape, 0, dtype),
+        "ones": lambda shape, dtype=float, **__: full(shape, 1, dtype),
         "full": full,
         "empty": lambda shape, *_, **__: full(shape, 7919),
         "empty_like": lambda a, *_, **__: full(a.shape, 7919),

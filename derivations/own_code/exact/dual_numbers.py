@@ -135,7 +135,10 @@ class Number:
         return ties if sign == 0 else sign > 0
 
     def agrees(self, other: Any) -> bool:
-        """self == other, of constants."""
+        """self == other, of constants, and of numbers of which no derivative is taken, such as labels."""
+        o = self._lift(other)
+        if o is not None and o.b is None and self.b is None and (self - o).sign() == 0:
+            return True
         return bool(self.exceeds(other, ties=True)) and not self.exceeds(other)
 
     def __gt__(self, other: Any) -> Any:

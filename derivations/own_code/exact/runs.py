@@ -18,6 +18,7 @@ from derivations.prime_fields.dual_numbers import PRIMES, PRIMES_WITH_ROOTS, NoR
 
 RESERVE = tuple(2**exponent - 1 for exponent in (107, 127, 521))  # primes ≡ 3 (mod 4), for what is no square so far
 _LARGE_BLOCK = 100
+_LABELS = 0.5  # how often an input that is not judged is a number with which the code compares it
 ATTEMPTS = 24  # points drawn until all radicands are squares
 NO_VALUE = (ZeroDivisionError, NoRoot, Undefined)
 
@@ -28,6 +29,9 @@ class ExactRuns:
     def __init__(self, pair: Any, shapes: Mapping[str, Shape], wrt: Sequence[str] = ()) -> None:
         self.pair, self.shapes, self.letters = pair, shapes, letters(shapes)
         self.names = tuple(wrt or shapes)  # of the inputs whose gradients are judged
+        self.labels: tuple[Fraction, ...] = ()  # numbers with which inputs that are not judged are compared
+        self._chance = random.Random(2)
+        self.builtin = False  # whether float(x) and len(x) have to be seen through
         self.blocks: set[tuple[str, int]] = set()  # the size of an axis and the length of blocks into which it is cut
 
     def sizes(self) -> Iterator[dict[str, int]]:
@@ -49,7 +53,11 @@ class ExactRuns:
                 yield dict.fromkeys(self.letters, 2) | {letter: n}
 
     def _arrays(self, ring: Any, sizes: Mapping[str, int], entry: Callable[[], Any]) -> dict[str, Any]:
-        return {name: self._array(ring, concrete(shape, sizes), entry) for name, shape in self.shapes.items()}
+        def label() -> Any:
+            return ring.of(self._chance.choice(self.labels)) if self._chance.random() < _LABELS else entry()
+
+        drawn = {name: label if self.labels and name not in self.names else entry for name in self.shapes}
+        return {name: self._array(ring, concrete(shape, sizes), drawn[name]) for name, shape in self.shapes.items()}
 
     @staticmethod
     def _array(ring: Any, shape: tuple[int, ...], entry: Callable[[], Any]) -> Any:
@@ -62,7 +70,7 @@ class ExactRuns:
         self, ring: Any, inputs: Mapping[str, Any], dy: Callable[[tuple[int, ...]], Any]
     ) -> tuple[dict[str, Any], list[Any]]:
         """The gradients that the code returns, and the cotangents."""
-        with seen_through([self.pair.forward, self.pair.backward], exact_names(ring)):
+        with seen_through([self.pair.forward, self.pair.backward], exact_names(ring), self.builtin):
             given = [value.copy() for value in inputs.values()]
             ys, cache = self.pair.run_forward(given)
             dys = [dy(wrapped(y).shape) for y in ys]
@@ -78,7 +86,7 @@ class ExactRuns:
         given = list(changed.values())
         for value in given:
             value.forgetting = forgetting
-        with seen_through([self.pair.forward, self.pair.backward], exact_names(ring)):
+        with seen_through([self.pair.forward, self.pair.backward], exact_names(ring), self.builtin):
             ys, _ = self.pair.run_forward(given)
         total = Number(ring, ring.of(Fraction(0)))
         for y, dy in zip(ys, dys, strict=True):

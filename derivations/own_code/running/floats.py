@@ -65,6 +65,7 @@ def exact_as_floats(judge: Any) -> bool:
     compared to a thousandth, so that single precision passes and a number that is cut off does not.
     """
     rng = random.Random(5)
+    overflows = False
     for rows, (low, high) in product(_SIZES_OF_FLOATS, _RANGES_OF_FLOATS):
         sizes = dict(zip(judge.letters, cycle(rows), strict=False))
         found = judge.point(sizes, partial(_seventh, rng, low, high), rng, 7)
@@ -77,8 +78,12 @@ def exact_as_floats(judge: Any) -> bool:
             np.errstate(all="ignore"),
             warnings.catch_warnings(action="ignore"),
         ):
-            _, cache = judge.pair.run_forward(given)
+            ys, cache = judge.pair.run_forward(given)
             floats = judge.pair.run_backward([_floats(dy) for dy in dys], cache, given)
+        known = [*ys, *(floats[name] for name in judge.names if floats[name] is not None)]
+        if not all(np.isfinite(np.asarray(value, dtype=float)).all() for value in known):
+            overflows = True
+            continue
         for name in judge.names:
             value = returned[name]
             if value is None or floats[name] is None:
@@ -91,6 +96,8 @@ def exact_as_floats(judge: Any) -> bool:
                     "off numbers, keeps a state between calls, or is random; nothing can be proved of that"
                 )
         return True
+    if overflows:
+        raise NotUnderstood("on floats the output or a gradient is infinite or NaN, wherever it was tried")
     return False
 
 

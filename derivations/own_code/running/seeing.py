@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from derivations.own_code.exact.arrays import ExactArray
+from derivations.own_code.exact.dual_numbers import Number
+from derivations.own_code.exact.truths import Truths
 from derivations.own_code.refusal import remembered
 from derivations.own_code.running.reached import names_of, states_of
 from derivations.own_code.special_functions import special_functions
@@ -31,16 +34,26 @@ def _len(value: Any) -> Any:
 
 
 def _number(kind: Any) -> Any:
+    """A type of numbers that leaves what is no number yet as it is, and makes numbers of truth values."""
+
     class Meta(type):
         def __instancecheck__(cls, value: Any) -> bool:
             return isinstance(value, kind) or type(value) is {int: Size}.get(kind)
 
     def new(_: Any, value: Any = 0, *rest: Any) -> Any:
-        kept = Size if kind is int else Size | SymbolicArray
-        return value if isinstance(value, kept) else kind(value, *rest)
+        if isinstance(value, Size) and kind in (int, float):
+            return value
+        if isinstance(value, Truths) or (isinstance(value, SymbolicArray) and value.is_truth):
+            return value.astype(float)
+        if isinstance(value, SymbolicArray | ExactArray | Number) and np.dtype(kind).kind == "f":
+            return value
+        return kind(value, *rest)
 
     # NumPy looks at dtype, as in x.astype(float).
     return Meta(kind.__name__, (kind,), {"__new__": new, "dtype": np.dtype(kind)})
+
+
+_NUMBERS = (np.int32, np.int64, np.float32, np.float64)
 
 
 def _quiet(*_: Any, **__: Any) -> None:
@@ -50,6 +63,8 @@ def _quiet(*_: Any, **__: Any) -> None:
 @contextmanager
 def seen_through(functions: list[Any], names: Mapping[str, Any], builtin: bool = False) -> Iterator[None]:
     """While the functions run, these names of NumPy's are replaced in the modules in which they stand."""
+    if names:
+        names = {kind.__name__: _number(kind) for kind in _NUMBERS} | dict(names)
     module = _Module(np, names)
     mathematics = _Module(math, {"sqrt": lambda value: value.sqrt() if isinstance(value, Size) else math.sqrt(value)})
     replaced = {id(getattr(np, name)): value for name, value in names.items() if hasattr(np, name)}

@@ -147,6 +147,8 @@ def _identity(algebra: Any, n: Any) -> SymbolicArray:
 def copied(a: Any, dtype: Any = None, *_: Any, **__: Any) -> Any:
     dtype = None if isinstance(dtype, str) and dtype in ("C", "K", "A", "F") else dtype
     # Truth values are held by every type of numbers, but unsigned and narrow ones do not hold what is made of them.
+    if not a.is_truth and dtype is not None and np.dtype(dtype).kind == "b":
+        return a != 0
     if not a.is_truth or (dtype is not None and np.dtype(dtype).kind != "b" and not _is_wide(np.dtype(dtype))):
         floats_only(dtype)
     result = SymbolicArray(a.algebra, a.axes, a.polynomial, a.positive)

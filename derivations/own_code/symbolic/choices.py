@@ -42,9 +42,11 @@ def _is_positive(algebra: Any, a: Polynomial, ties: bool) -> Polynomial:
 
 
 def equal(a: SymbolicArray, b: SymbolicArray) -> SymbolicArray:
-    """a == b: true of the same expression, and false of others, which is noted."""
+    """a == b: true of the same expression, and false of others, which is noted; of labels it may be either."""
 
     def of(case: Polynomial) -> Polynomial:
+        if case and _of_labels(a.algebra, case):
+            return _either(a.algebra, case)
         if case:
             _sign_of_difference(a.algebra, case)
         return {} if case else ONE
@@ -52,6 +54,22 @@ def equal(a: SymbolicArray, b: SymbolicArray) -> SymbolicArray:
     return _truth(
         elementwise(lambda x, y: _by_cases(a.algebra, a.algebra.add(x, y, -1), of), [a, b], "nonneg"),
     )
+
+
+def _of_labels(algebra: Any, a: Polynomial) -> bool:
+    """Whether nothing stands in it but inputs whose gradients are not judged."""
+    names = {name for name, _ in algebra.elements_in(a)}
+    return bool(names) and bool(algebra.judged) and names.isdisjoint(algebra.judged)
+
+
+def _either(algebra: Any, a: Polynomial) -> Polynomial:
+    """1 or 0: [a = 0], of which both are judged, as one more element that is positive or negative."""
+    constant = a.get((), Fraction(0))
+    algebra.journal.labels |= {-constant / c: None for monomial, c in a.items() if monomial}
+    places = tuple(sorted(algebra.indices(a)))
+    names = {index: f"{n}" for n, index in enumerate(places)}
+    element = algebra.element(f"\0{algebra.text(a, lambda index: names.get(index, str(index)))}", places)
+    return algebra.add({(): _HALF}, algebra.scale(algebra.function("sign", element), _HALF))
 
 
 def _sign_of_difference(algebra: Any, a: Polynomial) -> Polynomial:
@@ -131,6 +149,18 @@ def clip(a: SymbolicArray, low: SymbolicArray | None, high: SymbolicArray | None
     """np.clip; None is no limit."""
     result = a if low is None else maximum(a, low)
     return result if high is None else minimum(result, high)
+
+
+def always(a: SymbolicArray, value: bool) -> SymbolicArray:
+    """The same truth value for all elements, such as that of ``np.isnan`` of real numbers."""
+    return _truth(elementwise(lambda x: ONE if value else {}, [a], "nonneg"))
+
+
+def decided(a: SymbolicArray, name: str) -> bool:
+    """a.any() or a.all(), where all truth values are the same for all inputs."""
+    if not a.is_truth or a.polynomial not in ({}, ONE):
+        raise refusal(f".{name}() of the data", "control flow on values has no one derivative; use arithmetic only")
+    return bool(a.polynomial)
 
 
 def sign_of(a: SymbolicArray) -> SymbolicArray:

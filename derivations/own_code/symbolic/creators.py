@@ -27,6 +27,8 @@ def symbolic_names(algebra: Any) -> dict[str, Any]:
         return value if same else array(value, *_, **options)
 
     def full(shape: Any, value: Any, dtype: Any = None, **_: Any) -> Any:
+        if of_constants(shape, dtype):
+            return np.full(shape, value, dtype)
         floats_only(dtype)
         return filled(algebra, shape, value)
 
@@ -61,6 +63,12 @@ def symbolic_names(algebra: Any) -> dict[str, Any]:
         "ascontiguousarray": as_array,
         "random": NoRandomNumbers(),
     }
+
+
+def of_constants(shape: Any, dtype: Any) -> bool:
+    """Whether an array of truth values or whole numbers is made, of a known shape, into which no input fits."""
+    lengths = shape if isinstance(shape, tuple | list) else (shape,)
+    return dtype is not None and np.dtype(dtype).kind in "biu" and all(isinstance(n, int | np.integer) for n in lengths)
 
 
 def _holds_symbols(value: Any) -> bool:

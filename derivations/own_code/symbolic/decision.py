@@ -12,6 +12,7 @@ from derivations.own_code.symbolic.arrays import SymbolicArray, axis_of, length,
 from derivations.own_code.symbolic.journal import COMPARED, Requirement, SymbolicAlgebra
 from derivations.own_code.symbolic.shapes import lift, place_on, split
 from derivations.own_code.symbolic.sizes import Size, as_size
+from derivations.own_code.written_numbers import is_infinite
 
 _DY = "dy"
 _DIRECTION = "\0direction"  # no input has this name
@@ -195,8 +196,20 @@ def conditions(algebra: SymbolicAlgebra) -> tuple[str, ...]:
             found[max(above, below)] = requirement, "≠ 0"
     return (
         *dict.fromkeys(algebra.journal.notes),
+        *dict.fromkeys(_masked(algebra, exponent) for exponent in algebra.journal.vanishing),
         *dict.fromkeys(_condition(algebra, requirement, relation) for requirement, relation in found.values()),
     )
+
+
+def _masked(algebra: SymbolicAlgebra, exponent: Polynomial) -> str:
+    """That exp of an exponent is 0; of several alike, and of a long one, with dots for all but the mask."""
+    constant = exponent[()]
+    rest = {monomial: c for monomial, c in exponent.items() if monomial}
+    text = algebra.text(rest, _letters(algebra, rest)) if rest else ""
+    if len(algebra.journal.vanishing) > 1 or len(text) > _LONGEST:
+        text = "…" if any(len(one) > 1 for one in algebra.journal.vanishing) else ""
+    mask = "∞" if is_infinite(constant) else str(abs(constant))
+    return f"exp({text}{' − ' if text else '−'}{mask}) is 0, as it is on floats"
 
 
 def _what_matters(algebra: SymbolicAlgebra, requirement: Requirement, sign: int) -> Any:

@@ -27,7 +27,7 @@ from derivations.own_code.symbolic.axes import (
     transposed,
     unset,
 )
-from derivations.own_code.symbolic.choices import choose, clip
+from derivations.own_code.symbolic.choices import choose, clip, decided
 from derivations.own_code.symbolic.elementwise import function_of
 from derivations.own_code.symbolic.parts import concatenate, cumulated, flip, padded, roll, split, stack, taken
 from derivations.own_code.symbolic.products import dot, einsum, matmul, outer, tensordot
@@ -63,8 +63,6 @@ def ufunc_result(algebra: Any, ufunc: Any, method: str, inputs: Sequence[Any], o
         options.pop(name, None)
     if options.pop("where", True) is not True:
         raise refusal(f"numpy.{ufunc.__name__} with where=", "a choice by values has no one derivative")
-    if ufunc in (np.isnan, np.isfinite, np.isinf):
-        raise refusal(f"numpy.{ufunc.__name__}", "leave tests of values out of the function")
     if ufunc in _ROUNDING:
         raise refusal(f"numpy.{ufunc.__name__}", "it rounds")
     if ufunc is np.matmul and method == "__call__":
@@ -222,6 +220,9 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.diff: lambda a, n=1, axis=-1: _differences(a, n, axis),
     np.trace: diagonal_sum,
     np.diag: diagonal,
+    np.diagflat: lambda a, k=0: diagonal(flattened(a), k),
+    np.any: lambda a: decided(a, "any"),
+    np.all: lambda a: decided(a, "all"),
     np.diagonal: diagonal,
     np.real: lambda a: a,
     np.atleast_1d: lambda a: _at_least(1, a),
@@ -285,5 +286,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "copy": copied,
     "astype": copied,
     "conj": copied,
+    "any": lambda a: decided(a, "any"),
+    "all": lambda a: decided(a, "all"),
     "fill": lambda a, value: a.set(value) and None,
 }

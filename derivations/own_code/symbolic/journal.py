@@ -1,12 +1,13 @@
 """What is noted while code runs on arrays of unknown sizes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import count
 from typing import Any
 
 from derivations.own_code.algebra.algebra import Algebra
 from derivations.own_code.algebra.polynomials import Polynomial
-from derivations.own_code.written_numbers import is_infinite
 
 COMPARED = "the difference compared"
 
@@ -27,6 +28,8 @@ class Journal:
 
     requirements: list[Requirement] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    vanishing: list[Polynomial] = field(default_factory=list)  # of which exp was taken as 0
+    labels: dict[Fraction, None] = field(default_factory=dict)  # numbers with which inputs that are constants may agree
     # Names put for maxima and minima, with their places, by what they are the maximum or minimum of.
     largest: dict[Any, tuple[str, str]] = field(default_factory=dict)
 
@@ -34,12 +37,15 @@ class Journal:
 class SymbolicAlgebra(Algebra):
     """The algebra of one run, with its journal."""
 
-    def __init__(self, apart: frozenset[int] = frozenset(), *, follows_maxima: bool = False) -> None:
+    def __init__(
+        self, apart: frozenset[int] = frozenset(), *, follows_maxima: bool = False, judged: Sequence[str] = ()
+    ) -> None:
         super().__init__(apart)
+        self.judged = judged  # the inputs whose gradients are judged; all others are constants, such as labels
         self.follows_maxima = follows_maxima  # of few numbers by comparisons; else each is held, as in softmax
         self.journal = Journal()
         self.unset = count()
 
-    def note_vanishing(self, exponent: Any) -> None:
-        shown = "−∞" if is_infinite(exponent) else exponent
-        self.journal.notes.append(f"exp({shown}) is 0, as it is on floats")
+    def note_vanishing(self, exponent: Polynomial) -> None:
+        if exponent not in self.journal.vanishing:
+            self.journal.vanishing.append(exponent)

@@ -10,6 +10,7 @@ from derivations.own_code.refusal import refusal
 from derivations.own_code.symbolic.arrays import SymbolicArray
 from derivations.own_code.symbolic.choices import (
     absolute,
+    always,
     conjunction,
     difference,
     disjunction,
@@ -93,6 +94,11 @@ UFUNCS: dict[Any, Callable[..., SymbolicArray]] = {
     np.less_equal: lambda a, b: greater(b, a, ties=True),
     np.equal: equal,
     np.not_equal: lambda a, b: negation(equal(a, b)),
+    np.heaviside: lambda a, at_zero: multiply(greater(a, lift(a.algebra, 0)), lift(a.algebra, 1)),
+    # Of real numbers.
+    np.isfinite: lambda a: always(a, True),
+    np.isnan: lambda a: always(a, False),
+    np.isinf: lambda a: always(a, False),
     np.maximum: maximum,
     np.fmax: maximum,
     np.minimum: minimum,
