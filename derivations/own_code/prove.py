@@ -214,7 +214,7 @@ class Judge(Counterexamples):
 
     def _symbolic(self, *, builtin: bool, follows_maxima: bool = False) -> Symbolic:
         def run(apart: frozenset[int]) -> Symbolic:
-            algebra = SymbolicAlgebra(apart, follows_maxima=follows_maxima, judged=self._judged_of_several())
+            algebra = SymbolicAlgebra(apart, follows_maxima=follows_maxima, labels=self.shapes.keys() - set(self.names))
             self.builtin = builtin
             found = self._decided(algebra, builtin)
             self.thresholds, self.labels = thresholds(algebra), tuple(algebra.journal.labels)
@@ -223,9 +223,6 @@ class Judge(Counterexamples):
 
         found: Symbolic = begun_again(run)
         return found
-
-    def _judged_of_several(self) -> tuple[str, ...]:
-        return self.names if len(self.names) < len(self.shapes) else ()
 
     def _decided(self, algebra: SymbolicAlgebra, builtin: bool) -> Symbolic:
         functions = [self.pair.forward, self.pair.backward]

@@ -31,6 +31,7 @@ class ExactRuns:
         self.names = tuple(wrt or shapes)  # of the inputs whose gradients are judged
         self.labels: tuple[Fraction, ...] = ()  # numbers with which inputs that are not judged are compared
         self._chance = random.Random(2)
+        self.outputs: list[Any] = []  # of the last run
         self.builtin = False  # whether float(x) and len(x) have to be seen through
         self.blocks: set[tuple[str, int]] = set()  # the size of an axis and the length of blocks into which it is cut
 
@@ -73,6 +74,7 @@ class ExactRuns:
         with seen_through([self.pair.forward, self.pair.backward], exact_names(ring), self.builtin):
             given = [value.copy() for value in inputs.values()]
             ys, cache = self.pair.run_forward(given)
+            self.outputs = ys
             dys = [dy(wrapped(y).shape) for y in ys]
             return self.pair.run_backward([dy.copy() for dy in dys], cache, given), dys
 

@@ -72,6 +72,7 @@ def exact_as_floats(judge: Any) -> bool:
         if found is None:
             continue
         _, inputs, returned, dys = found
+        exact = _by_name(judge, judge.outputs, returned)
         given = [_floats(value) for value in inputs.values()]
         with (
             seen_through([judge.pair.forward, judge.pair.backward], {}),
@@ -79,26 +80,32 @@ def exact_as_floats(judge: Any) -> bool:
             warnings.catch_warnings(action="ignore"),
         ):
             ys, cache = judge.pair.run_forward(given)
-            floats = judge.pair.run_backward([_floats(dy) for dy in dys], cache, given)
-        known = [*ys, *(floats[name] for name in judge.names if floats[name] is not None)]
-        if not all(np.isfinite(np.asarray(value, dtype=float)).all() for value in known):
+            back = judge.pair.run_backward([_floats(dy) for dy in dys], cache, given)
+        floats = _by_name(judge, ys, back)
+        known = {name: np.asarray(value, dtype=float) for name, value in floats.items() if value is not None}
+        if not all(np.isfinite(value).all() for value in known.values()):
             overflows = True
             continue
-        for name in judge.names:
-            value = returned[name]
-            if value is None or floats[name] is None:
+        for name, shown in known.items():
+            if exact[name] is None:
                 continue
-            exact_value, shown = _floats(value), np.asarray(floats[name], dtype=float)
+            exact_value = _floats(exact[name])
             scale = 1e-3 * (np.abs(exact_value).max(initial=0) + 1e-3)
             if shown.shape != exact_value.shape or not (np.abs(shown - exact_value) <= scale).all():
                 raise NotUnderstood(
-                    f"the gradient of {name} on floats is not what exact arithmetic gives: the code rounds or cuts "
-                    "off numbers, keeps a state between calls, or is random; nothing can be proved of that"
+                    f"{name} on floats is not what exact arithmetic gives: the code rounds or cuts off numbers, asks "
+                    "for types, keeps a state between calls, or is random; nothing can be proved of that"
                 )
         return True
     if overflows:
         raise NotUnderstood("on floats the output or a gradient is infinite or NaN, wherever it was tried")
     return False
+
+
+def _by_name(judge: Any, ys: Sequence[Any], gradients: Mapping[str, Any]) -> dict[str, Any]:
+    """What the code gave, by what it is called in a refusal."""
+    outputs = {"the output" if n == 0 else f"output {n + 1}": y for n, y in enumerate(ys)}
+    return outputs | {f"the gradient of {name}": gradients[name] for name in judge.names}
 
 
 def same_in_every_call(judge: Any) -> None:
@@ -112,10 +119,8 @@ def same_in_every_call(judge: Any) -> None:
             given = [value.copy() for value in inputs]
             ys, cache = judge.pair.run_forward(given)
             dys = dys or [rng.normal(size=np.shape(y)) for y in ys]
-            found = {"the output" if n == 0 else f"output {n + 1}": y for n, y in enumerate(ys)} | {
-                f"the gradient of {name}": value
-                for name, value in judge.pair.run_backward([dy.copy() for dy in dys], cache, given).items()
-            }
+            returned = judge.pair.run_backward([dy.copy() for dy in dys], cache, given)
+            found = _by_name(judge, ys, returned)
             found = {name: np.array(value, dtype=float) for name, value in found.items() if value is not None}
             first = first or found
             for name, value in found.items():

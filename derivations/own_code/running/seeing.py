@@ -40,6 +40,15 @@ def _number(kind: Any) -> Any:
         def __instancecheck__(cls, value: Any) -> bool:
             return isinstance(value, kind) or type(value) is {int: Size}.get(kind)
 
+        def __subclasscheck__(cls, other: Any) -> bool:
+            return issubclass(other, kind)
+
+        def __eq__(cls, other: Any) -> Any:
+            return True if other is cls or other is kind else NotImplemented
+
+        def __hash__(cls) -> int:
+            return hash(kind)
+
     def new(_: Any, value: Any = 0, *rest: Any) -> Any:
         if isinstance(value, Size) and kind in (int, float):
             return value
@@ -53,7 +62,8 @@ def _number(kind: Any) -> Any:
     return Meta(kind.__name__, (kind,), {"__new__": new, "dtype": np.dtype(kind)})
 
 
-_NUMBERS = (np.int32, np.int64, np.float32, np.float64)
+_NUMBERS = {kind.__name__: _number(kind) for kind in (np.int32, np.int64, np.float32, np.float64)}
+_BUILTINS = {"len": _len, "float": _number(float), "int": _number(int)}
 
 
 def _quiet(*_: Any, **__: Any) -> None:
@@ -64,7 +74,7 @@ def _quiet(*_: Any, **__: Any) -> None:
 def seen_through(functions: list[Any], names: Mapping[str, Any], builtin: bool = False) -> Iterator[None]:
     """While the functions run, these names of NumPy's are replaced in the modules in which they stand."""
     if names:
-        names = {kind.__name__: _number(kind) for kind in _NUMBERS} | dict(names)
+        names = _NUMBERS | dict(names)
     module = _Module(np, names)
     mathematics = _Module(math, {"sqrt": lambda value: value.sqrt() if isinstance(value, Size) else math.sqrt(value)})
     replaced = {id(getattr(np, name)): value for name, value in names.items() if hasattr(np, name)}
@@ -92,7 +102,7 @@ def seen_through(functions: list[Any], names: Mapping[str, Any], builtin: bool =
                     before.append((space, name, value))
                     space[name] = replaced[id(value)]
             if builtin:
-                for name, value in {"len": _len, "float": _number(float), "int": _number(int)}.items():
+                for name, value in _BUILTINS.items():
                     before.append((space, name, space.get(name, _ABSENT)))
                     space[name] = value
         with remembered():

@@ -59,7 +59,7 @@ def equal(a: SymbolicArray, b: SymbolicArray) -> SymbolicArray:
 def _of_labels(algebra: Any, a: Polynomial) -> bool:
     """Whether nothing stands in it but inputs whose gradients are not judged."""
     names = {name for name, _ in algebra.elements_in(a)}
-    return bool(names) and bool(algebra.judged) and names.isdisjoint(algebra.judged)
+    return bool(names) and names <= algebra.labels
 
 
 def _either(algebra: Any, a: Polynomial) -> Polynomial:

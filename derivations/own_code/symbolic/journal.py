@@ -1,6 +1,6 @@
 """What is noted while code runs on arrays of unknown sizes."""
 
-from collections.abc import Sequence
+from collections.abc import Set
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import count
@@ -29,7 +29,7 @@ class Journal:
     requirements: list[Requirement] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     vanishing: list[Polynomial] = field(default_factory=list)  # of which exp was taken as 0
-    labels: dict[Fraction, None] = field(default_factory=dict)  # numbers with which inputs that are constants may agree
+    labels: dict[Fraction, None] = field(default_factory=dict)  # numbers with which labels are compared
     # Names put for maxima and minima, with their places, by what they are the maximum or minimum of.
     largest: dict[Any, tuple[str, str]] = field(default_factory=dict)
 
@@ -38,10 +38,10 @@ class SymbolicAlgebra(Algebra):
     """The algebra of one run, with its journal."""
 
     def __init__(
-        self, apart: frozenset[int] = frozenset(), *, follows_maxima: bool = False, judged: Sequence[str] = ()
+        self, apart: frozenset[int] = frozenset(), *, follows_maxima: bool = False, labels: Set[str] = frozenset()
     ) -> None:
         super().__init__(apart)
-        self.judged = judged  # the inputs whose gradients are judged; all others are constants, such as labels
+        self.labels = labels  # the inputs whose gradients are not judged
         self.follows_maxima = follows_maxima  # of few numbers by comparisons; else each is held, as in softmax
         self.journal = Journal()
         self.unset = count()

@@ -40,7 +40,11 @@ def as_lists(key: Any, ndim: int) -> Any:
     ndim: how many axes the array has that it is a key of.
     """
     keys = key if isinstance(key, tuple) else (key,)
-    if _is_table(keys[0]) and all(k is Ellipsis or (isinstance(k, slice) and k == slice(None)) for k in keys[1:]):
+    if (
+        keys
+        and _is_table(keys[0])
+        and all(k is Ellipsis or (isinstance(k, slice) and k == slice(None)) for k in keys[1:])
+    ):
         return keys[0]
     if not any(_is_table_of_truths(k) for k in keys):
         return key
