@@ -113,7 +113,10 @@ def renorm_clipping(value: Any) -> None:
     given = {name: bound for name, bound in bounds.items() if bound is not None and name not in changing}
     for name, bound in given.items():
         if not _is_number(bound) or not bound >= 0:
-            raise ValueError(f"renorm_clipping: {name} should be non-negative. Received: {name}={bound!r}.")
+            raise ValueError(
+                f"renorm_clipping: {name} should be non-negative: a number, a scalar variable, or a schedule. "
+                f"Received: {name}={bound!r}."
+            )
     if given.get("rmin", 0) > given.get("rmax", math.inf):
         raise ValueError(
             "renorm_clipping: rmax should be greater than rmin, or equal. "

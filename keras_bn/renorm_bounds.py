@@ -27,6 +27,16 @@ class RenormBounds(Mapping):
         return len(self._bounds)
 
 
+def numbers(bounds: Any) -> Any:
+    """The bounds, those that are given as constant scalar tensors as numbers."""
+
+    def number(bound: Any) -> Any:
+        known = tf.get_static_value(bound) if isinstance(bound, tf.Tensor) and bound.shape == () else None
+        return bound if known is None else float(known)
+
+    return {name: number(bound) for name, bound in bounds.items()} if isinstance(bounds, dict) else bounds
+
+
 def from_config(given: Any) -> Any:
     """The bounds that ``config`` wrote."""
     if not isinstance(given, Mapping):

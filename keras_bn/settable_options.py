@@ -52,6 +52,8 @@ class SettableOptions(keras.layers.BatchNormalization):
         return self.update_count is not None if self.built else self.momentum is None or self.zero_debias
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "renorm_clipping":
+            value = renorm_bounds.numbers(value)
         if name in _CHECKS:
             _CHECKS[name](value)
         if name in _TOGETHER:

@@ -7,8 +7,10 @@ import tensorflow as tf
 
 
 def as_tensor(name: str, value: Any) -> tf.Tensor:
-    """A dense tensor of a value; raise TypeError if it is None or not dense."""
-    if value is None or isinstance(value, (tf.SparseTensor, tf.RaggedTensor, tf.IndexedSlices)):
+    """A dense tensor of a value; raise TypeError if it is None, not dense, or several."""
+    if value is None:
+        raise TypeError(f"{name} must be a dense tensor or array. Received: None.")
+    if isinstance(value, (tf.SparseTensor, tf.RaggedTensor, tf.IndexedSlices)):
         raise TypeError(
             f"{name} must be a dense tensor or array. Received: {type(value).__name__}. "
             "tf.sparse.to_dense makes one of a sparse tensor, its to_tensor() of a ragged one."

@@ -243,6 +243,14 @@ def test_several_inputs(collect, is_built):
         keras_bn.batch_norm(pair, np.ones(3), np.ones(3))
 
 
+def test_bounds_of_renormalization_as_tensors():
+    layer = Layer(renorm=True, renorm_clipping={"rmax": 3.0, "dmax": tf.constant(5.0)})
+    assert layer.get_config()["renorm_clipping"] == {"rmax": 3.0, "dmax": 5.0}
+    for bound in (tf.constant([1.0, 2.0]), "5", tf.constant(-1.0)):
+        with pytest.raises(ValueError, match="dmax should be non-negative: a number, a scalar variable, or a schedule"):
+            Layer(renorm=True, renorm_clipping={"dmax": bound})
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [

@@ -178,6 +178,8 @@ def _examined(model: keras.Model) -> list[inspection.Health]:
 def _existing(path: Path) -> Path:
     if path.suffix != ".keras":
         raise _Usage(f"{path} must be a file in Keras' own format, *.keras. Load it in Python and save it as such.")
+    if path.is_dir():
+        raise _Usage(f"{path} is a directory. Name a file.")
     if not path.is_file():
         raise _Usage(f"{path} is not there. Check the path.")
     return path

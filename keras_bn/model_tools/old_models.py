@@ -37,11 +37,13 @@ def load_old_model(path: str | Path, custom_objects: dict[str, Any] | None = Non
 
     >>> load_old_model("model_of_2019.h5")
     Traceback (most recent call last):
-    ValueError: load_old_model() takes an .h5 file with a model. Received: model_of_2019.h5. Check the path.
+    ValueError: load_old_model() takes an .h5 file with a model. Received: model_of_2019.h5, no file. Check the path.
     """
     path = arguments.path("path", path)
-    if not h5py.is_hdf5(path):
-        raise ValueError(f"load_old_model() takes an .h5 file with a model. Received: {path}. Check the path.")
+    if not path.is_file() or not h5py.is_hdf5(path):
+        remedy = "keras.saving.load_model loads it" if path.suffix == ".keras" else "Check the path"
+        kind = "a file of another kind" if path.is_file() else "a directory" if path.is_dir() else "no file"
+        raise ValueError(f"load_old_model() takes an .h5 file with a model. Received: {path}, {kind}. {remedy}.")
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory) / "model.h5"
         shutil.copyfile(path, copy)

@@ -34,11 +34,12 @@ def recalibrate(
 ) -> keras.Model:
     """Set the moving statistics of ``model`` itself to the exact statistics of a data set, and return it.
 
-    PyTorch's ``update_bn`` does the same. It helps networks whose moving statistics lag behind their weights: after a
-    spike of the learning rate, averaging of weights, or a change of the data. Every batch normalization, ours or
-    built-in, frozen or not, gets the mean and the variance of its inputs over the whole data set. The statistics of the
-    batches are merged with their counts (equation 7), in float64, so that for a single layer the result does not depend
-    on the size of the batches. Elements that a mask leaves out do not count; neither does a batch that is all padding.
+    PyTorch's ``update_bn`` averages the statistics of the batches to the same end. It helps networks whose moving
+    statistics lag behind their weights: after a spike of the learning rate, averaging of weights, or a change of the
+    data. Every batch normalization, ours or built-in, frozen or not, gets the mean and the variance of its inputs over
+    the whole data set. The statistics of the batches are merged with their counts (equation 7), in float64, so that for
+    a single layer the result does not depend on the size of the batches. Elements that a mask leaves out do not count;
+    neither does a batch that is all padding.
 
     What a class derived from these computes around their ``call`` remains; a ``call`` that is set on a layer itself is
     left out. Ragged inputs count by their values.
