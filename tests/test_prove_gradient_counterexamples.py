@@ -270,6 +270,17 @@ def test_numbers_with_which_labels_are_compared_are_met(name):
     assert proof.verdict == "refuted"
 
 
+def test_the_number_of_labels_divides():
+    def mean(p, y):
+        return (p**2 * (y == 2)).sum() / (y == 2).sum()
+
+    inputs = {"p": ("N",), "y": ("N",)}
+    proof = prove_gradient(mean, lambda dy, p, y: 2 * p * dy * (y == 2) / (y == 2).sum(), inputs=inputs, wrt=["p"])
+    assert proof
+    assert "[y[i] − 2 = 0]" in str(proof)
+    assert "\0" not in str(proof)
+
+
 def test_labels_of_tensorflow_are_met():
     @tf.custom_gradient
     def masked(x, m):

@@ -18,6 +18,7 @@ from derivations.own_code.algebra.polynomials import (
 from derivations.own_code.algebra.powers import Powers
 
 SIGNS = 8  # in one expression, each of which doubles the cases
+LABEL = "\0?"  # how the name of an element begins whose sign says whether a label is a number
 
 
 class Algebra(Powers):
@@ -268,6 +269,8 @@ class Algebra(Powers):
         match parts[0]:
             case "n" | "c":
                 base = str(parts[1]).strip()
+            case "e" if parts[1].startswith(LABEL):
+                base = f"(2·[{parts[1].removeprefix(LABEL)}] − 1)"
             case "e":
                 base = parts[1].rstrip("\0") + (f"[{', '.join(_named(parts[2], name))}]" if parts[2] else "")
             case "d":

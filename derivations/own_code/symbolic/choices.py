@@ -9,7 +9,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from derivations.own_code.algebra.algebra import SIGNS
+from derivations.own_code.algebra.algebra import LABEL, SIGNS
 from derivations.own_code.algebra.polynomials import ONE, Polynomial, TooComplex
 from derivations.own_code.refusal import line_of_user, refusal
 from derivations.own_code.symbolic.arrays import SymbolicArray
@@ -67,8 +67,8 @@ def _either(algebra: Any, a: Polynomial) -> Polynomial:
     constant = a.get((), Fraction(0))
     algebra.journal.labels |= {-constant / c: None for monomial, c in a.items() if monomial}
     places = tuple(sorted(algebra.indices(a)))
-    names = {index: f"{n}" for n, index in enumerate(places)}
-    element = algebra.element(f"\0{algebra.text(a, lambda index: names.get(index, str(index)))}", places)
+    letters = {index: "ijklmnpqrs"[n] if n < 10 else f"i{n}" for n, index in enumerate(places)}
+    element = algebra.element(f"{LABEL}{algebra.text(a, lambda index: letters.get(index, str(index)))} = 0", places)
     return algebra.add({(): _HALF}, algebra.scale(algebra.function("sign", element), _HALF))
 
 
