@@ -5,9 +5,9 @@ import numpy as np
 
 SMALL = {
     "MobileNetV2": (lambda **options: keras.applications.MobileNetV2(alpha=0.35, **options), 32),
-    "EfficientNetB0": (keras.applications.EfficientNetB0, 32),
 }
 LARGE = {
+    "EfficientNetB0": (keras.applications.EfficientNetB0, 32),
     "ResNet50": (keras.applications.ResNet50, 32),
     "DenseNet121": (keras.applications.DenseNet121, 32),
     "Xception": (keras.applications.Xception, 71),
