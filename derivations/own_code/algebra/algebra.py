@@ -196,10 +196,22 @@ class Algebra(Powers):
             positive = [self.scale(p, value) for p, value in zip(compared, values, strict=True)]
             if any(self._exclude(one, other) for one, other in combinations(positive, 2)):
                 continue
+            labels = [self._of_label(sign) for sign, value in zip(signs, values, strict=True) if value > 0]
+            if any(one and one == other for one, other in combinations(labels, 2)):
+                continue  # it would be two numbers at once
             case = self.reduce(self.with_signs(a, dict(zip(signs, values, strict=True))))
             if self._over_common_denominator(case):
                 return False
         return True
+
+    def _of_label(self, sign: int) -> Any:
+        """What a sign says to be a number, without the number; None if it says something else."""
+        for monomial, _ in self.atoms[sign][2]:
+            for atom, _ in monomial:
+                parts = self.atoms[atom]
+                if parts[0] == "e" and parts[1].startswith(LABEL):
+                    return parts[1].rpartition(" = ")[0], parts[2]
+        return None
 
     def _exclude(self, one: Polynomial, other: Polynomial) -> bool:
         """Whether two numbers cannot both be > 0: one plus a multiple of the other is a constant ≤ 0."""

@@ -64,11 +64,14 @@ def _of_labels(algebra: Any, a: Polynomial) -> bool:
 
 def _either(algebra: Any, a: Polynomial) -> Polynomial:
     """1 or 0: [a = 0], of which both are judged, as one more element that is positive or negative."""
-    constant = a.get((), Fraction(0))
-    algebra.journal.labels |= {-constant / c: None for monomial, c in a.items() if monomial}
+    rest = {monomial: c for monomial, c in a.items() if monomial}
+    first = rest[min(rest)]
+    number = -a.get((), Fraction(0)) / first
+    algebra.journal.labels[number] = None
     places = tuple(sorted(algebra.indices(a)))
     letters = {index: "ijklmnpqrs"[n] if n < 10 else f"i{n}" for n, index in enumerate(places)}
-    element = algebra.element(f"{LABEL}{algebra.text(a, lambda index: letters.get(index, str(index)))} = 0", places)
+    text = algebra.text(algebra.scale(rest, 1 / first), lambda index: letters.get(index, str(index)))
+    element = algebra.element(f"{LABEL}{text} = {number}", places)
     return algebra.add({(): _HALF}, algebra.scale(algebra.function("sign", element), _HALF))
 
 
