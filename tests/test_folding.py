@@ -42,7 +42,7 @@ def folded_alike(model, x, tolerance=1e-5):
     ("name", "count"),
     [
         ("MobileNetV2", 52),
-        ("EfficientNetB0", 49),
+        pytest.param("EfficientNetB0", 49, marks=pytest.mark.slow),
         pytest.param("ResNet50", 53, marks=pytest.mark.slow),
         pytest.param("DenseNet121", 59, marks=pytest.mark.slow),
         pytest.param("Xception", 40, marks=pytest.mark.slow),

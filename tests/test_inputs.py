@@ -168,7 +168,7 @@ def test_34_bounds_on_a_schedule(tmp_path):
     np.testing.assert_allclose(again(x, training=True), layer(x, training=True), atol=1e-6)
 
 
-@pytest.mark.parametrize("bound", [tf.Variable([1.0, 2.0]), "3", tf.constant(1.0)])
+@pytest.mark.parametrize("bound", [tf.Variable([1.0, 2.0]), "3", tf.constant([1.0])])
 def test_bounds_that_are_none(bound):
     with pytest.raises(ValueError, match="renorm_clipping: rmax"):
         Layer(renorm=True, renorm_clipping={"rmax": bound})

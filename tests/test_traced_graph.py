@@ -49,8 +49,17 @@ def with_marks(graph: Graph, *values: Any) -> Any:
     return pytest.param(graph, *values, id=name, marks=[pytest.mark.slow] if slow else [])
 
 
+# Those that another one of the same layout, or of the same engine, stands for in the quick run.
+ALIKE = {"channels_first.masked", "channels_first.renormalized", "fused.half.kernel", "fused.wide.masked.kernel"}
+
+
+def at_sizes(graph: Graph, sizes: tuple[int, ...]) -> Any:
+    case = with_marks(graph, sizes)
+    return pytest.param(*case.values, id=case.id, marks=pytest.mark.slow) if graph.name in ALIKE else case
+
+
 RUNS = [
-    with_marks(graph, sizes)
+    at_sizes(graph, sizes)
     for graph in GRAPHS
     for sizes in (SIZES[graph.layout][:: len(SIZES[graph.layout]) - 1] if graph.second else SIZES[graph.layout])
 ]
