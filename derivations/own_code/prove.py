@@ -85,9 +85,7 @@ def prove_gradient(
         if len(first) < 2:
             raise
         try:  # the code may be one that takes a batch in several inputs
-            proof = _proof(
-                forward, backward, shapes_of(inputs, one_batch=True), _judged(wrt, shapes), pass_inputs, order
-            )
+            proof = _proof(forward, backward, shapes_of(inputs, one_batch=True), judged, pass_inputs, order)
         except Exception:
             raise error from None
         return replace(proof, note=f"{' and '.join(first)} are taken to be equally long, as the code demands")
@@ -250,9 +248,8 @@ class Judge(Counterexamples):
                 f"{type(error).__name__}: {error}"
             ) from error
         try:
-            free_of_maxima(
-                algebra, [*ys, *(lift(algebra, value) for value in map(returned.get, self.names) if value is not None)]
-            )
+            gradients = [value for name in self.names if (value := returned[name]) is not None]
+            free_of_maxima(algebra, [*ys, *(lift(algebra, value) for value in gradients)])
             return decide(ys, dys, {name: self.shapes[name] for name in self.names}, returned)
         except TooComplex as error:
             return Symbolic({}, dict.fromkeys(self.names, str(error)), ())
