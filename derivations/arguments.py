@@ -125,7 +125,10 @@ def parser() -> argparse.ArgumentParser:
         "--dtype", choices=("float32", "float64"), default="float32", help="of the computation (%(default)s)"
     )
     bound.add_argument(
-        "--engine", choices=("closed_form", "fused"), default="closed_form", help="that computes (%(default)s)"
+        "--engine",
+        choices=("closed_form", "products", "fused"),
+        default="closed_form",
+        help="that computes (%(default)s)",
     )
     bound.add_argument("--mask", action="store_true", help="use a mask by which half of the elements count")
     bound.add_argument("--jit-compile", action="store_true", help="compile with XLA")

@@ -1,5 +1,6 @@
 """``batch_norm``: batch normalization as one differentiable operation."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -7,7 +8,7 @@ import tensorflow as tf
 from keras_bn import arguments, masking, xla
 from keras_bn.batch import TensorBatch, statistics_dtype
 from keras_bn.custom_gradients import custom_gradient
-from keras_bn.engines import closed_form, fused, selection
+from keras_bn.engines import closed_form, fused, products, selection
 from keras_bn.formulas.renormalization import Reference
 from keras_bn.formulas.training import Fallback, Moments
 from keras_bn.tensors import as_tensor, check_shape, with_channels
@@ -52,8 +53,8 @@ def batch_norm(
             boolean or holds finite weights; a weight that is negative or NaN counts as 0. It has the shape of x without
             ``axis``, or with size 1 along ``axis``. If its rank is lower, it broadcasts over the last axes. It has no
             gradient.
-        engine: "closed_form" is exact to rounding. "fused" is TensorFlow's kernel, which does not support every call.
-            "auto" chooses between them.
+        engine: "closed_form" is exact to rounding. "products" takes sums as products of matrices, and "fused" is
+            TensorFlow's kernel; neither supports every call. "auto" chooses between them.
 
     Returns:
         ``(y, mean, variance)``. y has the shape and dtype of x. mean and variance have the shape of gamma, and are at
@@ -89,9 +90,9 @@ def batch_norm(
         )
     selection.check_name(engine)
     shape = with_channels(x.shape, axes, tuple(gamma.shape))
-    request = selection.Request(shape, axes, x.dtype, epsilon, mask=mask is not None)
     # The weights of an explicit mask are the same for all channels.
-    engine = selection.choose(engine, request._replace(jit_compile=xla.compiles())).engine
+    call = {"mask": mask is not None, "jit_compile": xla.compiles(), "eager": tf.executing_eagerly()}
+    engine = selection.choose(engine, selection.Request(shape, axes, x.dtype, epsilon, **call)).engine
     weights = None if mask is None else masking.explicit(tf.convert_to_tensor(mask), x, axes)
     batch = TensorBatch(x, axes, tuple(gamma.shape), weights)
     y, moments = normalize_batch(engine, batch, x, gamma, beta, epsilon=epsilon)
@@ -116,11 +117,12 @@ def normalize_batch(
     """
     if xla.differentiates_forward(x, gamma, beta):
         engine = "closed_form"  # the kernels would hold mean and variance constant
-    by = {"closed_form": _by_formulas, "fused": _by_kernels}[engine]
     options: dict[str, Any] = {"epsilon": epsilon, "fallback": fallback}
-    if reference is not None:
-        options["reference"] = reference
-    return by(batch, x, gamma, beta, **options)
+    if engine == "closed_form":
+        return _by_formulas(batch, x, gamma, beta, reference=reference, **options)
+    assert reference is None
+    training = {"fused": fused.training, "products": products.training}[engine]
+    return _apart_from_statistics(training, batch, x, gamma, beta, **options)
 
 
 def _by_formulas(
@@ -134,16 +136,22 @@ def _by_formulas(
     return y, Moments(*moments)
 
 
-def _by_kernels(
-    batch: TensorBatch, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, **options: Any
+def _apart_from_statistics(
+    training: Callable[..., Any],
+    batch: TensorBatch,
+    x: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    **options: Any,
 ) -> tuple[tf.Tensor, Moments]:
+    """By an engine whose gradients are those of y alone."""
     moments: list[tf.Tensor] = []
 
     @custom_gradient
     def normalized(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> Any:
         # y alone: TensorFlow keeps what returns several outputs, and would not join the kernel with what follows.
         nonlocal moments
-        (y, *moments), backward = fused.training(batch, x, gamma, beta, **options)
+        (y, *moments), backward = training(batch, x, gamma, beta, **options)
         return y, backward
 
     y = normalized(x, gamma, beta)

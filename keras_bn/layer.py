@@ -74,7 +74,7 @@ class BatchNormalization(SavedLayer):
         activation: None, "relu" or "leaky_relu", applied to the output as ``keras.layers.Activation`` would. Where the
             fused kernel serves on CPUs, a training step with "leaky_relu" keeps one tensor, the output, and shares it
             with the next layer. Two separate layers keep three tensors of that size (equation 10).
-        engine: How to compute: "auto", "closed_form", or "fused".
+        engine: How to compute: "auto", "closed_form", "products", or "fused".
         **kwargs: ``name``, ``dtype``, ``trainable``.
 
     Call arguments:
@@ -246,7 +246,7 @@ class BatchNormalization(SavedLayer):
         gamma, beta = self._gamma_and_beta(state)
         by_channel = weights is not None and any(weights.shape[a] != 1 for a in self._axes)
         call = {"mask": weights is not None, "channel_weights": by_channel, "jit_compile": xla.compiles()}
-        engine = self._choice(x.shape, x.dtype, **call).engine
+        engine = self._choice(x.shape, x.dtype, eager=tf.executing_eagerly(), **call).engine
         if self.synchronized and replicas.several():
             batch = replicas.WholeBatch(batch, batch.moments(batch.elements(x)))
         fallback = masking.fallback(self._moving(state), batch, propagated=is_propagated)
@@ -287,27 +287,35 @@ class BatchNormalization(SavedLayer):
         return selection.choose(self.engine, request)
 
     def engine_for(
-        self, input_shape: Any, dtype: Any = None, training: bool = True, mask: bool = False, jit_compile: bool = False
+        self,
+        input_shape: Any,
+        dtype: Any = None,
+        training: bool = True,
+        mask: bool = False,
+        jit_compile: bool = False,
+        eager: bool = False,
     ) -> Choice:
         """The engine that would serve a call, and the reason in words, as ``(engine, reason)``.
 
         Args:
             input_shape: Shape of the inputs; None where a size is unknown.
             dtype: Dtype in which the inputs are normalized; by default the layer's compute dtype.
-            training, mask, jit_compile: Whether the call is in training, has a mask, and is compiled by XLA.
+            training, mask, jit_compile, eager: Whether the call is in training, has a mask, is compiled by XLA, and is
+                made eagerly instead of in a graph.
 
         Raises:
             ValueError: the layer's ``engine`` does not support the call, or the shape lacks a channel axis.
 
-        >>> BatchNormalization().engine_for((32, 56, 56, 64)).engine
+        >>> BatchNormalization().engine_for((32, 56, 56, 64), mask=True).engine
         'fused'
         >>> BatchNormalization().engine_for((32, 10)).reason
-        'for about 320 elements the calls of the fused kernel cost more'
+        'for about 320 elements the calls of the other engines cost more'
         """
         shape = tf.TensorShape(input_shape)
         check_shape(shape, self._axes)
         dtype = tf.as_dtype(self.compute_dtype if dtype is None else dtype)
-        return self._choice(shape, dtype, training=self._phase(training)[0], mask=mask, jit_compile=jit_compile)
+        call = {"training": self._phase(training)[0], "mask": mask, "jit_compile": jit_compile, "eager": eager}
+        return self._choice(shape, dtype, **call)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the inputs."""

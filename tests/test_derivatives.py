@@ -97,7 +97,7 @@ def agrees(kind, found: np.ndarray, output, gradient) -> bool:
     return oracles.output_error(found, true) < 1e-4
 
 
-@pytest.mark.parametrize("engine", ["closed_form", "fused"])
+@pytest.mark.parametrize("engine", ["closed_form", "products", "fused"])
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_41_forward_mode(kind, mode, engine):
@@ -153,7 +153,7 @@ def test_forward_mode_of_layers(name, kind, mode, engine):
     assert agrees(kind, found, of_output, of_gradient)
 
 
-@pytest.mark.parametrize("engine", ["closed_form", "fused"])
+@pytest.mark.parametrize("engine", ["closed_form", "products", "fused"])
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 @pytest.mark.parametrize("kind", ["jacobian", "batch_jacobian"])
 def test_jacobians(kind, mode, engine):
@@ -176,7 +176,7 @@ def test_jacobians(kind, mode, engine):
     assert oracles.output_error(found, true) < tolerances.AUTO
 
 
-@pytest.mark.parametrize("engine", ["closed_form", "fused"])
+@pytest.mark.parametrize("engine", ["closed_form", "products", "fused"])
 def test_vectorized_map(engine):
     xs = np.stack([X, 2 * X + 1, X[::-1] ** 2])
     found = tf.vectorized_map(normalize(engine), single(xs)).numpy()
@@ -207,12 +207,13 @@ def test_42_second_order_of_a_function_that_was_traced(masked, engine):
         assert oracles.output_error(a.numpy(), b.numpy()) < tolerances.SECOND_ORDER_FUSED
 
 
+@pytest.mark.parametrize("engine", ["products", "fused"])
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 @pytest.mark.parametrize("mean_over_std", [0.5, 1e5])
-def test_43_no_engine_computes_a_nan_that_it_throws_away(mean_over_std, mode):
+def test_43_no_engine_computes_a_nan_that_it_throws_away(mean_over_std, mode, engine):
     x = single(np.concatenate([X, X, X, X, X, X, X, X, X]) + mean_over_std)
     x = tf.concat([x[..., :-1], tf.fill([*x.shape[:-1], 1], 5.0)], -1)  # and one constant channel
-    layer = keras_bn.BatchNormalization(engine="fused")
+    layer = keras_bn.BatchNormalization(engine=engine)
     layer.build(x.shape)
 
     def step(x):
@@ -239,10 +240,10 @@ def test_an_engine_asked_for_by_name_serves_training_alone():
 
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 @pytest.mark.parametrize("options", [{}, {"activation": "leaky_relu"}, {"virtual_batch_size": 3}], ids=str)
-@pytest.mark.parametrize("engine", ["closed_form", "fused"])
+@pytest.mark.parametrize("engine", ["closed_form", "products", "fused"])
 def test_outputs_of_which_rows_are_gathered(engine, options, mode):
     """TensorFlow gives the gradient of a gather as ``IndexedSlices``."""
-    if "virtual_batch_size" in options and engine == "fused":
+    if "virtual_batch_size" in options and engine != "closed_form":
         engine = "auto"
     layer = keras_bn.BatchNormalization(engine=engine, **options)
     layer.build(X.shape)
@@ -260,7 +261,7 @@ def test_outputs_of_which_rows_are_gathered(engine, options, mode):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("engine", ["closed_form", "fused"])
+@pytest.mark.parametrize("engine", ["closed_form", "products", "fused"])
 def test_a_variance_of_which_channels_are_gathered(engine):
     x = single(X)
     with tf.GradientTape(persistent=True) as tape:
@@ -334,7 +335,7 @@ def test_inference_by_statistics_that_a_batch_before_has_moved(mode):
 def test_an_infinite_input_is_not_hidden():
     x = np.array(RNG.normal(size=(600, 8)), "float32")
     x[3, 5] = np.inf
-    for engine in ("closed_form", "fused"):
+    for engine in ("closed_form", "products", "fused"):
         layer = keras_bn.BatchNormalization(engine=engine)
         y = layer(x, training=True).numpy()
         assert np.isnan(y[3, 5])

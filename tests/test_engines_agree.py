@@ -1,6 +1,9 @@
 """Every engine evaluates the same formulas to the same numbers, within stated tolerances; selection says why."""
 
+import os
 import re
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -15,6 +18,8 @@ from tests.cases import EPSILON, Case, draw, in_mode
 
 CHANNELS_LAST = [Case((64, 8), -1), Case((1000, 16), -1), Case((4, 7, 8), 2), Case((8, 14, 14, 16), -1)]
 CHANNELS_LAST += [Case((2, 3, 4, 5, 8), -1), Case((100_000, 8), -1)]
+# The engines that "auto" chooses where it can, without oneDNN and with it.
+FAST = ["products", "fused"]
 
 
 def by(engine: str, case: Case):
@@ -60,15 +65,16 @@ def unlike_normals(elements: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     }
 
 
+@pytest.mark.parametrize("engine", FAST)
 @pytest.mark.parametrize("elements", [1000, 100_000])
 @pytest.mark.parametrize("kind", unlike_normals(1))
-def test_auto_is_accurate_whatever_the_distribution(kind, elements):
+def test_auto_is_accurate_whatever_the_distribution(kind, elements, engine):
     """As above; the built-in layer errs by up to 2e-4 here."""
     x, dy = (value.astype("float32") for value in unlike_normals(elements)[kind])
     case, none = Case(x.shape, -1), np.zeros(8, "float32")
     inputs = draw(case, dtype="float32")._replace(x=x, dy=dy, d_mean=none, d_variance=none)
     tensors = inputs.tensors()
-    function = in_mode("graph", lambda *a: oracles.gradients(by("fused", case), *a), tensors, case.axis)
+    function = in_mode("graph", lambda *a: oracles.gradients(by(engine, case), *a), tensors, case.axis)
     found, true = oracles.Result(*(value.numpy() for value in function(*tensors))), oracles.autodiff(inputs, case)
     assert oracles.output_error(found.y, true.y) < tolerances.AUTO
     assert oracles.dx_error(found.dx, inputs, true, case) < tolerances.AUTO
@@ -89,31 +95,40 @@ def test_sums_of_columns_whatever_the_sizes(shape, known):
     x = np.random.default_rng(0).normal(1, 2, shape).astype("float32")
     spec = tf.TensorSpec(shape if known else (None, *shape[1:]))
     assert column_sums.run_length(spec.shape) is not None
-    found = tf.function(column_sums.means, input_signature=[spec], autograph=False)(x)
-    rows = x.reshape(-1, shape[-1]).astype("float64")
-    # Means of numbers of the order 1: a few roundings of 6e-8, times the few hundred additions of a run at most.
-    np.testing.assert_allclose(found[0], rows.mean(0), atol=1e-5)
-    np.testing.assert_allclose(found[1], np.square(rows).mean(0), rtol=1e-5)
+    found = tf.function(sums, input_signature=[spec] * 2, autograph=False)(x, x[::-1])
+    a, b = (value.reshape(-1, shape[-1]).astype("float64") for value in (x, x[::-1]))
+    # Of numbers of the order 1: a few roundings of 6e-8, times the few hundred additions of a run at most.
+    np.testing.assert_allclose(found[0] / len(a), a.mean(0), atol=1e-5)
+    np.testing.assert_allclose(found[1] / len(a), (a * b).mean(0), atol=3e-5)
+    np.testing.assert_allclose(found[2] / len(a), np.square(a).mean(0), rtol=1e-5)
+
+
+def sums(a, b):
+    """Σ a, Σ a·b and Σ a², by columns."""
+    products = column_sums.of_products
+    return column_sums.total(a, a.shape), products(a, b, a.shape), products(a, a, a.shape)
 
 
 @pytest.mark.parametrize("shape", [(32, 56, 56, 64), (16, 48, 48, 96), (None, 40, 40, 64), (32, 14, 14, 1024)])
-def test_sums_of_squares_write_little(shape):
+def test_sums_of_products_write_little(shape):
     # The kernel writes its sums once an image: with two rows an image, half of what it reads; here a 16th at most.
-    graph = tf.function(column_sums.means, autograph=False).get_concrete_function(tf.TensorSpec(shape)).graph
+    of_squares = lambda x: column_sums.of_products(x, x, x.shape)  # noqa: E731
+    graph = tf.function(of_squares, autograph=False).get_concrete_function(tf.TensorSpec(shape)).graph
     (kernel,) = (o for o in graph.get_operations() if o.type == "DepthwiseConv2dNativeBackpropFilter")
     assert kernel.inputs[0].shape[2] >= 16
 
 
+@pytest.mark.parametrize("engine", FAST)
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 @pytest.mark.parametrize("mean_over_std", [0.5, 1e3])
-def test_fused_second_order(mode, mean_over_std):
+def test_second_order(mode, mean_over_std, engine):
     """Against float64; both branches of the guard."""
     case = Case((6, 5, 8), -1)
     inputs = draw(case, mean_over_std=mean_over_std, dtype="float32")
     directions = draw(case, seed=1, dtype="float32")
     values = [*inputs, directions.dy, directions.gamma, directions.beta]
     tensors = [tf.constant(value) for value in values]
-    found = in_mode(mode, lambda *a: oracles.second_order(by("fused", case), *a), tensors, case.axis)(*tensors)
+    found = in_mode(mode, lambda *a: oracles.second_order(by(engine, case), *a), tensors, case.axis)(*tensors)
     wide = [tf.constant(value.astype("float64")) for value in values]
     true = oracles.second_order(lambda *a: oracles.plain(*a, case), *wide)
     for a, b in zip(found, true, strict=True):
@@ -195,19 +210,20 @@ def test_fused_in_half_precision(dtype):
     assert found["fused"].y.dtype == dtype
 
 
-def test_one_element_has_variance_zero():
-    y, mean, variance = batch_norm(tf.fill([1, 8], 3.0), tf.ones(8), tf.fill([8], 0.5), engine="fused")
+@pytest.mark.parametrize("engine", FAST)
+def test_one_element_has_variance_zero(engine):
+    y, mean, variance = batch_norm(tf.fill([1, 8], 3.0), tf.ones(8), tf.fill([8], 0.5), engine=engine)
     np.testing.assert_array_equal(y, np.full((1, 8), 0.5))
     np.testing.assert_array_equal(mean, np.full(8, 3.0))
     np.testing.assert_array_equal(variance, np.zeros(8))
 
 
+@pytest.mark.parametrize("engine", FAST)
 @pytest.mark.parametrize("magnitude", [1e20, 1e37])
-def test_auto_where_the_variance_overflows(magnitude):
+def test_where_the_variance_overflows(magnitude, engine):
     x = tf.constant((np.random.default_rng(0).uniform(-1, 1, (20_000, 8)) * magnitude).astype("float32"))
-    layer = keras_bn.BatchNormalization()
+    layer = keras_bn.BatchNormalization(engine=engine)
     layer.build(x.shape)
-    assert layer.engine_for(x.shape).engine == "fused"
     for function in (layer, tf.function(layer)):
         np.testing.assert_array_equal(function(x, training=True), np.zeros(x.shape))
     np.testing.assert_array_equal(layer.moving_variance, np.ones(8))
@@ -236,10 +252,52 @@ def test_auto_where_the_variance_overflows(magnitude):
         ({}, {"input_shape": (8, 4), "training": False}, "closed_form", "rank 4"),
     ],
 )
-def test_selection_and_its_reason(options, call, engine, reason):
+def test_selection_and_its_reason(options, call, engine, reason, monkeypatch):
+    with_onednn(monkeypatch, True)
     choice = keras_bn.BatchNormalization(**options).engine_for(**call)
     assert choice.engine == engine
     assert re.search(reason, choice.reason), choice.reason
+
+
+@pytest.mark.parametrize(
+    ("options", "call", "engine", "reason"),
+    [
+        ({}, {"input_shape": (32, 56, 56, 64)}, "products", "without oneDNN.*fastest"),
+        ({}, {"input_shape": (None, 56, 56, 64)}, "products", "without oneDNN.*fastest"),
+        ({}, {"input_shape": (8, 8, 8, 128)}, "products", "without oneDNN.*fastest"),
+        ({}, {"input_shape": (8, 8, 8, 128), "eager": True}, "closed_form", "about 65536 elements"),
+        ({}, {"input_shape": (32, 56, 56, 64), "eager": True}, "fused", "fastest"),
+        ({}, {"input_shape": (32, 112, 112, 64)}, "fused", "fastest"),
+        ({}, {"input_shape": (128, 512)}, "closed_form", "about 65536 elements"),
+        ({}, {"input_shape": (512, 32)}, "closed_form", "about 16384 elements"),
+        ({}, {"input_shape": (32, 56, 56, 64), "mask": True}, "fused", "fastest"),
+        ({}, {"input_shape": (32, 56, 56, 64), "training": False}, "fused", "fastest"),
+        ({"dtype": "bfloat16"}, {"input_shape": (32, 56, 56, 64)}, "fused", "fastest"),
+        ({"renorm": True}, {"input_shape": (32, 56, 56, 64)}, "closed_form", "renormalization"),
+    ],
+)
+def test_selection_without_onednn(options, call, engine, reason, monkeypatch):
+    with_onednn(monkeypatch, False)
+    choice = keras_bn.BatchNormalization(**options).engine_for(**call)
+    assert choice.engine == engine
+    assert re.search(reason, choice.reason), choice.reason
+
+
+def with_onednn(monkeypatch, runs):
+    monkeypatch.setattr(selection, "runs_onednn", lambda: runs)
+    selection.choose.cache_clear()
+    monkeypatch.setattr(selection, "choose", selection.choose.__wrapped__)
+
+
+def test_whether_onednn_runs_is_what_tensorflow_says(tmp_path):
+    """In a process each, since TensorFlow asks once."""
+    code = "from keras_bn.engines import selection; print(selection.runs_onednn())"
+    for value, expected in (("0", "False"), ("1", "True")):
+        environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": value}
+        found = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120
+        )
+        assert found.stdout.strip() == expected, found.stderr
 
 
 def test_an_engine_that_cannot_serve_says_why():
@@ -248,6 +306,11 @@ def test_an_engine_that_cannot_serve_says_why():
         layer(np.ones((8, 4)), training=True)
     with pytest.raises(ValueError, match="XLA"):
         tf.function(keras_bn.BatchNormalization(engine="fused"), jit_compile=True)(tf.ones([8, 4]), training=True)
+    products = keras_bn.BatchNormalization(engine="products")
+    with pytest.raises(ValueError, match=r"engine='products' cannot serve.*knows no masks"):
+        products(np.ones((8, 4), "float32"), mask=np.ones(8, bool), training=True)
+    with pytest.raises(ValueError, match=r"sums by products is used on float32.*float64"):
+        batch_norm(np.ones((8, 4)), np.ones(4), np.ones(4), engine="products")
 
 
 def test_xla_is_seen_wherever_it_is_asked_for():

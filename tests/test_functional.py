@@ -150,7 +150,7 @@ def test_a_list_of_axes():
     np.testing.assert_array_equal(found.y, expected.y)
 
 
-@pytest.mark.parametrize("engine", ["closed_form", "fused"])
+@pytest.mark.parametrize("engine", ["closed_form", "products", "fused"])
 def test_a_graph_that_is_no_longer_used_is_freed(engine):
     """TensorFlow keeps the gradient of a ``tf.custom_gradient`` for ever, and with it the graph."""
 

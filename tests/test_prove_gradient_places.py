@@ -163,3 +163,18 @@ def test_tensorflow(name):
 def test_lists_that_do_not_fit_are_an_error_as_in_numpy():
     with pytest.raises((IndexError, NotUnderstood), match="broadcast"):
         prove_gradient(lambda x: (x[[0, 1], [0, 1, 2]], x), lambda dy, x: x, inputs=SQUARE)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "because"),
+    [
+        (lambda n: tf.range(1, n, tf.maximum(n // 4, 1)), "another one than 0"),
+        (lambda n: tf.range(0, n - 1, tf.maximum(n // 4, 1)), "another size than that of the axis"),
+    ],
+)
+def test_numbers_to_an_unknown_size_are_those_of_a_whole_axis(numbers, because):
+    def about_some(x):
+        return x - tf.stop_gradient(tf.reduce_mean(tf.gather(x, numbers(tf.shape(x)[0])), 0))
+
+    with pytest.raises(NotUnderstood, match=because):
+        prove_gradient(about_some, inputs={"x": (None, 3)})

@@ -210,7 +210,7 @@ def test_everything_is_proved_by_both_proofs():
     assert time.process_time() - start < 10
     assert [claim.identifier for claim in settled if claim.verdict is not Verdict.PROVED] == []
     assert {claim.identifier.split(".")[1] for claim in settled} == {
-        "training", "inference", "one_pass", "merge", "merge_moments"
+        "training", "inference", "one_pass", "products", "merge", "merge_moments"
     }  # fmt: skip
     for claim in settled:
         assert "roundings chosen against the bound" in claim.settlement.steps[1]

@@ -236,6 +236,16 @@ def test_sums_too_deep_for_the_bounds_are_refused(monkeypatch: pytest.MonkeyPatc
         table(Request(100))
 
 
+def test_sums_by_products_are_bounded_backward_too(capsys: pytest.CaptureFixture[str]):
+    assert command.main(["bound", "--elements", "1000", "--engine", "products"]) == 0
+    assert "engine products" in capsys.readouterr().out
+    for ratio in (0.0, 3.0):
+        rows = {row.name: row for row in table(Request(1000, ratio, engine="products")).rows}
+        assert set(rows) == {"y", "variance", "∂x", "∂γ", "∂β"}
+        for row in rows.values():
+            assert row.measured <= row.of_data <= row.proved * (1 + 1e-12)  # these are float64
+
+
 def test_the_guard_of_the_fused_kernels_follows_from_a_promise(capsys: pytest.CaptureFixture[str]):
     assert command.main(["bound", "--elements", "5000", "--engine", "fused", "--ratio", "3"]) == 0
     printed = capsys.readouterr().out
@@ -252,10 +262,11 @@ def test_the_guard_of_the_fused_kernels_follows_from_a_promise(capsys: pytest.Ca
     assert rounding_errors.largest_distance(1e-7, 66) == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize("engine", ["products", "fused"])
 @pytest.mark.parametrize("options", [{"ratio": 5.0}, {"mask": True}, {"jit_compile": True}, {"dtype": "float64"}])
-def test_the_fused_kernels_are_bounded_only_where_they_are_used(options: dict[str, Any]):
+def test_engines_are_bounded_only_where_they_are_used(options: dict[str, Any], engine: str):
     with pytest.raises(ValueError, match="the closed form is used"):
-        table(Request(5000, engine="fused", **options))
+        table(Request(5000, engine=engine, **options))
 
 
 def test_depths_of_products():

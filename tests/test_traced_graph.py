@@ -37,6 +37,7 @@ SIZES: dict[str, list[tuple[int, ...]]] = {
     "rows": [(1,), (3,), (RUN + 1,), (BLOCK,), (2 * BLOCK + 2,)],
     "channels_last": [(1, 1, 1), (3, 2, 1), (2, 16, 8), (3, 17, 13)],
     "channels_first": [(1, 1, 1), (2, 3, 1), (1, 16, 16), (3, 17, 16), (BLOCK + 1, 2, 1)],
+    "runs": [(1, 5, 7), (9, 5, 7)],
     "wide": [(1, 1, 1), (2, 16, 9)],
 }
 # Graphs of second order are wide; of these the quick run takes some.
@@ -103,7 +104,7 @@ def test_what_a_training_step_of_the_layer_leaves_behind_has_claims():
 
 def test_inference_assigns_nothing():
     of_inference = [graph for graph in GRAPHS if not graph.training and not graph.second]
-    kinds = {*SIZES.keys() - {"wide"}, "fused"}
+    kinds = {*SIZES.keys() - {"runs", "wide"}, "fused"}
     assert {graph.name for graph in of_inference} == {f"{kind}.inference" for kind in kinds}
     for graph in of_inference:
         assert set(interpreted(graph).outputs) == {"y", "d_x", "d_gamma", "d_beta"}
@@ -344,6 +345,14 @@ IMAGES = ROWS._replace(layout="channels_last")
         (ROWS, lambda x, mean: x - tf.where(mean > 0, tf.reduce_mean(x[::3], 0), mean), "a selection by a comparison"),
         (ROWS, lambda x, mean: x[:3], "a slice from 0 to 3"),
         (ROWS, lambda x, mean: x[::3], "every n-th entry"),
+        (
+            ROWS,
+            lambda x, mean: tf.stop_gradient(tf.gather(x, tf.range(0, tf.shape(x)[0], 3))),
+            "only a value per channel",
+        ),
+        (ROWS, lambda x, mean: tf.gather(x, tf.range(1, tf.shape(x)[0], 3)), "from 0 on"),
+        (ROWS, lambda x, mean: tf.gather(x, tf.range(0, tf.shape(x)[0] - 1, 3)), "of every n-th entry"),
+        (ROWS, lambda x, mean: tf.gather(x, [0, 1]), "of every n-th entry"),
         (IMAGES, lambda x, mean: x - tf.stop_gradient(tf.reduce_mean(x[::3], [0, 1])), "only a value per channel"),
         (ROWS, lambda x, mean: x @ tf.transpose(x) @ x, "of another channel"),
         (ROWS, lambda x, mean: x + tf.reduce_sum(x, 1, keepdims=True), "of another channel"),
@@ -449,5 +458,6 @@ def test_the_axioms_on_fused_kernels_hold_numerically(sizes, channels, training)
 def test_every_layout_is_traced():
     kinds = [(False, False, True), (True, False, True), (False, True, True), (False, False, False)]
     traced = {(g.layout, g.masked, g.renorm, g.training) for g in GRAPHS if g.engine == "closed_form"}
-    assert traced == {(layout, *kind) for layout in SIZES.keys() - {"wide"} for kind in kinds}
+    assert traced == {(layout, *kind) for layout in SIZES.keys() - {"runs", "wide"} for kind in kinds}
+    assert {g.engine for g in GRAPHS if g.layout == "runs"} == {"fused", "products"}
     assert {g.engine for g in GRAPHS if g.layout == "wide"} == {"fused"}

@@ -8,7 +8,7 @@ FLOAT32 = {0.5: 1e-6, 1e2: 1e-6, 1e4: 1e-6, 1e5: 2e-6}
 FLOAT64 = 1e-12
 
 # y and dx in float32 where the fused kernels may serve: ⟨x²⟩ − μ² loses (1 + r²) roundings at r = |mean|/std, at most 4
-# (`engines.fused.LIMIT`), of sums of 10⁵ numbers; the kernel adds the cotangents serially. Measured: at most 2.2e-6.
+# (`engines.small_means.LIMIT`), of sums of 10⁵ numbers; the kernel adds the cotangents serially. Measured: at most 2.2e-6.
 AUTO = 5e-6
 
 # The kernel's second derivative in float32, relative to the largest entry: the first order's error, passed through once

@@ -6,14 +6,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from derivations.claims.families.rounding import ONE_PASS_PROMISES, PROMISES
+from derivations.claims.families.rounding import ONE_PASS_PROMISES, PRODUCTS_PROMISES, PROMISES
 from derivations.graphs.depths import depth_of
 from derivations.rounding import samples
 from derivations.rounding.magnitudes import SMALL, value
 from derivations.rounding.model import UNIT_ROUNDOFF
 
-# Of the data: |z| is at most Z, and the center at most K deviations away from the mean; for the fused kernels, which
-# are given x itself, the mean at most as many as their guard allows.
+# The engines whose statistics are taken in one pass, of x itself.
+ONE_PASS = {
+    "fused": ONE_PASS_PROMISES,
+    "products": {"variance": ONE_PASS_PROMISES["variance"], **PRODUCTS_PROMISES},
+}
+# Of the data: |z| is at most Z, and the center at most K deviations away from the mean; for an engine in ``ONE_PASS``
+# the mean at most as many as its guard allows.
 Z, K = 10.0, 1.0
 EPSILON = 1e-3
 CHANNELS, LARGE = 8, 2_000_000  # elements of a channel from which one is measured
@@ -33,7 +38,8 @@ class Request(NamedTuple):
     """A batch of so many elements a channel.
 
     ratio: mean/std.
-    engine: Of keras_bn; of "fused" the forward pass is bounded, in float32 and without a mask.
+    engine: Of keras_bn; those with statistics in one pass are bounded in float32 and without a mask, and of "fused" the
+        forward pass alone.
     mask: Whether half of the elements count.
     jit_compile: Whether XLA compiles.
     """
@@ -50,7 +56,7 @@ class Request(NamedTuple):
         """k: how many deviations the mean may be away from what is subtracted."""
         if self.engine == "closed_form":
             return K
-        from keras_bn.engines.fused import LIMIT
+        from keras_bn.engines.small_means import LIMIT
 
         return LIMIT
 
@@ -87,8 +93,8 @@ class Table(NamedTuple):
             f"{row.name:9}{row.unit:16}{row.proved:17.1e}{row.of_data:15.1e}{row.measured:12.1e}" for row in self.rows
         ]
         center = f"a center within {K:g}·σ of the mean"
-        if request.engine == "fused":
-            center = f"|mean| ≤ {request.distance:g}·σ, up to which the kernels are given the inputs as they are"
+        if request.engine != "closed_form":
+            center = f"|mean| ≤ {request.distance:g}·σ, up to which the inputs are taken as they are"
         limits = f"|z| ≤ {Z:g}, {center}, |β| ≤ |γ|, σ² = v + ε"
         lines += ["", f"Any data: {limits}.", "These: normal, with random γ, β and δ; the worst channel."]
         return "\n".join(lines)
@@ -100,12 +106,12 @@ def table(request: Request, *, seed: int = 0) -> Table:
     Raises:
         ValueError: the bounds do not hold for sums that are so deep.
     """
-    fused = request.engine == "fused"
-    if fused and (
+    in_one_pass = request.engine in ONE_PASS
+    if in_one_pass and (
         request.mask or request.jit_compile or request.dtype != "float32" or request.ratio > request.distance
     ):
         raise ValueError(
-            "the fused kernels are bounded in float32, without a mask or XLA, up to the mean/std of their guard, "
+            f"engine {request.engine} is bounded in float32, without a mask or XLA, up to the mean/std of its guard, "
             f"{request.distance:g}; elsewhere the closed form is used"
         )
     call = _random_call(request, seed)
@@ -114,7 +120,7 @@ def table(request: Request, *, seed: int = 0) -> Table:
         raise ValueError(
             f"sums of depth {depth:.6g} are too deep for {request.dtype}: d·u·(1 + k)² must be at most {SMALL}"
         )
-    promises = ONE_PASS_PROMISES if fused else PROMISES["weighted" if request.mask else "plain"]
+    promises = ONE_PASS.get(request.engine, PROMISES["weighted" if request.mask else "plain"])
     ratio, of_data, measured = request.ratio, dict.fromkeys(promises, 0.0), dict.fromkeys(promises, 0.0)
     for sample, errors in call.channels():
         gamma, delta = sample.known["gamma"], sample.known["delta"]
@@ -205,7 +211,7 @@ class Call:
                 outputs = functional.batch_norm(x, gamma, beta, epsilon=EPSILON, mask=self.mask, engine=self.engine)
             gradients = tape.gradient(outputs.y, [x, gamma, beta], delta)
             weights = None if self.mask is None else tf.constant(self.mask[:, None])
-            if self.engine == "fused":
+            if self.engine in ONE_PASS:
                 return *outputs, *gradients, tf.zeros_like(gamma)
             center = tf.stop_gradient(TensorBatch(x, (-1,), tuple(gamma.shape), weights).near_mean(x))
             return *outputs, *gradients, center
@@ -215,7 +221,7 @@ class Call:
 
     def depth(self) -> float:
         """The depth of its sums."""
-        return depth_of(self.function, self.inputs[0].dtype.name, branches=self.engine == "fused")
+        return depth_of(self.function, self.inputs[0].dtype.name, branches=self.engine in ONE_PASS)
 
     def channels(self) -> Iterator[tuple[samples.Sample, dict[str, Any]]]:
         """For each channel its data, and the errors of all quantities."""

@@ -60,7 +60,7 @@ def depth_of(function: Any, dtype: str = "float32", *, branches: bool = False) -
     ``dtype`` is that of the statistics: beside float32, an addition in float64 counts as a small part of one, so that d
     is no whole number. What is held constant may be any number: the sums that lead to it alone do not count, nor does
     its own addition, which the formulas write and the bounds count apart. With ``branches``, a branch has the depth of
-    its inputs; for the fused engine these are the statistics given to its kernels.
+    its inputs; for engines whose statistics are taken in one pass these are the statistics.
 
     Raises:
         UnknownGraph: a sum over an unknown number, or a graph within the graph.

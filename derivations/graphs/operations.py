@@ -102,7 +102,10 @@ OPERATIONS: dict[str, Operation] = {
     "Pack": Operation("a new axis", symbolic=_INT, attributes={"N": LOOKED_AT, "axis": LOOKED_AT}),
     "Unpack": Operation("an axis taken apart", symbolic=None, attributes={"num": LOOKED_AT, "axis": LOOKED_AT}),
     "ConcatV2": Operation("one behind the other", symbolic=_INT, attributes={"N": LOOKED_AT}),
-    "GatherV2": Operation("entries by number", symbolic=_INT, attributes={"batch_dims": (0,)}),
+    "GatherV2": Operation(
+        "entries by number", symbolic="of sizes alone; of every n-th entry of data nothing is known",
+        attributes={"batch_dims": (0,)},
+    ),
     "Prod": Operation("Π over axes", symbolic=_INT, attributes=_KEEP),
     "Range": Operation("start, start + step, …", symbolic=_INT),
     "FloorDiv": Operation("the quotient, rounded down", symbolic="of sizes: where it divides, or by a whole block"),

@@ -22,6 +22,8 @@ LAYOUTS: dict[str, tuple[list[int | None], int]] = {
     "rows": ([None, CHANNELS], 1),
     "channels_last": ([None, None, None, CHANNELS], 3),
     "channels_first": ([None, CHANNELS, None, None], 1),
+    # Whole runs of rows in each sample; numbers of their own, as below.
+    "runs": ([None, 5, 7, CHANNELS], 3),
     # So many channels that the fused engine gives the kernels each row as a sample of its own; another number than that
     # of the blocks in which sums are taken, so that neither is taken for the other.
     "wide": ([None, None, None, fused.WIDE + CHANNELS], 3),
@@ -54,7 +56,7 @@ class Graph(NamedTuple):
     @property
     def policy(self) -> str:
         """The dtype of the layer."""
-        return "mixed_float16" if self.half else "float32" if self.engine == "fused" else "float64"
+        return "mixed_float16" if self.half else "float64" if self.engine == "closed_form" else "float32"
 
     def dtype(self, name: str) -> tf.DType:
         """The dtype of an argument."""
@@ -118,6 +120,11 @@ def _all_graphs() -> Iterator[Graph]:
     # Where the kernel computes the statistics itself.
     yield images._replace(name="fused.half.kernel", half=True, branch=True)
     yield from _both(images._replace(name="fused.inference", training=False))
+    yield images._replace(name="fused.runs.kernel", layout="runs", branch=True)
+    products = Graph("products", layout="channels_last", engine="products")
+    yield from _both(products._replace(name="products.small_means", branch=True))
+    yield from _both(products._replace(name="products.large_means", branch=False))
+    yield products._replace(name="products.runs.small_means", layout="runs", branch=True)
 
 
 def _both(graph: Graph) -> Iterator[Graph]:

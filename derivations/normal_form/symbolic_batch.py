@@ -122,6 +122,10 @@ class SymbolicOperations:
         """
         return SymbolicBatch(over_batch(_per_element(value).expression), per_element=False)
 
+    def sum_of_products(self, a: Any, b: Any) -> SymbolicBatch:
+        """Σ a·b over the elements."""
+        return self.sum(a * b)
+
     def over_replicas(self, *sums: Any) -> tuple[Any, ...]:
         """The sums as they are: this batch is whole."""
         return sums

@@ -104,6 +104,10 @@ class FieldOperations:
             raise TypeError("a value per channel: there is nothing to sum over the batch")
         return FieldBatch([sum(value.entries[1:], value.entries[0])], False, self._inverse_root)
 
+    def sum_of_products(self, a: Any, b: Any) -> FieldBatch:
+        """Σ a·b over the elements."""
+        return self.sum(a * b)
+
     def over_replicas(self, *sums: Any) -> tuple[Any, ...]:
         """The sums as they are: this batch is whole."""
         return sums

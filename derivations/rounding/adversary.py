@@ -92,6 +92,9 @@ class PerturbedOperations:
         full = np.broadcast_to(value.values, (len(value.values), self.size))
         return Perturbed(self.rounded(full, self.of_sum).values.sum(axis=1, keepdims=True), self)
 
+    def sum_of_products(self, a: Perturbed, b: Perturbed) -> Perturbed:
+        return self.sum(a * b)
+
     def over_replicas(self, *sums: Perturbed) -> tuple[Perturbed, ...]:
         return sums
 

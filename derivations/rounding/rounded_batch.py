@@ -139,6 +139,10 @@ class RoundedOperations:
         """Σ over the elements, whatever their weights."""
         return self._summed(_per_element(value), lemmas.total, lambda exact: lemmas.total(magnitude(exact)))
 
+    def sum_of_products(self, a: Any, b: Any) -> RoundedBatch:
+        """Σ a·b over the elements."""
+        return self.sum(a * b)
+
     def over_replicas(self, *sums: Any) -> tuple[Any, ...]:
         """The sums as they are: what replicas add to each other counts in the depth."""
         return sums

@@ -33,15 +33,22 @@ def _known_rows(shape: tf.TensorShape) -> int | None:
     return shape[:-1].num_elements() or shape[1:-1].num_elements() or None
 
 
-def means(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """⟨x⟩ and ⟨x²⟩ over all axes but the last, for x that consists of whole runs (``run_length``)."""
-    length, channels, rows = run_length(x.shape), x.shape[-1], _known_rows(x.shape)
+def total(value: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
+    """Σ over all axes but the last, for inputs of a shape that consists of whole runs (``run_length``).
+
+    The value may have been reshaped since.
+    """
+    length = run_length(shape)
     assert length is not None
+    runs = tf.reshape(value, [-1, length, shape[-1]])
+    return tf.reduce_sum(tf.matmul(tf.ones([1, 1, length], value.dtype), runs), [0, 1])
+
+
+def of_products(a: tf.Tensor, b: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
+    """Σ a·b, in the same way."""
+    rows = _known_rows(shape)
     assert rows is not None
-    runs = tf.reshape(x, [-1, length, channels])
-    count = tf.cast(tf.size(runs) // channels, x.dtype)
-    total = tf.reduce_sum(tf.matmul(tf.ones([1, 1, length], x.dtype), runs), [0, 1])
-    return total / count, _squares(x, rows, channels) / count
+    return _of_products(a, b, rows, shape[-1])
 
 
 def weighted(rows: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
@@ -58,23 +65,25 @@ def squares(rows: tf.Tensor) -> tf.Tensor:
     """Σ_k x_k², of shape [C], for rows [M, C], of which there must be at least BLOCK."""
     channels = rows.shape[1]
     whole = tf.shape(rows)[0] // BLOCK * BLOCK
-    return _squares(rows[:whole], BLOCK, channels) + tf.reduce_sum(tf.square(rows[whole:]), 0)
+    return _of_products(rows[:whole], rows[:whole], BLOCK, channels) + tf.reduce_sum(tf.square(rows[whole:]), 0)
 
 
-def _squares(x: tf.Tensor, rows: int, channels: int) -> tf.Tensor:
-    """Σ x², of shape [C], for so many channels, which come last, and a multiple of so many rows.
+def _of_products(a: tf.Tensor, b: tf.Tensor, rows: int, channels: int) -> tf.Tensor:
+    """Σ a·b, of shape [C], for so many channels, which come last, and a multiple of so many rows.
 
     It is the gradient of a depthwise convolution with one weight a channel: the one operation of TensorFlow that
     multiplies elementwise and sums at once. Of no rows TensorFlow returns memory as it finds it.
     """
     side = max(n for n in range(1, SIDE_BY_SIDE + 1) if rows % n == 0 and (n == 1 or n * channels <= WIDTH))
     length = max(n for n in range(1, LONGEST + 1) if rows // side % n == 0)
-    images = tf.reshape(x, [-1, length, side, channels])
-    images = tf.reshape(images, [-1, 1, length, side * channels])
+
+    def images(value: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(tf.reshape(value, [-1, length, side, channels]), [-1, 1, length, side * channels])
+
     sums = tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
-        input=images,
+        input=images(a),
         filter_sizes=[1, 1, side * channels, 1],
-        out_backprop=images,
+        out_backprop=images(b),
         strides=[1, 1, 1, 1],
         padding="VALID",
     )

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_bn import xla
 from keras_bn.batch import TensorBatch
 from keras_bn.custom_gradients import custom_gradient
-from keras_bn.engines import fused
+from keras_bn.engines import small_means
 from keras_bn.engines.closed_form import Gradients
 from keras_bn.formulas import output as output_formulas
 from keras_bn.formulas import training as training_formulas
@@ -42,7 +42,7 @@ def serves(engine: str, *, mask: bool) -> bool:
     Eagerly nothing would be gained, for the tape keeps the input of every operation.
     """
     on_gpu = bool(tf.config.list_logical_devices("GPU"))
-    return engine == "fused" and not (mask or on_gpu or tf.executing_eagerly() or xla.compiles())
+    return engine != "closed_form" and not (mask or on_gpu or tf.executing_eagerly() or xla.compiles())
 
 
 def activate(y: tf.Tensor, activation: str | None) -> tf.Tensor:
@@ -95,7 +95,7 @@ def _gradients(d_out: tf.Tensor, kept: Kept, epsilon: float) -> Gradients:
         kept = Kept(*values)
         found = tf.cond(
             tf.reduce_any(_is_lost(kept.gamma, kept.beta)) | tf.equal(tf.size(kept.out), 0),
-            fused.apart(lambda: _by_formulas(d_out, kept, epsilon)),
+            small_means.apart(lambda: _by_formulas(d_out, kept, epsilon)),
             lambda: _by_kernel(d_out, kept, epsilon),
         )
         found[0].set_shape(kept.out.shape)

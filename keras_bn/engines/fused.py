@@ -1,26 +1,20 @@
 """TensorFlow's fused kernels, which evaluate the formulas in one pass or two.
 
-They are several times faster than separate operations on CPU. The statistics that they compute themselves are added
-serially, which costs float32 up to three digits; therefore they are given better ones. These, in turn, lose digits
-where the mean is large: there the kernels are given the inputs minus a constant near it.
+They are several times faster than separate operations on a CPU with oneDNN. The statistics that they compute themselves
+are added serially, which costs float32 up to three digits; therefore they are given better ones (``small_means``).
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from contextlib import nullcontext
 
 import tensorflow as tf
 
 from keras_bn.batch import TensorBatch
-from keras_bn.custom_gradients import custom_gradient
-from keras_bn.engines import closed_form, column_sums
+from keras_bn.engines import closed_form, column_sums, second_order, small_means
 from keras_bn.engines.closed_form import Backward, Gradients, Outputs
-from keras_bn.engines.staged_sums import BLOCK
+from keras_bn.engines.small_means import LIMIT, apart, on_cpu
 from keras_bn.formulas import training as training_formulas
 from keras_bn.formulas.training import Fallback
-
-# |mean|/std up to which ⟨x²⟩ − μ² is the variance to within 17 roundings, or (1 + LIMIT²).
-LIMIT = 4.0
 
 # Channels from which the kernels are faster, by a third, if each row is a sample of its own than if all rows are one
 # image; with few channels it is the other way round (measured on 2 CPU cores).
@@ -48,33 +42,7 @@ def training(
     else:
         outputs, kernel_gradients = _guarded(batch, x, gamma, beta, epsilon, fallback)
 
-    constants = [value for value in (batch.weights, *(fallback or ())) if value is not None]
-
-    @custom_gradient
-    def first_order(dy: tf.Tensor, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *constants: tf.Tensor) -> Any:
-        dx, d_gamma, d_beta = kernel_gradients(dy)
-        dx.set_shape(x.shape)
-
-        def second_order(*cotangents: tf.Tensor) -> Any:
-            # TensorFlow would take mean and variance for constants in the kernels' own second derivative.
-            values, none = list(constants), tf.zeros_like(gamma)
-            weights = None if batch.weights is None else values.pop(0)
-            again = TensorBatch(x, (-1,), tuple(gamma.shape), weights)
-            given = Fallback(*values) if values else None
-            with tf.GradientTape() as tape:
-                tape.watch([dy, x, gamma])
-                _, gradients = closed_form.training(again, x, gamma, beta, epsilon=epsilon, fallback=given)
-                first = gradients(dy, none, none, none)
-            found = tape.gradient(first, [dy, x, gamma], output_gradients=cotangents)
-            return (*found, *[None] * (1 + len(constants)))
-
-        return (dx, d_gamma, d_beta), second_order
-
-    def backward(dy: tf.Tensor, *_: tf.Tensor) -> Gradients:
-        # As tensors of the graph of the first order, which that of the second can see: it does not see the forward one.
-        return first_order(dy, *(tf.identity(value) for value in (x, gamma, beta, *constants)))
-
-    return outputs, backward
+    return outputs, second_order.backward(kernel_gradients, batch, x, gamma, beta, epsilon, fallback)
 
 
 def _of_small_means(
@@ -82,34 +50,11 @@ def _of_small_means(
 ) -> tuple[Outputs, Callable[[tf.Tensor], Gradients]]:
     """The outputs, and the gradients for a cotangent of y, by kernels that are given statistics.
 
-    Where the mean of a channel is large, x − center takes the place of x (equation 9) *before* the kernels see it:
-    neither pass branches behind that, so that TensorFlow joins the forward kernel with an activation. What the
-    gradient's kernel takes as variance is an inverse deviation on a GPU: wherever the graph runs, it runs on a CPU,
-    and so do the products of matrices, which a GPU may round to 10 bits.
+    What the gradient's kernel takes as variance is an inverse deviation on a GPU: wherever the graph runs, it runs on a
+    CPU.
     """
-    with _on_cpu():
-        if column_sums.run_length(x.shape) is not None:
-            mean, mean_square = column_sums.means(x)
-        else:
-            rows = tf.reshape(x, [-1, gamma.shape[0]])
-            mean = batch.over_count(column_sums.weighted(rows, tf.ones([tf.shape(rows)[0], 1])))
-            mean_square = batch.over_count(column_sums.squares(rows))
-    variance = mean_square - tf.square(mean)
-    reliable = tf.reduce_all((tf.square(mean) <= LIMIT**2 * variance) & tf.math.is_finite(variance))
-    if not x.shape.is_fully_defined():
-        # Of fewer rows ``column_sums.squares`` returns nothing that is known.
-        reliable &= batch.size() >= BLOCK
-
-    def shifted() -> tuple[tf.Tensor, ...]:
-        statistics = closed_form.statistics(batch, batch.elements(x), fallback)
-        center, shift, variance = (batch.vector(value) for value in statistics)
-        # A channel whose variance overflows is β everywhere, and has no gradients: as one of zeros. But where x itself
-        # is infinite it is NaN.
-        difference = tf.where(tf.math.is_inf(variance), 0.0 * x, x - center)
-        return difference, batch.regular(shift), variance, center
-
-    near, shift, variance, center = tf.cond(reliable, lambda: (x, mean, variance, tf.zeros_like(mean)), apart(shifted))
-    near.set_shape(x.shape)
+    near, moments = small_means.near(batch, x, fallback)
+    _, shift, variance = moments
     # On four axes as they are: a reshape behind the kernel would keep TensorFlow from joining it with an activation.
     rows = near if x.shape.rank == 4 else tf.reshape(near, _images(-1, gamma.shape[0]))
     y = inference(rows, shift, variance, gamma, beta, epsilon=epsilon)
@@ -118,13 +63,13 @@ def _of_small_means(
     kernel = _gradient_kernel(rows, gamma, (shift, variance, variance), epsilon, is_training=True)
 
     def gradients(dy: tf.Tensor) -> Gradients:
-        with _on_cpu():
+        with on_cpu():
             if x.shape.rank == 4:
                 return kernel(dy)
             dx, d_gamma, d_beta = kernel(tf.reshape(dy, tf.shape(rows)))
         return tf.reshape(dx, tf.shape(x)), d_gamma, d_beta
 
-    return (y, center, shift, variance), gradients
+    return (y, *moments), gradients
 
 
 def _guarded(
@@ -133,7 +78,7 @@ def _guarded(
     """The same by kernels whose statistics are looked at afterwards, and else by the closed form."""
     rows = tf.reshape(x, _images(-1, gamma.shape[0]))
     kernels = _own_statistics if batch.row_weights is None else _weighted
-    with _on_cpu() if kernels is _weighted else nullcontext():
+    with on_cpu() if kernels is _weighted else nullcontext():
         (y, mean, variance), kernel_gradients = kernels(batch, rows, gamma, beta, epsilon)
     reliable = tf.reduce_all((tf.square(mean) <= LIMIT**2 * variance) & tf.math.is_finite(variance))
     reliable &= ~batch.is_empty()
@@ -161,21 +106,9 @@ def _guarded(
     return (y, *moments), gradients
 
 
-def _on_cpu() -> AbstractContextManager[Any]:
-    """Where a graph is made, what stands in it is to run on a CPU, whatever devices it finds later."""
-    return nullcontext() if tf.executing_eagerly() else tf.device("/device:CPU:*")
-
-
 def _images(rows: int, channels: int, last: int | None = None) -> list[int]:
     """The shape of rank 4 under which the kernels are to see rows of so many channels."""
     return [*((rows, 1, 1) if channels >= WIDE else (1, 1, rows)), channels if last is None else last]
-
-
-def apart(branch: Callable[[], Any]) -> Callable[[], Any]:
-    """A branch that is one operation in a graph: of one that is not taken, TensorFlow would visit every operation."""
-    if tf.executing_eagerly():
-        return branch
-    return tf.function(branch, experimental_attributes={"_noinline": True}, autograph=False)
 
 
 def _own_statistics(batch: TensorBatch, rows: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> Kernels:

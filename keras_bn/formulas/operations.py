@@ -16,6 +16,9 @@ class Operations(Protocol):
     def sum(self, value: Value) -> Value:
         """Σ over every element at hand, whatever its weight."""
 
+    def sum_of_products(self, a: Value, b: Value) -> Value:
+        """Σ a·b over every element at hand."""
+
     def over_replicas(self, *sums: Value) -> tuple[Value, ...]:
         """Sums over the elements at hand, added up over the replicas that share the batch, if any do."""
 

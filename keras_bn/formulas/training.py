@@ -88,7 +88,7 @@ def backward(
     center, shift, inv_std = saved
     residual = ops.finite(x - center, shift)
     d_beta = ops.sum(dy)
-    d_gamma = ops.scaled(ops.sum(dy * residual) - shift * d_beta, inv_std)
+    d_gamma = ops.scaled(ops.sum_of_products(dy, residual) - shift * d_beta, inv_std)
     slope, offset = through_statistics(ops, d_gamma, d_beta, d_mean, d_variance, gamma, saved)
     slope, offset = ops.over_replicas(slope, offset)
     share = ops.share()

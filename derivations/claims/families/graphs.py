@@ -1,7 +1,7 @@
 """The graphs that TensorFlow traces from the shipped code, with an unknown batch size, against the textbook.
 
-The layer's training step in three layouts, plain, masked and renormalized, its inference, and both with the fused
-engine; ``batch_norm`` with the cotangents of mean and variance; and, as a control, the plain formula that TensorFlow
+The layer's training step in three layouts, plain, masked and renormalized, its inference, and both with the other
+engines; ``batch_norm`` with the cotangents of mean and variance; and, as a control, the plain formula that TensorFlow
 differentiates by itself.
 """
 

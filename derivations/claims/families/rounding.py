@@ -66,6 +66,27 @@ ONE_PASS_PROMISES = {
         + beta
     ),
 }  # fmt: skip
+# Of the formulas, given statistics in one pass and inputs whose mean is k·σ.
+_BY_ONE_PASS = (n(0.5) * d + 4) * k**2 + d * k * h + (n(0.03) * d + n(0.3)) * h**2
+PRODUCTS_PROMISES = {
+    "y": u * (
+        gamma * z * (n(0.52) * d + n(7.4) + _BY_ONE_PASS)
+        + gamma * ((n(0.07) * d + n(0.8)) * h**3 + (n(1.03) * d + n(0.8)) * h + n(0.01) * d + 5 * k + n(0.3))
+        + n(2.01) * beta
+    ),
+    "x": u * gamma * (
+        (n(0.52) * d + n(7.4) + _BY_ONE_PASS) * delta
+        + share * D * (n(1.56) * d + n(12.3) + _BY_ONE_PASS + (n(0.12) * d + 1) * h**2)
+        + share * D * z * ((2 * d + 4) * k + (n(1.05) * d + n(0.4)) * h + n(0.03) * d + n(0.4))
+        + share * E * ((n(0.28) * d + n(3.5)) * h**3 + (n(1.14) * d + n(3.9)) * h + n(0.04) * d + 7 * k + n(1.9))
+        + share * E * z * (n(2.58) * d + n(25.2) + 3 * _BY_ONE_PASS + (n(0.01) * d + n(0.3)) * h**2)
+    ),
+    "gamma": u * (
+        E * (n(1.53) * d + n(7.4) + _BY_ONE_PASS)
+        + D * ((2 * d + 4) * k + (n(1.02) * d + n(0.2)) * h + n(0.02) * d + n(0.2))
+    ),
+    "beta": u * n(1.01) * d * D,
+}  # fmt: skip
 MERGED = {
     "merge.mean": u * ((n(2.02) * d + n(3.1)) * mu + n(1.01) * d + n(1.1)),
     "merge.variance": (
@@ -105,10 +126,13 @@ _WHY = {
 
 def training(functions: Any, ops: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     """What training computes in a batch."""
-    statistics = functions.moments(ops, given["x"])
-    y, saved = functions.normalize(ops, given["x"], statistics, *(given[name] for name in ("gamma", "beta", "epsilon")))
+    return _with_statistics(functions, ops, given, given["x"], functions.moments(ops, given["x"]))
+
+
+def _with_statistics(functions: Any, ops: Any, given: Mapping[str, Any], x: Any, statistics: Any) -> dict[str, Any]:
+    y, saved = functions.normalize(ops, x, statistics, *(given[name] for name in ("gamma", "beta", "epsilon")))
     none = 0 * given["gamma"]
-    gradients = functions.backward(ops, given["delta"], none, none, given["x"], given["gamma"], saved)
+    gradients = functions.backward(ops, given["delta"], none, none, x, given["gamma"], saved)
     return {"mean": statistics.mean, "variance": statistics.variance, "y": y, **gradients._asdict()}
 
 
@@ -118,6 +142,7 @@ def claims(functions: Any = shipped_training) -> Iterator[ErrorBound]:
         yield from of_training(functions, kind)
     yield from of_inference()
     yield from of_one_pass()
+    yield from of_products()
     yield from of_merging()
 
 
@@ -181,10 +206,22 @@ def one_pass(ops: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     factor 1 + k², where the mean is k·σ.
     """
     residual = given["residual"]
-    mean = ops.mean(residual)
-    variance = ops.mean(residual * residual) - mean * mean
+    mean, variance = _in_one_pass(ops, residual)
     parameters = (given[name] for name in ("gamma", "beta", "epsilon"))
     return {"variance": variance, "y": shipped_inference.normalize(ops, residual, mean, variance, *parameters)}
+
+
+def products(ops: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the engine of sums by products computes of inputs whose mean is small: the formulas, with a center of 0."""
+    residual = given["residual"]
+    mean, variance = _in_one_pass(ops, residual)
+    statistics = shipped_training.Moments(0, mean, variance)
+    return _with_statistics(shipped_training, ops, given, residual, statistics)
+
+
+def _in_one_pass(ops: Any, residual: Any) -> tuple[Any, Any]:
+    mean = ops.mean(residual)
+    return mean, ops.mean(residual * residual) - mean * mean
 
 
 def of_one_pass(run: Run = one_pass) -> Iterator[ErrorBound]:
@@ -197,6 +234,24 @@ def of_one_pass(run: Run = one_pass) -> Iterator[ErrorBound]:
             "⟨q²⟩ is 1 + k² times v, and so is its error: a guard must keep k small.",
             KERNEL_ROOT,
             about="what fused kernels are given",
+            execution=execution,
+            exact=EXACT[quantity],
+            quantity=quantity,
+            key=quantity,
+            promise=promise,
+            samples=(*batches(weighted=False), *far_from_center()),
+        )
+
+
+def of_products(run: Run = products) -> Iterator[ErrorBound]:
+    """The claims about the formulas with such statistics."""
+    execution = Execution(run, ONE_PASS)
+    for quantity, promise in PRODUCTS_PROMISES.items():
+        yield _bound(
+            f"products.{quantity}",
+            f"the error of {_TITLES[quantity]} by sums of products",
+            "As in two steps, but that the variance has the error of one pass.",
+            about="the engine of sums by products",
             execution=execution,
             exact=EXACT[quantity],
             quantity=quantity,

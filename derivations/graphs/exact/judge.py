@@ -31,13 +31,18 @@ _SMALL: dict[str, list[Sizes]] = {
         (1, 1, 1), (2, 1, 3), (3, 11, 1), (2, 17, 1), (5, 7, 1), (2, 3, 6), (37, 1, 1), (1, 2, 19), (3, 1, 13),
         (2, 4, 5), (2, 16, 8), (3, 17, 13),
     ],
+    "runs": [(n, 5, 7) for n in (1, 2, 3, 5)],
     "wide": [],
 }  # fmt: skip
 _SMALL["channels_first"] = [*_SMALL["channels_last"][:-2], (1, 16, 16), (3, 17, 16), (257, 2, 1)]
-# The kernels are not used for fewer elements than a block.
-_LARGE: list[Sizes] = [
-    (2, 16, 8), (257, 1, 1), (2, 3, 43), (7, 37, 1), (4, 5, 13), (3, 29, 3), (2, 131, 1), (1, 1, 263), (2, 16, 17),
-]  # fmt: skip
+# Statistics in one pass are not used for fewer elements than a block.
+_LARGE: dict[str, list[Sizes]] = {
+    "channels_last": [
+        (2, 16, 8), (257, 1, 1), (2, 3, 43), (7, 37, 1), (4, 5, 13), (3, 29, 3), (2, 131, 1), (1, 1, 263), (2, 16, 17),
+    ],
+    "runs": [(n, 5, 7) for n in (8, 9, 10, 11, 13, 15, 16, 17, 19)],
+}  # fmt: skip
+_LARGE["wide"] = _LARGE["channels_last"]
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ def judged(graph: Graph, traced: Traced, primes: Sequence[int] = FIELDS[:2]) -> 
 
 
 # Where degrees are counted: at few elements, since sums add no degree.
-_COUNTED: dict[str, Sizes] = {"rows": (3,), "channels_last": (1, 2, 2), "channels_first": (1, 2, 2)}
+_COUNTED: dict[str, Sizes] = {"rows": (3,), "channels_last": (1, 2, 2), "channels_first": (1, 2, 2), "runs": (1, 5, 7)}
 
 
 def _own_degrees(graph: Graph, traced: Traced, near: float) -> dict[str, Degrees]:
@@ -111,14 +116,13 @@ def _own_degrees(graph: Graph, traced: Traced, near: float) -> dict[str, Degrees
 
 
 def _points(graph: Graph, primes: Sequence[int]) -> Iterator[Point]:
-    kernels = graph.engine == "fused" and graph.training
-    sizes = _LARGE if graph.layout == "wide" or kernels else _SMALL[graph.layout]
-    if kernels and graph.layout != "wide":
-        sizes = [*_SMALL[graph.layout], *_LARGE]
+    in_one_pass = graph.engine != "closed_form" and graph.training
+    large = _LARGE[graph.layout] if graph.layout == "wide" or in_one_pass else []
+    sizes = [*_SMALL[graph.layout], *large]
     for chosen in sizes:
         for p in primes:
             yield Point(chosen, p)
-            if kernels and graph.layout != "wide" and chosen in _LARGE[::4]:
+            if in_one_pass and graph.layout != "wide" and chosen in large[::4]:
                 yield Point(chosen, p, large_mean=True)
     if graph.masked:
         few = sizes[3] if len(sizes) > 3 else sizes[0]

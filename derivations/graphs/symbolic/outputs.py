@@ -8,7 +8,7 @@ import numpy as np
 import sympy as sp
 from sympy import Expr, Indexed, IndexedBase, Rational, Sum, Symbol
 
-from derivations.graphs.shipped import EPSILON, MOMENTUM, RENORM_MOMENTUM, Graph, Traced, trace
+from derivations.graphs.shipped import EPSILON, LAYOUTS, MOMENTUM, RENORM_MOMENTUM, Graph, Traced, trace
 from derivations.graphs.symbolic.axes import Tensor, laid_out, new_index
 from derivations.graphs.symbolic.interpretation import Applied, Interpretation
 from derivations.graphs.symbolic.names import alike
@@ -56,7 +56,7 @@ def interpret(graph: Graph, traced: Traced | None = None) -> Interpreted:
         UnknownGraph: it does what the interpretation does not cover.
     """
     function, layer = traced or trace(graph)
-    place, sizes = new_index(), _sizes(graph.shape("x"))
+    place, sizes = new_index(), _sizes(graph)
     mask_sum = Sum(w[place], (place, 1, sp.Mul(*sizes)))
     exactly = graph.policy == "float64"
     numbers, added = (_NUMBERS, _EPSILON) if exactly else (_rounded(_NUMBERS), _rounded(_EPSILON))
@@ -71,7 +71,7 @@ def interpret(graph: Graph, traced: Traced | None = None) -> Interpreted:
     results = dict(zip(graph.outputs, found, strict=True))
     if not graph.second:
         results |= {f"new_{name}": value for name, value in interpretation.assigned.items()}
-    flat = Flattened(interpretation, graph.channels)
+    flat = Flattened(interpretation, graph.channels, sizes)
     outputs = {}
     for name, result in results.items():
         tensor = _finished(result)
@@ -93,13 +93,14 @@ def interpret(graph: Graph, traced: Traced | None = None) -> Interpreted:
 
 
 class Flattened:
-    """Expressions of one channel, in which x_{i,c} is written x_i, and m for N·H·W.
+    """Expressions of one channel, in which x_{i,c} is written x_i, and m for N·H·W, the product of ``sizes``.
 
     ``symbols`` maps the bases that an interpretation introduced to symbols of one channel.
     """
 
-    def __init__(self, interpretation: Interpretation, channels: int) -> None:
+    def __init__(self, interpretation: Interpretation, channels: int, sizes: Sequence[Expr]) -> None:
         self._unfold, self._channels = interpretation.unfold, channels
+        self._samples = m / sp.Mul(*sizes[1:])
         introduced = [*interpretation.held, *interpretation.applied]
         self.symbols = {base: getattr(base, "label", base) for base in introduced}
         self._names = {str(getattr(symbol, "label", symbol)): symbol for symbol in SYMBOLS.values()}
@@ -116,7 +117,7 @@ class Flattened:
         places = {axis.index for axis in varying if axis.size != self._channels}
         if len(channels) > 1 or len(places) > 1:
             raise UnknownGraph("a value of several channels, or with several indices over the batch")
-        if any(axis.size.is_Integer for axis in varying if axis.size != self._channels):
+        if any(axis.last.is_Integer for axis in varying if axis.size != self._channels):
             raise UnknownGraph("a value that depends on an axis which is neither the batch's nor that of the channels")
         unfolded = self._unfold(tensor.expression)
         own = next(iter(channels), None) or _channel_in(unfolded)
@@ -135,7 +136,7 @@ class Flattened:
             if symbol != w and indices[-1] != channel:
                 raise UnknownGraph(f"{entry}, of another channel; each channel apart is understood")
             stripped[entry] = symbol[indices[0]] if isinstance(symbol, IndexedBase) else symbol
-        flat = rewritten(rewritten(expression, stripped), {N: m / (H * W)})
+        flat = rewritten(rewritten(expression, stripped), {N: self._samples})
         flat = rewritten(flat, {place: element} if place else {})
         if flat.free_symbols & {H, W, channel}:
             raise UnknownGraph("an output that depends on how the batch is laid out, or on the number of its channel")
@@ -149,9 +150,13 @@ def _channel_in(e: Expr) -> Symbol | None:
     return next(iter(channels)) if len(channels) == 1 else None
 
 
-def _sizes(shape: Sequence[int | None]) -> list[Expr]:
-    unknown = sum(size is None for size in shape)
-    return [m] if unknown == 1 else [N, H, W][:unknown]
+def _sizes(graph: Graph) -> list[Expr]:
+    """The sizes of the axes of the batch: m, or N·H·W, of which some may be known."""
+    sizes, axis = LAYOUTS[graph.layout]
+    batch = sizes[:axis] + sizes[axis + 1 :]
+    if len(batch) == 1:
+        return [m]
+    return [name if size is None else sp.Integer(size) for name, size in zip((N, H, W), batch, strict=True)]
 
 
 def _rounded(numbers: dict[float, Expr]) -> dict[float, Expr]:
@@ -168,14 +173,15 @@ _NUMBERS = {
 
 def argument(graph: Graph, name: str) -> Tensor:
     """An argument or a variable: x_{i,c}, w_i, γ_c."""
-    shape = graph.shape(name)
-    batch = laid_out(_sizes(shape), sp.Mul(*_sizes(shape)))
+    shape, sizes = graph.shape(name), _sizes(graph)
     channels = sp.Integer(graph.channels)
-    channel = laid_out([channels], channels)
-    axes, elements = [], iter(batch)
-    for size in shape:
-        axes.append(next(elements) if size is None else channel[0])
-    indices = ([batch[0].index] if batch else []) + ([channel[0].index] if graph.channels in shape else [])
+    batch, channel = laid_out(sizes, sp.Mul(*sizes)), laid_out([channels], channels)
+    if len(shape) == 1 and name != "w":
+        axes, indices = channel, [channel[0].index]
+    else:
+        indices = [batch[0].index, *([] if name == "w" else [channel[0].index])]
+        at = LAYOUTS[graph.layout][1]
+        axes = batch if name == "w" else [*batch[:at], *channel, *batch[at:]]
     symbol = SYMBOLS[name]
     base = symbol if isinstance(symbol, IndexedBase) else IndexedBase(symbol.name, real=True)
     return Tensor(tuple(axes), base[tuple(indices)])

@@ -11,7 +11,16 @@ from sympy import Expr, S
 from derivations.graphs.symbolic import axes
 from derivations.graphs.symbolic.axes import Tensor
 from derivations.graphs.symbolic.kernels import side_by_side
-from derivations.graphs.symbolic.sizes import Few, SideBySide, SizeOperations, Value, as_data, integers, slice_parts
+from derivations.graphs.symbolic.sizes import (
+    EveryNth,
+    Few,
+    SideBySide,
+    SizeOperations,
+    Value,
+    as_data,
+    integers,
+    slice_parts,
+)
 from derivations.graphs.walk import UnknownGraph
 
 UNKNOWN = sp.Dummy("few", integer=True, positive=True)  # how many they are
@@ -111,7 +120,7 @@ class Shapes(SizeOperations):
             raise UnknownGraph("a slice of what is no data")
         parts = slice_parts(operation, len(value.axes), begin, end, step)
         if any(part.step != 1 for part in parts if not part.new and not part.single):
-            return self._few(value, parts)
+            return self._stepped(value, parts)
         position = 0
         for part in parts:
             if part.new:
@@ -128,13 +137,28 @@ class Shapes(SizeOperations):
                 position += 1
         return value
 
-    def _few(self, value: Tensor, parts: list[Any]) -> Few:
-        """Every n-th entry of one axis of unknown size, and every entry of the other axes."""
+    def _stepped(self, value: Tensor, parts: list[Any]) -> Few:
         spread = [n for n, part in enumerate(parts) if part.step != 1]
         whole = all((part.first, part.last, part.single, part.new) == (None, None, False, False) for part in parts)
-        if not whole or len(spread) != 1 or value.axes[spread[0]].size.is_Integer or value.pending or value.where:
+        if not whole or len(spread) != 1:
             raise UnknownGraph("a slice with steps; of every n-th entry of one axis a constant may be made")
-        return Few((*value.axes[: spread[0]], self.sizes.axis(UNKNOWN), *value.axes[spread[0] + 1 :]))
+        return self._few(value, spread[0])
+
+    def _GatherV2(self, operation: Any, value: Any, places: Any, axis: Value) -> Any:
+        if not isinstance(value, Tensor):
+            return self.gathered_sizes(value, places, axis)
+        along = int(integers(axis).item()) % len(value.axes)
+        if not isinstance(places, EveryNth) or value.axes[along].size != places.size:
+            raise UnknownGraph("a GatherV2 of data; of every n-th entry of one axis a constant may be made")
+        return self._few(value, along)
+
+    def _few(self, value: Tensor, along: int) -> Few:
+        """Every n-th entry of one axis of unknown size, and every entry of the other axes."""
+        if value.axes[along].size.is_Integer or value.pending or value.where:
+            raise UnknownGraph(
+                "every n-th entry of an axis of known size, or of a part; of a whole one a constant may be made"
+            )
+        return Few((*value.axes[:along], self.sizes.axis(UNKNOWN), *value.axes[along + 1 :]))
 
     def _StridedSliceGrad(
         self, operation: Any, shape: Value, begin: Value, end: Value, step: Value, dy: Value

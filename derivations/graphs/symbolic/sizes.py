@@ -29,6 +29,12 @@ class Few(NamedTuple):
     axes: tuple[Axis, ...]
 
 
+class EveryNth(NamedTuple):
+    """The numbers 0, n, 2n, … below a size, of which only that is known."""
+
+    size: Expr
+
+
 class SideBySide(NamedTuple):
     """Data whose last two axes are one: rows laid side by side, as so many more channels.
 
@@ -74,11 +80,16 @@ class SizeOperations:
 
         return np.asarray(np.vectorize(remainder, otypes=[object])(*map(integers, (a, b))))
 
-    def _Range(self, operation: Any, start: Value, limit: Value, step: Value) -> np.ndarray:
-        numbers = [int(integers(value).item()) for value in (start, limit, step)]
-        return np.array([sp.Integer(n) for n in range(*numbers)], dtype=object)
+    def _Range(self, operation: Any, start: Value, limit: Value, step: Value) -> np.ndarray | EveryNth:
+        numbers = [sp.sympify(integers(value).item()) for value in (start, limit, step)]
+        if all(number.is_Integer for number in numbers):
+            return np.array([sp.Integer(n) for n in range(*map(int, numbers))], dtype=object)
+        if numbers[0] != 0:
+            raise UnknownGraph(f"a Range from {numbers[0]} to {numbers[1]}; from 0 on it is understood")
+        return EveryNth(numbers[1])
 
-    def _GatherV2(self, operation: Any, values: Value, indices: Value, axis: Value) -> np.ndarray:
+    def gathered_sizes(self, values: Value, indices: Value, axis: Value) -> np.ndarray:
+        """Sizes by their numbers."""
         places, along = integers(indices).astype(int), int(integers(axis).item())
         if (places < 0).any():
             raise UnknownGraph("a GatherV2 of negative indices, which TensorFlow does not take on every device")

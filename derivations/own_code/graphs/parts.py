@@ -84,6 +84,10 @@ def _gathered(run: Any, operation: Any, value: Any, places: Any, axis: Any = 0) 
         if (batch, axis, np.ndim(table)) != (1, 1, 1):
             raise refused_operation(operation, "tf.gather of this shape with batch_dims; one index a row is understood")
         return value[np.arange(len(table)), table]
+    if isinstance(places, slice):  # every n-th number below a size
+        if value.shape[axis] != places.stop:
+            raise refused_operation(operation, "tf.gather of numbers up to another size than that of the axis")
+        return value[_along(axis, slice(None, None, places.step))]
     if np.ndim(table) > 1:
         return np.moveaxis(np.moveaxis(value, axis, 0)[table], range(table.ndim), range(axis, axis + table.ndim))
     return value[_along(axis, places)]

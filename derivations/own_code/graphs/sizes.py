@@ -163,6 +163,15 @@ def _sliced(run: Any, operation: Any, value: Any, begin: Any, size: Any) -> Any:
     return value[begin[0] :] if size[0] == -1 else value[begin[0] : begin[0] + size[0]]
 
 
+def _range(run: Any, operation: Any, start: Any, stop: Any, step: Any) -> Any:
+    """The numbers; as a slice where how many they are is not known."""
+    if _are_numbers([start, stop, step]):
+        return list(range(start, stop, step))
+    if not isinstance(start, int) or start != 0:
+        raise refused_operation(operation, "numbers from another one than 0 to an unknown size")
+    return slice(None, stop, step)
+
+
 INTEGERS: dict[str, Callable[..., Any]] = {
     "Shape": lambda run, operation, a: list(np.shape(a)),
     "Size": lambda run, operation, a: math.prod(np.shape(a)),
@@ -172,7 +181,7 @@ INTEGERS: dict[str, Callable[..., Any]] = {
     "ConcatV2": _concatenated,
     "GatherV2": _gathered,
     "Prod": _product,
-    "Range": lambda run, operation, start, stop, step: list(range(start, stop, step)),
+    "Range": _range,
     "Fill": lambda run, operation, shape, value: [value] * shape[0] if shape else value,
     "DynamicStitch": _stitched,
     "Transpose": lambda run, operation, values, order: _turned(values, order),
