@@ -7,8 +7,9 @@ FLOAT32 = {0.5: 1e-6, 1e2: 1e-6, 1e4: 1e-6, 1e5: 2e-6}
 # The same in float64, where one rounding is 1.1e-16; the oracle itself is off by that much times sqrt(M) and mean/std.
 FLOAT64 = 1e-12
 
-# y and dx in float32 where the fused kernels may serve: ⟨x²⟩ − μ² loses (1 + r²) roundings at r = |mean|/std, at most 4
-# (`engines.small_means.LIMIT`), of sums of 10⁵ numbers; the kernel adds the cotangents serially. Measured: at most 2.2e-6.
+# y and dx in float32 where statistics are taken in one pass: ⟨x²⟩ − μ² loses (1 + r²) roundings at r = |mean|/std, at
+# most 4 (`engines.small_means.LIMIT`), of sums of 10⁵ numbers; the fused kernel adds the cotangents serially. Measured:
+# at most 2.2e-6.
 AUTO = 5e-6
 
 # The kernel's second derivative in float32, relative to the largest entry: the first order's error, passed through once

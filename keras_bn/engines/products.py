@@ -1,7 +1,6 @@
 """The formulas, whose sums are products of matrices: each reads its tensors once, and writes nothing.
 
-Where oneDNN runs TensorFlow's fused kernels these are faster. Elsewhere their backward pass takes up to twice as long as
-this one.
+Where oneDNN runs TensorFlow's fused kernels these are faster. Elsewhere their backward pass takes up to twice as long.
 """
 
 import tensorflow as tf
