@@ -4,9 +4,10 @@ import linecache
 import random
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from functools import partial
-from itertools import combinations
+from itertools import combinations, permutations, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from derivations.own_code.proof import VALUES_ARE_RIGHT
 from derivations.own_code.refusal import short
 
 TRIES = 6  # points, until everything has a value
-_SIZES = ((5, 3, 2, 7), (3, 2, 5, 4))  # a name must fit at both, so that a size is told from a number
+_SIZES = ((5, 3, 4, 7), (3, 7, 5, 4))  # a name must fit at both, so that a size is told from a number
 _LARGEST_FACTOR = 100  # that is told from a quotient by chance, as is its inverse
 
 
@@ -33,16 +34,23 @@ def named(judge: Any, name: str, example: Any) -> str:
     if judge.blocks:  # what it is at few rows, of which no block is whole, it need not be at many
         return ""
     found: list[str] | None = None
+    points = 0
     # It must fit where all numbers are positive, as roots and logarithms need them, and where they are not.
-    for row, draw in ((_SIZES[0], _positive), (_SIZES[1], _positive), (_SIZES[0], _signed)):
+    for draw, row in product((_positive, _signed), _SIZES):
+        if draw is _signed and row is not _SIZES[0] and points > 1:
+            continue
         sizes = dict(zip(judge.letters, (*row, *[2] * len(judge.letters)), strict=False))
         there = _at(judge, name, sizes, draw)
-        if there is None and draw is _signed:
+        if there is _RIGHT or (there is None and draw is _signed):
             continue
         found = [mistake for mistake in there or () if found is None or mistake in found]
         if not found:
             return ""
-    return found[0] if found else ""
+        points += 1
+    return found[0] if found and points > 1 else ""
+
+
+_RIGHT: list[str] = []  # what is returned is right there, and wrong for other numbers
 
 
 def _at(judge: Any, name: str, sizes: dict[str, int], number: Callable[[random.Random], float]) -> list[str] | None:
@@ -76,7 +84,7 @@ def _named(judge: Any, name: str, ring: Any, inputs: Any, draw: Any, sizes: dict
     line = _Line(judge, name, ring, inputs, {place: draw() for place in np.ndindex(inputs[name].shape)})
     claimed, true = line.claimed(returned), line.slope(dys)
     if not ring.differ(claimed, true):
-        return []  # right here, and wrong at other sizes
+        return _RIGHT
     factors = _multiples(sizes)
     known = [mistake for mistake, factor in factors if not ring.differ(claimed, true * float(factor))]
     number = _factor(claimed, true)
@@ -186,6 +194,9 @@ def _multiples(sizes: dict[str, int]) -> Iterator[tuple[str, Fraction | float]]:
         yield f"it is {text} times too small: a mean in the place of a sum", Fraction(1, n)
         yield f"it is √{text} times too large", n**0.5
         yield f"it is √{text} times too small", n**-0.5
+    for (a, n), (b, m) in permutations(((a, n) for a, n in sizes.items() if n > 1), 2):
+        yield f"it is divided by {b} instead of {a}", Fraction(n, m)
+        yield f"it is divided by {b} − 1 instead of {a} − 1", Fraction(n - 1, m - 1)
     yield "it is always 0", Fraction(0)
 
 
@@ -193,25 +204,41 @@ def _factor(claimed: float, true: float) -> list[str]:
     """By which number the gradient is wrong, if it is a simple one."""
     if not true:
         return []
-    factor = Fraction(claimed / true).limit_denominator(_LARGEST_FACTOR)
-    simple = 0 < abs(factor) <= _LARGEST_FACTOR and abs(claimed / true - factor) <= 1e-9 * abs(factor)
-    return [f"it is {factor} times what it should be: a factor is wrong"] if simple else []
+    for power, text in ((1, "{}"), (2, "√{}")):
+        quotient = (claimed / true) ** power
+        factor = Fraction(quotient).limit_denominator(_LARGEST_FACTOR)
+        if 0 < abs(factor) <= _LARGEST_FACTOR and abs(quotient - factor) <= 1e-9 * abs(factor):
+            shown = text.format(factor if power == 1 or factor.denominator == 1 else f"({factor})")
+            sign = "−" if power == 2 and claimed / true < 0 else ""
+            return [f"it is {sign}{shown} times what it should be: a factor is wrong"]
+    return []
 
 
 def _of_labels(judge: Any, name: str, ring: Any, inputs: Any, draw: Any) -> list[str]:
-    """Whether it is right where the rows of an input that is not judged are labels: one is 1, the others are 0."""
-    found = []
+    """Whether it is right where an input that is not judged holds labels: 0 and 1, ±1, or rows of one 1 and else 0."""
     for other, value in inputs.items():
         if other in judge.names or value.ndim < 1 or value.shape[-1] < 2:
             continue
-        labels = value * 0
-        labels[..., 0] = labels[..., 0] + 1
-        labelled = inputs | {other: labels}
-        returned, dys = judge.run(ring, labelled, partial(judge._array, ring, entry=draw))
-        line = _Line(judge, name, ring, labelled, {place: draw() for place in np.ndindex(inputs[name].shape)})
-        if (true := line.slope(dys)) and not ring.differ(line.claimed(returned[name]), true):
-            found.append(f"it is right where each row of {other} is one 1 and else 0, and not for other numbers")
-    return found
+        for text, labels in _labels(value):
+            with suppress(*NO_VALUE):  # at labels what is compared may be equal
+                labelled = inputs | {other: labels}
+                returned, dys = judge.run(ring, labelled, partial(judge._array, ring, entry=draw))
+                line = _Line(judge, name, ring, labelled, {place: draw() for place in np.ndindex(inputs[name].shape)})
+                if (true := line.slope(dys)) and not ring.differ(line.claimed(returned[name]), true):
+                    return [f"it is right where {text.format(other)}, and not for other numbers"]
+    return []
+
+
+def _labels(value: Any) -> Iterator[tuple[str, Any]]:
+    """Arrays of labels of this shape, with what they are."""
+    none = value * 0
+    ones = none + (np.arange(value.size) * 3 % 5 % 2).reshape(value.shape)  # more of them in some rows than in others
+    yield "{} is 0 or 1", ones
+    yield "{} is −1 or 1", 2 * ones - 1
+    if value.ndim > 1:
+        rows = none.copy()
+        rows[..., 0] = rows[..., 0] + 1
+        yield "each row of {} is one 1 and else 0", rows
 
 
 def _elsewhere(line: _Line, dys: Any, returned: Any) -> str:
@@ -253,6 +280,13 @@ def _one_less(line: _Line, dys: Any, claimed: Any, sizes: dict[str, int]) -> str
                     return f"the path through {_what(place)} is divided by {instead}"
                 if line.is_slope(dys, claimed, Forgetting(k, factor, factor)):
                     return f"it is the gradient for {_what(place)} divided by {instead}"
+            for factor, kinds in (
+                (Fraction(n), "a sum in the place of a mean"),
+                (Fraction(1, n), "a mean in the place of a sum"),
+            ):
+                if line.is_slope(dys, claimed, Forgetting(k, factor)):
+                    size = "large" if factor > 1 else "small"
+                    return f"the path through {_what(place)} is {text} times too {size}: {kinds}"
     return ""
 
 
@@ -262,9 +296,12 @@ def _what(place: str) -> str:
     text = linecache.getline(file, int(line)).strip() if line.isdigit() else ""
     assigned = re.match(r"([A-Za-z_]\w*)\s*=[^=]", text)
     kinds = [kind for kind, words in _KINDS.items() if re.search(words, assigned[1] if assigned else text)]
+    if kinds == ["the deviation"] and not re.search(_IN_A_DEVIATION, text):
+        kinds = []  # sigma is a singular value, too, and the width of a kernel
     kind = kinds[0] if len(kinds) == 1 and (assigned or not re.search(_OTHERS, text)) else "what is computed"
     return f"{kind} in {short(file)}:{line}"
 
 
 _KINDS = {"the variance": r"(?i)var", "the mean": r"(?i)mean|\bmu\b|\bavg", "the deviation": r"(?i)std|\bsd\b|sigma"}
+_IN_A_DEVIATION = r"(?i)std|var|sqrt|\*\*"
 _OTHERS = r"sum|norm|sqrt|@|dot|lambda"

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from derivations.prime_fields.dual_numbers import PRIMES, PRIMES_WITH_ROOTS, NoR
 RESERVE = tuple(2**exponent - 1 for exponent in (107, 127, 521))  # primes ≡ 3 (mod 4), for what is no square so far
 _LARGE_BLOCK = 100
 _LABELS = 0.5  # how often an input that is not judged is a number with which the code compares it
+_PAIRS = 15  # of sizes, which are all of six
 ATTEMPTS = 24  # points drawn until all radicands are squares
 NO_VALUE = (ZeroDivisionError, NoRoot, Undefined)
 
@@ -42,11 +44,14 @@ class ExactRuns:
             0: [()],
             1: [(3,), (1,), (2,), (5,), (4,)],
             2: [(3, 2), (1, 2), (2, 1), (2, 2), (2, 3), (1, 1), (4, 1), (3, 3), (5, 2)],
-            3: [(2, 3, 1), (1, 2, 2), (2, 1, 2), (2, 2, 2), (1, 1, 1), (3, 1, 1), (1, 3, 2)],
+            3: [(2, 3, 1), (1, 2, 2), (2, 1, 2), (2, 2, 2), (1, 1, 1), (3, 1, 1), (1, 3, 2), (2, 1, 3)],
         }
         # Of many, all 2 first: an error may need several of them to be more than 1.
         many = [(2,) * count, *(tuple(row[n % len(row)] for n in range(count)) for row in ((1, 2), (1, 2, 3), (2, 3)))]
-        rows = tables.get(count) or [*many, *([2 if n == k else 1 for n in range(count)] for k in range(count))][:9]
+        single = [tuple(2 if n == k else 1 for n in range(count)) for k in range(count)]
+        # Two that are different, beside as few roots as can be: one size may stand for another.
+        pairs = [tuple({a: 2, b: 3}.get(n, 1) for n in range(count)) for a, b in combinations(range(count), 2)]
+        rows = tables.get(count) or [*many, *single][:9] + pairs[:_PAIRS]
         for row in rows:
             yield dict(zip(self.letters, row, strict=True))
         for letter, block in sorted(self.blocks):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from types import MethodType
 from typing import Any
 
+import numpy as np
+
 from derivations.own_code.refusal import NotUnderstood
 
 Shape = tuple[str | int, ...]
@@ -66,14 +68,17 @@ class Pair:
         self._same_order("forward", _parameters(self.forward)[0], 0)
 
     def run_forward(self, inputs: Sequence[Any]) -> tuple[list[Any], tuple[Any, ...]]:
-        """The outputs, and what else was returned; several outputs come as ((y1, y2), cache)."""
+        """The outputs as they are now, and what else was returned; several outputs come as ((y1, y2), cache).
+
+        Backward may work in the very arrays that forward returned.
+        """
         result = self.forward(*inputs)
         if isinstance(result, tuple):
             if not result:
                 raise NotUnderstood("forward returned an empty tuple; it returns y, or (y, cache)")
             several = isinstance(result[0], tuple | list) and len(result[0]) > 1
-            return (list(result[0]) if several else [result[0]]), tuple(result[1:])
-        return [result], ()
+            return [_as_it_is(y) for y in (result[0] if several else [result[0]])], tuple(result[1:])
+        return [_as_it_is(result)], ()
 
     def run_backward(self, dys: Sequence[Any], cache: tuple[Any, ...], inputs: Sequence[Any]) -> dict[str, Any]:
         """The gradients by name; None of those that are not needed and were left out."""
@@ -167,6 +172,10 @@ def _keywords(function: Callable[..., Any], cache: Mapping[Any, Any]) -> dict[An
     if any(p.kind == p.VAR_KEYWORD for p in inspect.signature(function).parameters.values()):
         return dict(cache)
     return taken if len(required) > 1 else {}
+
+
+def _as_it_is(y: Any) -> Any:
+    return y.copy() if hasattr(y, "__array_ufunc__") and np.ndim(y) else y
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[list[str], list[str], bool]:

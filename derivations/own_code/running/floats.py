@@ -6,7 +6,7 @@ NumPy's arrays as on those of unknown size, and in every call.
 
 import random
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from itertools import cycle, product
@@ -136,38 +136,54 @@ def same_at_every_size(judge: Any, way: Way, names: Sequence[str]) -> None:
     rng = np.random.default_rng(2)
     for sizes in sizes_to_try(judge):
         text = ", ".join(f"{name} = {n}" for name, n in sizes.items())
-        inputs = _inputs(judge, sizes, rng)
-        taken = Way()
-        with _running(judge), taken.followed():
-            try:
-                ys, cache = judge.pair.run_forward([value.copy() for value in inputs])
-                dys = [rng.normal(size=np.shape(y)) for y in ys]
-                returned = judge.pair.run_backward([dy.copy() for dy in dys], cache, inputs)
-            except NotUnderstood:
-                raise
-            except ZeroDivisionError:  # a size for which there is no value, such as 1 where N − 1 divides
-                continue
-            except Exception as error:
-                raise NotUnderstood(f"for {text} the code raises {type(error).__name__}: {error}") from error
-        if place := taken.parts_from(way):
+        # Sums of many positive numbers may saturate what follows, so that nothing but rounding is left: what is wrong
+        # because of the size is wrong at smaller numbers, too.
+        largest = max(sizes.values(), default=1)
+        wrong: set[str] = set(names)
+        for scale in (1.0, largest**-0.5, 1 / largest):
+            wrong &= _wrong_at(judge, way, sizes, text, wrong, rng, scale)
+            if not wrong:
+                break
+        if wrong:
+            name = next(name for name in judge.shapes if name in wrong)
             raise NotUnderstood(
-                f"{place}: for {text} the code takes another way than on arrays of unknown size: it asks for types, "
-                "sizes or exceptions; what is proved must do the same for every size"
+                f"the gradient of {name} is proved for arrays of unknown size, but on floats it is wrong for {text}: "
+                "the code asks for types or sizes in a way that is not seen"
             )
-        for n, name in enumerate(judge.shapes):
-            if name in names and _wrong(judge, inputs, dys, n, returned[name], rng):
-                raise NotUnderstood(
-                    f"the gradient of {name} is proved for arrays of unknown size, but on floats it is wrong for "
-                    f"{text}: the code asks for types or sizes in a way that is not seen"
-                )
+
+
+def _wrong_at(
+    judge: Any, way: Way, sizes: Mapping[str, int], text: str, names: Collection[str], rng: Any, scale: float
+) -> set[str]:
+    """Which of the gradients are wrong at random numbers of some scale."""
+    inputs = _inputs(judge, sizes, rng, scale)
+    taken = Way()
+    with _running(judge), taken.followed():
+        try:
+            ys, cache = judge.pair.run_forward([value.copy() for value in inputs])
+            dys = [rng.normal(size=np.shape(y)) for y in ys]
+            returned = judge.pair.run_backward([dy.copy() for dy in dys], cache, inputs)
+        except NotUnderstood:
+            raise
+        except ZeroDivisionError:  # a size for which there is no value, such as 1 where N − 1 divides
+            return set()
+        except Exception as error:
+            raise NotUnderstood(f"for {text} the code raises {type(error).__name__}: {error}") from error
+    if place := taken.parts_from(way):
+        raise NotUnderstood(
+            f"{place}: for {text} the code takes another way than on arrays of unknown size: it asks for types, "
+            "sizes or exceptions; what is proved must do the same for every size"
+        )
+    found = enumerate(judge.shapes)
+    return {name for n, name in found if name in names and _wrong(judge, inputs, dys, n, returned[name], rng)}
 
 
 def _running(judge: Any) -> Any:
     return seen_through([judge.pair.forward, judge.pair.backward], {})
 
 
-def _inputs(judge: Any, sizes: Mapping[str, int], rng: Any) -> list[Any]:
-    return [rng.uniform(0.5, 1.5, concrete(shape, sizes)) for shape in judge.shapes.values()]
+def _inputs(judge: Any, sizes: Mapping[str, int], rng: Any, scale: float = 1.0) -> list[Any]:
+    return [scale * rng.uniform(0.5, 1.5, concrete(shape, sizes)) for shape in judge.shapes.values()]
 
 
 def _wrong(judge: Any, inputs: Sequence[Any], dys: Sequence[Any], n: int, returned: Any, rng: Any) -> bool:
