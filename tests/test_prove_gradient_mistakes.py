@@ -269,3 +269,117 @@ def test_a_name_counts_every_size():
 
     proof = prove_gradient(forward, divided_by_m, inputs={"w1": ("h", "n"), "w2": ("o", "h"), "x": ("n", "m")})
     assert [v.mistake[:24] for v in proof.gradients.values()] == ["it is m times too small:"] * 2 + [""]
+
+
+def of_two(forward, gradients):
+    """A pair of functions of two inputs, from the gradients for a cotangent and both."""
+    return lambda *both: (forward(*both), both), lambda dy, cache: gradients(dy, *cache)
+
+
+ROWS = {"x": ("n", "D"), "y": ("m", "D")}
+LOGITS = {"s": ("N",), "y": ("N",)}
+
+
+@pytest.mark.parametrize(
+    ("pair", "inputs", "wrt", "mistake"),
+    [
+        (
+            of_two(
+                lambda x, y: x.mean(0) - y.mean(0),
+                lambda dy, x, y: (0 * x + dy / len(x), 0 * y - dy / len(x)),
+            ),
+            ROWS,
+            None,
+            "it is divided by n instead of m",
+        ),
+        (
+            of_two(
+                lambda x, y: x.var(0, ddof=1) - y.var(0, ddof=1),
+                lambda dy, x, y: (2 * dy * (x - x.mean(0)) / (len(x) - 1), -2 * dy * (y - y.mean(0)) / (len(x) - 1)),
+            ),
+            ROWS,
+            None,
+            "it is divided by n − 1 instead of m − 1",
+        ),
+        (  # wrong at negative numbers alone
+            of_two(
+                lambda x, a: np.where(x > 0, x, a * x),
+                lambda dy, x, a: (dy * np.where(x > 0, 1, a), (dy * np.where(x > 0, 0, x)).mean(0)),
+            ),
+            {"x": ("N", "C"), "a": ("C",)},
+            None,
+            "it is N times too small: a mean in the place of a sum",
+        ),
+        (
+            of_two(
+                lambda x, w: x @ w / np.sqrt(8),
+                lambda dy, x, w: (dy @ w.T / np.sqrt(8), x.T @ dy),
+            ),
+            {"x": ("N", "D"), "w": ("D", "K")},
+            None,
+            "it is √8 times what it should be",
+        ),
+        (
+            of_two(
+                lambda s, y: (y * np.exp(s) + (1 - y) * np.exp(-s)) ** 2,
+                lambda dy, s, y: (2 * dy * (y * np.exp(2 * s) - (1 - y) * np.exp(-2 * s)), 0 * y),
+            ),
+            LOGITS,
+            ["s"],
+            "it is right where y is 0 or 1",
+        ),
+        (
+            of_two(
+                lambda s, y: (1 - y * s) ** 2,
+                lambda dy, s, y: (2 * dy * (s - y), 0 * y),
+            ),
+            LOGITS,
+            ["s"],
+            "it is right where y is −1 or 1",
+        ),
+    ],
+)
+def test_more_mistakes_have_names(pair, inputs, wrt, mistake):
+    proof = prove_gradient(*pair, inputs=inputs, **({} if wrt is None else {"wrt": wrt}))
+    assert proof.verdict == "refuted"
+    assert f"refuted: {mistake}" in str(proof)
+
+
+def test_a_sum_for_a_mean_in_one_path_and_a_size_behind_the_first():
+    shapes = {"x": ("N", "D")}
+
+    def normalized(x):
+        centered = x - x.mean(1, keepdims=True)
+        var = (centered**2).mean(1, keepdims=True)
+        return centered / np.sqrt(var + 1), (centered, var)
+
+    def backward(of_path):
+        def of(dy, cache):
+            centered, var = cache
+            s = (var + 1) ** -0.5
+            through_var = -(s**3) * of_path(dy * centered)
+            d = dy * s + through_var * centered
+            return d - d.mean(1, keepdims=True)
+
+        return of
+
+    right = backward(lambda product: product.mean(1, keepdims=True))
+    summed = backward(lambda product: product.sum(1, keepdims=True))
+    one_less = backward(lambda product: product.sum(1, keepdims=True) / (product.shape[1] - 1))
+    assert prove_gradient(normalized, right, inputs=shapes)
+    assert "D times too large: a sum in the place of a mean" in str(prove_gradient(normalized, summed, inputs=shapes))
+    assert "divided by D − 1 instead of D" in str(prove_gradient(normalized, one_less, inputs=shapes))
+
+
+def test_sigma_is_a_deviation_only_where_one_is_computed():
+    def forward(w, u):
+        sigma = u @ w @ u
+        return w / sigma, (w, u, sigma)
+
+    def held(dy, cache):
+        _, u, sigma = cache
+        return dy / sigma, 0 * u
+
+    proof = prove_gradient(forward, held, inputs={"w": ("D", "D"), "u": ("D",)}, wrt=["w"])
+    assert "was held fixed" in str(proof)
+    assert "deviation" not in str(proof)

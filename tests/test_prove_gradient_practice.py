@@ -1,5 +1,7 @@
 """How people write it: masks as numbers, losses of a batch in several inputs, errors far away, reshapes gone wrong."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -371,3 +373,71 @@ def test_a_small_part_beside_a_large_one_is_no_false_alarm():
 def test_sines_of_twice_an_angle(function, slope):
     assert prove_gradient(function, lambda dy, x: dy * slope(x), inputs={"x": ("N",)})
     assert prove_gradient(function, lambda dy, x: dy * (slope(x) + 0.01), inputs={"x": ("N",)}).verdict == "refuted"
+
+
+def network(slope_of_tanh):
+    """One hidden layer, a sigmoid and cross-entropy, as in a well-known course; labels need no gradient."""
+
+    def forward(x, w1, w2, t):
+        a1 = np.tanh(x @ w1)
+        a2 = 1 / (1 + np.exp(-(a1 @ w2)))
+        return -np.sum(t * np.log(a2) + (1 - t) * np.log(1 - a2)) / len(x), (x, w1, w2, t, a1, a2)
+
+    def backward(dy, cache):
+        x, w1, w2, t, a1, a2 = cache
+        d2 = dy * (a2 - t) / len(x)
+        d1 = (d2 @ w2.T) * slope_of_tanh(a1)
+        return d1 @ w1.T, x.T @ d1, a1.T @ d2, 0 * t
+
+    return forward, backward
+
+
+NETWORK = {"inputs": {"x": ("N", "D"), "w1": ("D", "H"), "w2": ("H", 1), "t": ("N", 1)}, "wrt": ["x", "w1", "w2"]}
+
+
+def test_a_network_that_saturates_at_many_positive_numbers():
+    """Beside 1 − p of 10⁻¹³ a difference of floats is rounding."""
+    assert prove_gradient(*network(lambda a: 1 - a**2), **NETWORK)
+    wrong = prove_gradient(*network(lambda a: (1 - a) * a), **NETWORK)
+    assert [v.verdict for v in wrong.gradients.values()] == ["refuted", "refuted", "proved"]
+
+
+def scaled(y, factor):
+    y *= factor
+    return y
+
+
+@pytest.mark.parametrize(
+    ("forward", "backward", "verdict"),
+    [
+        (np.exp, lambda dy, y: scaled(y, dy), "proved"),
+        (lambda x: 1 / (1 + np.exp(-x)), lambda dy, y: scaled(scaled(y, 1 - y), dy), "proved"),
+        (np.exp, lambda dy, y: scaled(y, 2 * dy), "refuted"),
+    ],
+)
+def test_backward_may_work_in_the_output(forward, backward, verdict):
+    def kept(x):
+        y = forward(x)
+        return y, y
+
+    assert prove_gradient(kept, backward, inputs={"x": ("N",)}).verdict == verdict
+
+
+@pytest.mark.parametrize("letters", ["abc", "abcd", pytest.param("abcde", marks=pytest.mark.slow)])
+def test_one_size_for_another_is_refuted_whichever_they_are(letters):
+    inputs = {f"x{letter}": (letter, 2) for letter in letters}
+    count = {letter: n for n, letter in enumerate(letters)}
+
+    def forward(*xs):
+        return sum((x**2).mean(0) for x in xs), xs
+
+    for right, wrong in itertools.permutations(letters, 2):
+
+        def backward(dy, cache, right=right, wrong=wrong):
+            sizes = [len(x) for x in cache]
+            sizes[count[right]] = len(cache[count[wrong]])
+            return [2 * dy * x / n for x, n in zip(cache, sizes, strict=True)]
+
+        proof = prove_gradient(forward, backward, inputs=inputs)
+        assert proof.gradients[f"x{right}"].verdict == "refuted"
+        assert proof.gradients[f"x{right}"].mistake == f"it is divided by {wrong} instead of {right}"
