@@ -441,3 +441,49 @@ def test_one_size_for_another_is_refuted_whichever_they_are(letters):
         proof = prove_gradient(forward, backward, inputs=inputs)
         assert proof.gradients[f"x{right}"].verdict == "refuted"
         assert proof.gradients[f"x{right}"].mistake == f"it is divided by {wrong} instead of {right}"
+
+
+def off_diagonal(x):
+    covariance = x.T @ x / len(x)
+    np.fill_diagonal(covariance, 0)
+    return (covariance**2).sum(), (x, covariance)
+
+
+def with_ones(x):
+    return np.c_[x, np.ones(len(x))]
+
+
+LESS_COMMON = {
+    "fill_diagonal": (off_diagonal, lambda dy, cache: 4 * dy * cache[0] @ cache[1] / len(cache[0]), ND),
+    "hypot": (
+        np.hypot,
+        lambda dy, a, b: (dy * a / np.hypot(a, b), dy * b / np.hypot(a, b)),
+        {"a": ("N",), "b": ("N",)},
+    ),
+    "c_": (
+        lambda x, w: (with_ones(x) @ w, (x, w)),
+        lambda dy, cache: (np.outer(dy, cache[1][:-1]), with_ones(cache[0]).T @ dy),
+        {"x": ("N", 3), "w": (4,)},
+    ),
+    "average": (
+        lambda x, w: np.average(x, axis=0, weights=w),
+        lambda dy, x, w: (
+            w[:, None] * dy / w.sum(),
+            ((x - np.average(x, axis=0, weights=w)) * dy).sum(1) / w.sum(),
+        ),
+        {"x": ("N", "D"), "w": ("N",)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LESS_COMMON)
+def test_less_common_functions(name):
+    forward, backward, inputs = LESS_COMMON[name]
+    assert prove_gradient(forward, backward, inputs=inputs)
+
+    def doubled(dy, *given):
+        found = backward(dy, *given)
+        return [2 * value for value in found] if isinstance(found, tuple) else 2 * found
+
+    options = {} if name in ("fill_diagonal", "c_") else {"pass_inputs": True}
+    assert prove_gradient(forward, doubled, inputs=inputs, **options).verdict == "refuted"

@@ -141,8 +141,9 @@ class Judge(Counterexamples):
                     f"{name} of shape {np.shape(a)}" for name, a in zip(self.shapes, inputs, strict=True)
                 )
                 error.add_note(
-                    f"prove_gradient called the code with {shapes}, since unknown sizes may be any. If the code holds "
-                    "arrays of a fixed size, such as the parameters of a layer, give that size as a number in inputs."
+                    f"prove_gradient called the code with {shapes}, since unknown sizes may be any. Sizes that "
+                    "must be equal are given one name in inputs; if the code holds arrays of a fixed size, such as the "
+                    "parameters of a layer, give that size as a number."
                 )
                 raise
 

@@ -74,6 +74,8 @@ class ExactArray(np.ndarray):
             ufunc = np.power
         if ufunc is np.reciprocal:
             return 1 / self
+        if ufunc is np.hypot:
+            return np.sqrt(sum((self * 0 + value) ** 2 for value in plain))
         if ufunc is np.logaddexp:
             return np.log(sum(np.exp(self * 0 + value) for value in plain))
         if ufunc in (np.maximum, np.minimum) and method == "reduce":

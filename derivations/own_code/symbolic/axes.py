@@ -179,6 +179,14 @@ def diagonal_sum(a: SymbolicArray) -> SymbolicArray:
     return total(multiply(a, identity(a.algebra, a.shape[0], a.shape[1])), [0, 1])
 
 
+def fill_diagonal(a: SymbolicArray, value: Any, wrap: bool = False) -> None:
+    """np.fill_diagonal of a square matrix."""
+    if a.ndim != 2 or a.axes[0] != a.axes[1]:
+        raise refusal("numpy.fill_diagonal of this array", "that of a square matrix is understood")
+    unit = identity(a.algebra, a.shape[0])
+    a.set(a - multiply(a, unit) + multiply(lift(a.algebra, value), unit))
+
+
 def diagonal(a: SymbolicArray, k: int = 0) -> SymbolicArray:
     """np.diag: the diagonal of a square matrix, or the matrix with this diagonal."""
     if a.ndim == 1 and k == 0:

@@ -61,8 +61,16 @@ def symbolic_names(algebra: Any) -> dict[str, Any]:
         "asarray": as_array,
         "asanyarray": as_array,
         "ascontiguousarray": as_array,
+        "c_": _Columns(),
         "random": NoRandomNumbers(),
     }
+
+
+class _Columns:
+    """np.c_[…], of arrays of at most two axes."""
+
+    def __getitem__(self, arrays: Any) -> Any:
+        return np.column_stack(list(arrays) if isinstance(arrays, tuple) else [arrays])
 
 
 def of_constants(shape: Any, dtype: Any) -> bool:

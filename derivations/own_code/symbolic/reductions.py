@@ -154,6 +154,8 @@ def average(a: SymbolicArray, axis: Any = None, weights: Any = None, **options: 
         return mean(a, axis, **options)
     only_out("average", options)
     weights = lift(a.algebra, weights)
-    if weights.ndim != a.ndim:
+    if weights.ndim == 1 and isinstance(axis, int):
+        weights = rearranged(weights, [0 if n == axis % a.ndim else None for n in range(a.ndim)])
+    elif weights.ndim != a.ndim:
         raise refusal("numpy.average with weights= of another shape", "write the sums")
     return divide(sum_(multiply(weights, a), axis), sum_(weights, axis))

@@ -83,6 +83,7 @@ UFUNCS: dict[Any, Callable[..., SymbolicArray]] = {
     np.negative: _negative,
     np.positive: lambda a: SymbolicArray(a.algebra, a.axes, a.polynomial, a.positive),
     np.square: lambda a: powered(a, Fraction(2)),
+    np.hypot: lambda a, b: powered(add(powered(a, Fraction(2)), powered(b, Fraction(2))), Fraction(1, 2)),
     np.sqrt: lambda a: powered(a, Fraction(1, 2)),
     np.reciprocal: lambda a: powered(a, Fraction(-1)),
     np.absolute: absolute,
