@@ -26,7 +26,7 @@ from derivations.notation import epsilon as epsilon_symbol
 from derivations.notation import i, m, mu, over_batch, x
 from derivations.notation.settings import Condition
 from keras_bn import batch, moving_state
-from keras_bn.engines import column_sums, fused
+from keras_bn.engines import column_sums, fused, products, second_order, small_means
 from keras_bn.formulas import inference, moving_statistics, renormalization, training
 
 RUN, BLOCK = BLOCKS
@@ -244,22 +244,30 @@ PLANTED: list[tuple[Any, str, str, str, str, str | None]] = [
     (inference, "normalize", "(variance +", "(2 * variance +", "rows.inference.second", "dd_x"),
     (fused, "inference", "offset=beta", "offset=gamma", "fused.inference", "y"),
     (fused, "inference", "variance=variance", "variance=mean", "fused.inference", "d_x"),
-    (fused, "_of_small_means", "- tf.square(mean)", "", "fused.wide.kernel", "new_moving_variance"),
+    (small_means, "near", "- tf.square(mean)", "", "fused.wide.kernel", "new_moving_variance"),
     (fused, "_weighted", "route = ", "route = 2 * ", "fused.wide.masked.kernel", "d_x"),
-    (fused, "_of_small_means", "- tf.square(mean)", "", "fused.kernel", "d_x"),
+    (small_means, "near", "- tf.square(mean)", "", "fused.kernel", "d_x"),
+    (small_means, "near", "- tf.square(mean)", "", "products.runs.small_means", "d_x"),
     (fused, "_of_small_means", "(shift, variance, variance)", "(shift, shift, variance)", "fused.kernel", "d_gamma"),
-    (fused, "_of_small_means", "x - center)", "x + center)", "fused.closed_form", "y"),
-    (fused, "_of_small_means", "x - center)", "x + center)", "fused.kernel", None),  # the other branch
-    (fused, "_of_small_means", "batch.regular(shift)", "2 * batch.regular(shift)", "fused.closed_form", "d_x"),
+    (small_means, "near", "x - center)", "x + center)", "fused.closed_form", "y"),
+    (small_means, "near", "x - center)", "x + center)", "products.large_means", "y"),
+    (small_means, "near", "x - center)", "x + center)", "fused.kernel", None),  # the other branch
+    (small_means, "near", "batch.regular(shift)", "2 * batch.regular(shift)", "fused.closed_form", "d_x"),
     (fused, "_of_small_means", "return kernel(dy)", "return kernel(2 * dy)", "fused.closed_form", "d_x"),
     (fused, "_own_statistics", " * batch.biased()", "", "fused.half.kernel", "new_moving_variance"),
-    (fused, "_of_small_means", "mean_square = ", "mean_square = 2 * ", "fused.wide.kernel", "y"),
+    (small_means, "near", "over_count(total_square)", "over_count(2 * total_square)", "fused.wide.kernel", "y"),
+    (products.Rows, "sum", "return column", "return 2 * column", "products.runs.small_means", "d_beta"),
+    (batch.TensorBatch, "sum", "return self", "return 2 * self", "products.small_means", "d_beta"),
+    (products.Rows, "sum_of_products", "(a, b, self", "(a, a, self", "products.runs.small_means", "d_gamma"),
+    (products, "training", "rows.elements(dy), 0.0", "rows.elements(dy), 1.0", "products.small_means", "d_x"),
+    (products, "training", "center=0.0", "center=1.0", "products.small_means", "y"),
     (column_sums, "weighted", "weights[", "2 * weights[", "fused.kernel", "new_moving_mean"),
     (fused, "_guarded", "tf.shape(x)), d_gamma, d_beta", "tf.shape(x)), d_beta, d_gamma",
      "fused.masked.kernel", "d_gamma"),
     (fused, "_guarded", "exact()[1](dy,", "exact()[1](2 * dy,", "fused.masked.closed_form", "d_x"),
     (fused, "_guarded", "exact()[1](dy,", "exact()[1](2 * dy,", "fused.masked.kernel", None),  # the other branch
-    (fused, "training", "first = gradients(dy,", "first = gradients(2 * dy,", "fused.kernel.second", "dd_x"),
+    (second_order, "backward", "first = exact(dy,", "first = exact(2 * dy,", "fused.kernel.second", "dd_x"),
+    (second_order, "backward", "first = exact(dy,", "first = exact(2 * dy,", "products.small_means.second", "dd_x"),
     (fused, "_weighted", "tf.reshape(batch.share(), _images(-1, channels, 1)) *", "", "fused.masked.kernel", "d_x"),
     (fused, "_weighted", "route = ", "route = 2 * ", "fused.masked.kernel", "d_x"),
     (fused, "_weighted", "route = ", "route = 2 * ", "fused.masked.closed_form", None),  # the other branch
