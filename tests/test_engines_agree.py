@@ -289,6 +289,7 @@ def with_onednn(monkeypatch, runs):
     monkeypatch.setattr(selection, "choose", selection.choose.__wrapped__)
 
 
+@pytest.mark.slow
 def test_whether_onednn_runs_is_what_tensorflow_says(tmp_path):
     """In a process each, since TensorFlow asks once."""
     code = "from keras_bn.engines import selection; print(selection.runs_onednn())"
