@@ -54,7 +54,7 @@ class Request(NamedTuple):
     @property
     def distance(self) -> float:
         """k: how many deviations the mean may be away from what is subtracted."""
-        if self.engine == "closed_form":
+        if self.engine not in ONE_PASS:
             return K
         from keras_bn.engines.small_means import LIMIT
 
@@ -93,7 +93,7 @@ class Table(NamedTuple):
             f"{row.name:9}{row.unit:16}{row.proved:17.1e}{row.of_data:15.1e}{row.measured:12.1e}" for row in self.rows
         ]
         center = f"a center within {K:g}·σ of the mean"
-        if request.engine != "closed_form":
+        if request.engine in ONE_PASS:
             center = f"|mean| ≤ {request.distance:g}·σ, up to which the inputs are taken as they are"
         limits = f"|z| ≤ {Z:g}, {center}, |β| ≤ |γ|, σ² = v + ε"
         lines += ["", f"Any data: {limits}.", "These: normal, with random γ, β and δ; the worst channel."]

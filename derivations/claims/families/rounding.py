@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from derivations.claims.error_bounds import ErrorBound, Execution, Run
+from derivations.claims.error_bounds import ErrorBound, Execution
 from derivations.notation import Definitions
 from derivations.notation.settings import Setting
 from derivations.rounding import samples
@@ -142,7 +142,6 @@ def claims(functions: Any = shipped_training) -> Iterator[ErrorBound]:
         yield from of_training(functions, kind)
     yield from of_inference()
     yield from of_one_pass()
-    yield from of_products()
     yield from of_merging()
 
 
@@ -224,34 +223,36 @@ def _in_one_pass(ops: Any, residual: Any) -> tuple[Any, Any]:
     return mean, ops.mean(residual * residual) - mean * mean
 
 
-def of_one_pass(run: Run = one_pass) -> Iterator[ErrorBound]:
-    """The claims about statistics in one pass, with which the fused engine feeds the kernels."""
-    execution = Execution(run, ONE_PASS, root=KERNEL_ROOT)
-    for quantity, promise in ONE_PASS_PROMISES.items():
-        yield _bound(
-            f"one_pass.{quantity}",
-            f"the error of {_TITLES[quantity]} by statistics in one pass",
-            "⟨q²⟩ is 1 + k² times v, and so is its error: a guard must keep k small.",
-            KERNEL_ROOT,
-            about="what fused kernels are given",
-            execution=execution,
-            exact=EXACT[quantity],
-            quantity=quantity,
-            key=quantity,
-            promise=promise,
-            samples=(*batches(weighted=False), *far_from_center()),
-        )
+def of_one_pass() -> Iterator[ErrorBound]:
+    """The claims about statistics in one pass: given to the fused kernels, and followed by the formulas themselves."""
+    yield from _of_residuals(
+        "one_pass",
+        Execution(one_pass, ONE_PASS, root=KERNEL_ROOT),
+        ONE_PASS_PROMISES,
+        by="statistics in one pass",
+        because="⟨q²⟩ is 1 + k² times v, and so is its error: a guard must keep k small.",
+        about="what fused kernels are given",
+    )
+    yield from _of_residuals(
+        "products",
+        Execution(products, ONE_PASS),
+        PRODUCTS_PROMISES,
+        by="sums of products",
+        because="As in two steps, but that the variance has the error of one pass.",
+        about="the engine of sums by products",
+    )
 
 
-def of_products(run: Run = products) -> Iterator[ErrorBound]:
-    """The claims about the formulas with such statistics."""
-    execution = Execution(run, ONE_PASS)
-    for quantity, promise in PRODUCTS_PROMISES.items():
+def _of_residuals(
+    family: str, execution: Execution, promises: Mapping[str, Poly], *, by: str, because: str, about: str
+) -> Iterator[ErrorBound]:
+    for quantity, promise in promises.items():
         yield _bound(
-            f"products.{quantity}",
-            f"the error of {_TITLES[quantity]} by sums of products",
-            "As in two steps, but that the variance has the error of one pass.",
-            about="the engine of sums by products",
+            f"{family}.{quantity}",
+            f"the error of {_TITLES[quantity]} by {by}",
+            because,
+            execution.root,
+            about=about,
             execution=execution,
             exact=EXACT[quantity],
             quantity=quantity,
